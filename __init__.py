@@ -1,0 +1,30 @@
+"""vitrify: compile a Hugging Face checkpoint once, run it anywhere through `pipeline()`, without PyTorch."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .version import __version__
+
+if TYPE_CHECKING:
+    from .export.compiler import export_bundle
+    from .runtime.factory import pipeline
+    from .runtime.loading import load_bundle
+
+__all__ = ["__version__", "export_bundle", "load_bundle", "pipeline"]
+
+# Imported on first use: `import vitrify` takes milliseconds, and the runtime never meets the exporter.
+_LAZY = {
+    "export_bundle": ".export.compiler",
+    "load_bundle": ".runtime.loading",
+    "pipeline": ".runtime.factory",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'vitrify' has no attribute '{name}'")
+    return getattr(import_module(_LAZY[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,46 @@
+"""`verify --against`: recompute the whole parity grid of a finished bundle against its checkpoint, with PyTorch."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from ..runtime.bundle import Bundle
+from ..runtime.errors import EnvironmentMissing
+from ..runtime.loading import LoadedBundle
+from ..runtime.parity import summary
+from ..runtime.verify import Verification
+from .checkpoint import open_checkpoint
+from .gate import Subject, examine
+from .grids import plans_for
+from .oracle import Oracle
+from .source import Request, fetch
+
+
+def verify_against(verification: Verification, folder: Path, request: Request) -> Verification:
+    """Return the verification with each profile's figures recomputed against the checkpoint that `request` names.
+
+    Raises
+    ------
+    UsageError, UnsupportedError, IntegrityError, EnvironmentMissing
+        The checkpoint cannot be had or loaded, or lacks the bundle's head.
+
+    """
+    bundle = Bundle.read(folder)
+    with tempfile.TemporaryDirectory(prefix="vitrify-") as scratch:
+        found = fetch(request, Path(scratch))
+        checkpoint = open_checkpoint(found.folder, task=bundle.tasks[0], trust_remote_code=request.trust_remote_code)
+        oracle = Oracle(checkpoint)
+        fixed = "height" not in bundle.axes and checkpoint.inputs == "image"
+        plan = next(plan for plan in plans_for(checkpoint, oracle) if bool(plan.fixed) == fixed)
+        findings = examine(plan, oracle, _subjects(bundle), budget=0)
+    return replace(verification, profiles={name: summary(figures) for name, figures in findings.figures.items()})
+
+
+def _subjects(bundle: Bundle) -> dict[str, Subject]:
+    subjects = {}
+    for name, build in bundle.builds.items():
+        try:
+            subjects[name] = Subject(LoadedBundle(bundle, profile=name).model, build.profile.tolerance)
+        except EnvironmentMissing:
+            continue  # verify_bundle has said so
+    return subjects

@@ -1,0 +1,192 @@
+"""Open a checkpoint folder: what it is, whether it may be loaded, and its model with its tokenizer or image processor.
+
+It reads local folders only; finding one on the Hub is `runtime/hub.py`'s.
+"""
+
+import inspect
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..runtime.digests import file_digest
+from ..runtime.errors import IntegrityError, UnsupportedError, UsageError
+from .heads import Head, choose_head
+from .image_processor import load_image_processor
+from .tokenizer import load_tokenizer
+
+PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded checkpoint: `model` in evaluation mode and float32, and the processor of its kind of input."""
+
+    folder: Path
+    head: Head
+    model: Any
+    inputs: str
+    outputs: tuple[str, ...]
+    tokenizer: Any = None
+    image_processor: Any = None
+
+    @property
+    def config(self) -> Any:
+        """The transformers config of the model."""
+        return self.model.config
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the graph's inputs: what the processor gives and the model's forward takes, in that order."""
+        parameters = inspect.signature(self.model.forward).parameters
+        names = ["pixel_values"] if self.tokenizer is None else self.tokenizer.model_input_names
+        return tuple(name for name in names if name in parameters)
+
+    def source_files(self) -> dict[str, str]:
+        """Return the sha256 of every file that the bundle was made from."""
+        paths = sorted(path for path in self.folder.iterdir() if path.is_file())
+        return {
+            path.name: file_digest(path) for path in paths if path.suffix in {".json", ".safetensors", ".txt", ".model"}
+        }
+
+
+def open_checkpoint(folder: Path, *, task: str | None = None, trust_remote_code: bool = False) -> Checkpoint:
+    """Load the checkpoint in `folder` with the head that `task` needs, or its own head when no task is given.
+
+    Raises
+    ------
+    UsageError
+        Not a checkpoint, no such head, or weights that its head lacks.
+    UnsupportedError
+        Pickled weights, a pre-quantized checkpoint or an adapter.
+    IntegrityError
+        A file that cannot be read as what it should be.
+
+    """
+    settings = _read_config(folder)
+    _refuse(folder, settings)
+    _check_weights(folder)
+    config = _load_config(folder, trust_remote_code=trust_remote_code)
+    head = choose_head(config, task)
+    model, missing = _load_model(folder, head, trust_remote_code=trust_remote_code)
+    inputs = "image" if model.main_input_name == "pixel_values" else "text"
+    _check_task_input(task, inputs)
+    outputs = tuple(name for name in head.outputs if not (name == "pooler_output" and missing))
+    checkpoint = Checkpoint(folder, head, model, inputs, outputs)
+    return _with_processor(checkpoint, trust_remote_code=trust_remote_code)
+
+
+def _with_processor(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Checkpoint:
+    from dataclasses import replace
+
+    if checkpoint.inputs == "image":
+        processor = load_image_processor(checkpoint.folder, trust_remote_code=trust_remote_code)
+        return replace(checkpoint, image_processor=processor)
+    return replace(checkpoint, tokenizer=load_tokenizer(checkpoint.folder, trust_remote_code=trust_remote_code))
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not folder.is_dir():
+        raise UsageError(f"no checkpoint at '{folder}': not a folder. Give a folder with config.json or a Hub id")
+    if (folder / "adapter_config.json").is_file():
+        raise UnsupportedError(f"'{folder}' is a PEFT adapter, not a checkpoint: merge it into its base model first")
+    if not path.is_file():
+        raise UsageError(f"'{folder}' is no checkpoint: it has no config.json")
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise IntegrityError(f"'{path}' is not JSON ({error}): download the checkpoint again") from error
+    if not isinstance(settings, dict):
+        raise IntegrityError(f"'{path}' is not a JSON object: download the checkpoint again")
+    return settings
+
+
+def _refuse(folder: Path, settings: dict[str, Any]) -> None:
+    if quantization := settings.get("quantization_config"):
+        method = quantization.get("quant_method", "unknown") if isinstance(quantization, dict) else "unknown"
+        raise UnsupportedError(
+            f"'{folder}' is quantized already ({method}): vitrify exports unquantized checkpoints and quantizes them "
+            "itself. Take the original checkpoint, with --profile cpu-int8 if you want it small"
+        )
+    if any(folder.glob("*.safetensors")):
+        return
+    if any(folder.glob("*.gguf")):
+        raise UnsupportedError(
+            f"'{folder}' holds GGUF weights: vitrify reads safetensors. Take the original checkpoint"
+        )
+    if found := [path.name for pattern in PICKLES for path in folder.glob(pattern)]:
+        raise UnsupportedError(
+            f"'{folder}' holds pickled weights only ({found[0]}): a pickle can run code when it is opened. Take a "
+            "revision with model.safetensors, or accept the risk with --allow-pickle"
+        )
+    raise UsageError(f"'{folder}' has no model.safetensors: the checkpoint is incomplete")
+
+
+def _check_weights(folder: Path) -> None:
+    from safetensors import safe_open
+
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="numpy") as file:
+                file.keys()
+        except Exception as error:
+            raise IntegrityError(f"'{path}' is not a safetensors file ({error}): download it again") from error
+
+
+def _load_config(folder: Path, *, trust_remote_code: bool) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        if "trust_remote_code" in str(error):
+            reason = "it runs code from its own repository. Read that code, then allow it with --trust-remote-code"
+        raise UnsupportedError(f"transformers cannot read '{folder / 'config.json'}': {reason}") from error
+
+
+def _load_model(folder: Path, head: Head, *, trust_remote_code: bool) -> tuple[Any, bool]:
+    """Return the model and whether weights of a pooler, the only ones a task can do without, are missing."""
+    import transformers
+
+    bars = transformers.logging.is_progress_bar_enabled()
+    transformers.logging.disable_progress_bar()
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity(transformers.logging.CRITICAL)
+    try:
+        model, info = getattr(transformers, head.auto_class).from_pretrained(
+            folder,
+            dtype=torch.float32,
+            output_loading_info=True,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=trust_remote_code,
+        )
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UsageError(f"transformers cannot load '{folder}' with {head.auto_class}: {reason}") from error
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+        if bars:
+            transformers.logging.enable_progress_bar()
+    missing = sorted(info["missing_keys"])
+    serious = [name for name in missing if "pooler" not in name or head.name != "base"]
+    if serious or info.get("mismatched_keys"):
+        names = ", ".join([*serious, *map(str, info.get("mismatched_keys") or ())][:3])
+        raise UsageError(
+            f"the checkpoint '{folder}' lacks weights for {type(model).__name__} ({names}): they would be random. "
+            "Choose a task that the checkpoint was trained for"
+        )
+    if hasattr(model.config, "use_cache"):
+        model.config.use_cache = False
+    return model.eval(), bool(missing)
+
+
+def _check_task_input(task: str | None, inputs: str) -> None:
+    from ..runtime.pipelines import find_task
+
+    if task is not None and (wanted := find_task(task)).inputs != inputs:
+        raise UsageError(f"task '{wanted.name}' takes {wanted.inputs}, but the checkpoint takes {inputs}")

@@ -1,0 +1,335 @@
+"""`export_bundle`: checkpoint -> graph -> passes -> variants -> parity gate -> bundle. It only composes."""
+
+import dataclasses
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnx_ir
+import torch
+
+from ..profiles import Profile, ProfileError, load_profile, profile_names
+from ..runtime.bundle import (
+    PARITY,
+    PARITY_REPORT,
+    REPORTS,
+    Axis,
+    Build,
+    Bundle,
+    Graph,
+    Provenance,
+    write_manifest,
+    write_synced,
+)
+from ..runtime.choice import check_machine
+from ..runtime.errors import EnvironmentMissing, ExportError, ParityError, UsageError
+from ..runtime.loading import Model
+from ..runtime.machine import this_machine
+from ..runtime.parity import summary, write_cases
+from ..runtime.pipelines import tasks_of
+from ..runtime.sessions import open_session
+from ..version import __version__
+from .checkpoint import Checkpoint, open_checkpoint
+from .end_to_end import compare_pipelines
+from .families import ENCODER
+from .gate import Findings, Subject, examine
+from .graph import graph_from_model
+from .grids import Plan, plans_for
+from .image_processor import write_image_processor
+from .oracle import Oracle
+from .passes.quantize import quantize_dynamic
+from .source import Request, fetch
+from .staging import staged
+from .tokenizer import write_tokenizer
+
+PARITY_BYTES = 5 * 10**6
+TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "tokenizers")
+# Files that a bundle takes from the checkpoint as they are.
+COPIED = ("generation_config.json", "chat_template.jinja")
+# transformers.js looks for weights beside the graph only if config.json says so.
+JS_CONFIG = {"transformers.js_config": {"use_external_data_format": True}}
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export did: `profiles` maps each profile to its parity summary, `seconds` each step to its duration."""
+
+    folder: Path
+    bundle: Bundle
+    profiles: Mapping[str, Mapping[str, Any]]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every profile kept its tolerance."""
+        return all(item["passed"] for item in self.profiles.values())
+
+
+def export_bundle(
+    model: Any,
+    folder: str | Path,
+    *,
+    task: str | None = None,
+    profiles: Sequence[str | Path] = ("cpu-fp32",),
+    tokenizer: Any = None,
+    image_processor: Any = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+    trust_remote_code: bool = False,
+    allow_pickle: bool = False,
+    allow_mismatch: bool = False,
+    force: bool = False,
+    source: Provenance | None = None,
+    progress: Progress | None = None,
+) -> ExportReport:
+    """Compile a checkpoint into a bundle, prove that it is the same model, and return the report.
+
+    Parameters
+    ----------
+    model
+        A checkpoint's folder, a Hub id, or a transformers model object with its `tokenizer` or `image_processor`.
+    folder
+        Where the bundle goes; there whole or not at all.
+    task
+        Which head to export (`vitrify tasks`); by default the one in `config.architectures`.
+    profiles
+        Deployment targets (`vitrify profiles`), by name or as paths of TOML files.
+    revision, token, local_files_only
+        For a Hub id.
+    trust_remote_code
+        Run the checkpoint's own code while exporting; recorded in the bundle.
+    allow_pickle
+        Load pickled weights in a child process without network; recorded in the bundle.
+    allow_mismatch
+        Keep a bundle that fails the parity gate; recorded in the bundle.
+    force
+        Replace an existing bundle.
+    source
+        What to record as the bundle's origin, if it is not what `model` says.
+    progress
+        Called with a line for each step.
+
+    Raises
+    ------
+    UsageError, UnsupportedError, IntegrityError, EnvironmentMissing
+        The checkpoint, the task, a profile or the folder is not usable; the message says why.
+    ExportError
+        The model cannot be traced.
+    ParityError
+        The graph is not the same model; nothing is written.
+
+    """
+    targets = _load_profiles(profiles)
+    folder = Path(folder)
+    steps = _Steps(progress or (lambda _: None))
+    request = Request(
+        model, revision, token, local_files_only, trust_remote_code, allow_pickle, tokenizer, image_processor
+    )
+    with staged(folder, force=force) as out, tempfile.TemporaryDirectory(prefix="vitrify-") as scratch:
+        with steps("reading the checkpoint"):
+            found = fetch(request, Path(scratch))
+            checkpoint = open_checkpoint(found.folder, task=task, trust_remote_code=trust_remote_code)
+            origin = dataclasses.replace(
+                source or found.provenance,
+                files=checkpoint.source_files(),
+                pickle=found.provenance.pickle,
+                remote_code=trust_remote_code,
+            )
+        findings = _compile(checkpoint, out, origin, targets, steps, allow_mismatch=allow_mismatch)
+    return ExportReport(folder, Bundle.read(folder), findings, steps.seconds)
+
+
+def _compile(
+    checkpoint: Checkpoint,
+    out: Path,
+    origin: Provenance,
+    targets: Sequence[Profile],
+    steps: "_Steps",
+    *,
+    allow_mismatch: bool,
+) -> dict[str, dict[str, Any]]:
+    """Write everything of the bundle into `out` and return each profile's parity summary."""
+    with steps("writing the processor"):
+        _write_processor(checkpoint, out)
+    plan, findings = _first_that_passes(checkpoint, out, targets, steps, allow_mismatch=allow_mismatch)
+    results = {name: summary(figures) for name, figures in findings.figures.items()}
+    if not findings.kept:
+        raise ExportError(f"no case of the parity grid fits {PARITY_BYTES} bytes: the model's outputs are too large")
+    write_cases(out / PARITY, findings.kept)
+    _drop_unused_graphs(out, targets)
+    axes = dict(plan.axes)
+    if "sequence" in axes:
+        axes["sequence"] = dataclasses.replace(axes["sequence"], minimum=findings.minimum)
+    bundle = _manifest(checkpoint, out, origin, axes, targets, results)
+    (out / REPORTS).mkdir()
+    write_synced(out / REPORTS / PARITY_REPORT, json.dumps(results, indent=1) + "\n")
+    write_manifest(bundle, out)
+    exact = next((target for target in targets if target.tolerance.relative == 0), None)
+    if exact is not None and not allow_mismatch:
+        with steps("comparing pipelines"):
+            compare_pipelines(checkpoint, out, profile=exact.name, tolerance=exact.tolerance.absolute)
+    return results
+
+
+def _first_that_passes(
+    checkpoint: Checkpoint, out: Path, targets: Sequence[Profile], steps: "_Steps", *, allow_mismatch: bool
+) -> tuple[Plan, Findings]:
+    """Trace and examine plan after plan; the last one's failure is the export's."""
+    oracle = Oracle(checkpoint)
+    plans = list(plans_for(checkpoint, oracle))
+    for plan in plans:
+        last = plan is plans[-1]
+        try:
+            with steps("tracing the graph"):
+                _write_graphs(checkpoint, out, plan, targets)
+            with steps("comparing with PyTorch"):
+                findings = examine(plan, oracle, _subjects(out, plan, targets), budget=PARITY_BYTES)
+        except ExportError:
+            if last:
+                raise
+            continue
+        failed = {
+            name: bad for name, figures in findings.figures.items() if (bad := [x for x in figures if not x.passed])
+        }
+        if not failed or (last and allow_mismatch):
+            return plan, findings
+        if last:
+            name, figures = next(iter(failed.items()))
+            raise ParityError(
+                f"profile {name}: the graph is not the same model as {checkpoint.folder.name}: "
+                f"{'; '.join(map(str, figures[:3]))}. Nothing was written; --allow-mismatch keeps it all the same"
+            )
+    raise AssertionError("plans_for yields at least one plan")
+
+
+def _write_graphs(checkpoint: Checkpoint, out: Path, plan: Plan, targets: Sequence[Profile]) -> None:
+    """Write the portable graph with its weights beside it, then one variant for each quantized profile."""
+    shutil.rmtree(out / "onnx", ignore_errors=True)
+    portable = out / ENCODER.file("model", suffix="")
+    portable.parent.mkdir()
+    graph = graph_from_model(
+        checkpoint.model,
+        {name: torch.from_numpy(value) for name, value in plan.traced.items()},
+        axes=ENCODER.axes_of(plan.traced, fixed=plan.fixed),
+        outputs=checkpoint.outputs,
+        opset=min(target.opset for target in targets),
+        ir_version=min(target.ir_version for target in targets),
+    )
+    onnx_ir.save(graph, str(portable), external_data=f"{portable.name}_data", size_threshold_bytes=1024)
+    for target in targets:
+        path = out / ENCODER.file("model", suffix=target.graph_suffix)
+        if target.quantization is not None and not path.exists():
+            quantize_dynamic(
+                portable, path, per_channel=target.quantization.per_channel, embeddings=target.quantization.embeddings
+            )
+
+
+def _subjects(out: Path, plan: Plan, targets: Sequence[Profile]) -> dict[str, Subject]:
+    subjects = {}
+    for target in targets:
+        path = out / ENCODER.file("model", suffix=target.graph_suffix)
+        session = open_session(path, provider=target.provider, options=target.options)
+        subjects[target.name] = Subject(Model(session, plan.axes), target.tolerance)
+    return subjects
+
+
+def _drop_unused_graphs(out: Path, targets: Sequence[Profile]) -> None:
+    used = {ENCODER.file("model", suffix=target.graph_suffix) for target in targets}
+    for path in (out / "onnx").iterdir():
+        if f"onnx/{path.name.removesuffix('_data')}" not in used:
+            path.unlink()
+
+
+def _write_processor(checkpoint: Checkpoint, out: Path) -> None:
+    config = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8"))
+    text = json.dumps({**config, **JS_CONFIG}, indent=2, ensure_ascii=False)
+    (out / "config.json").write_text(text + "\n", encoding="utf-8")
+    for name in COPIED:
+        if (checkpoint.folder / name).is_file():
+            shutil.copyfile(checkpoint.folder / name, out / name)
+    if checkpoint.inputs == "image":
+        write_image_processor(checkpoint.image_processor, out)
+    else:
+        write_tokenizer(checkpoint.tokenizer, out)
+
+
+def _manifest(
+    checkpoint: Checkpoint,
+    out: Path,
+    origin: Provenance,
+    axes: Mapping[str, Axis],
+    targets: Sequence[Profile],
+    results: Mapping[str, Mapping[str, Any]],
+) -> Bundle:
+    first = targets[0]
+    path = out / ENCODER.file("model", suffix=first.graph_suffix)
+    with open_session(path, provider="cpu", options={}) as session:
+        graphs = {"model": Graph(session.inputs, session.outputs)}
+    return Bundle(
+        head=checkpoint.head.name,
+        tasks=tasks_of(checkpoint.head.name, checkpoint.inputs),
+        architecture=type(checkpoint.model).__name__,
+        model_type=checkpoint.config.model_type,
+        family=ENCODER.name,
+        source=origin,
+        axes=axes,
+        graphs=graphs,
+        builds={
+            target.name: Build(
+                target,
+                {"model": ENCODER.file("model", suffix=target.graph_suffix)},
+                bool(results[target.name]["passed"]),
+            )
+            for target in targets
+        },
+        tools={"vitrify": __version__, **{name: version(name).split("+")[0] for name in TOOLS}},
+    )
+
+
+def _load_profiles(names: Sequence[str | Path]) -> list[Profile]:
+    """Return the profiles of these names; "auto" stands for every one that this machine can run."""
+    wanted = [names] if isinstance(names, (str, Path)) else list(names)
+    try:
+        profiles = [profile for name in wanted for profile in (_runnable() if name == "auto" else [load_profile(name)])]
+    except ProfileError as error:
+        raise UsageError(str(error)) from error
+    if not profiles:
+        raise UsageError("no profile was given: name at least one (vitrify profiles)")
+    for profile in profiles:
+        check_machine(profile, this_machine())  # before minutes are spent on a graph that cannot be compared
+    return list({profile.name: profile for profile in profiles}.values())
+
+
+def _runnable() -> list[Profile]:
+    machine, found = this_machine(), []
+    for profile in map(load_profile, profile_names()):
+        with suppress(EnvironmentMissing):
+            check_machine(profile, machine)
+            found.append(profile)
+    return sorted(found, key=lambda profile: profile.precision != "fp32")
+
+
+class _Steps:
+    """Times the steps of an export and tells each one's name to whoever listens."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        self.progress(name)
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + round(time.perf_counter() - start, 3)

@@ -1,0 +1,87 @@
+"""The one adapter to transformers' experimental exporter: a PyTorch model becomes an ONNX graph with named axes.
+
+Nothing else in the house may know of `transformers.exporters` or of `torch.onnx`.
+"""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import onnx_ir
+import torch
+
+from ..runtime.errors import ExportError
+from .passes import finish
+
+Axes = Mapping[str, Mapping[int, str]]
+
+
+def graph_from_model(
+    model: Any,
+    inputs: Mapping[str, torch.Tensor],
+    *,
+    axes: Axes,
+    outputs: tuple[str, ...],
+    opset: int,
+    ir_version: int,
+) -> onnx_ir.Model:
+    """Trace `model` on `inputs` into a portable graph.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode, float32.
+    inputs
+        Keyword arguments of its forward; every named axis must be at least 2 long, and no two of one size.
+    axes
+        For each input, the name of each dynamic axis by position; every other axis is fixed.
+    outputs
+        The outputs kept, of those the model returns.
+    opset, ir_version
+        Versions of the standard operators and of the file format.
+
+    Raises
+    ------
+    ExportError
+        The model cannot be traced, with the tracer's reason.
+
+    """
+    from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
+
+    dynamic = {name: dict.fromkeys(axes.get(name, ()), torch.export.Dim.DYNAMIC) for name in inputs}
+    config = OnnxConfig(dynamic=True, dynamic_shapes=dynamic, opset_version=opset, optimize=False)
+    with quiet():
+        try:
+            exported = OnnxExporter().export(model, dict(inputs), config)
+        except Exception as error:
+            raise ExportError(f"{type(model).__name__} cannot be traced: {_reason(error)}") from error
+        graph: onnx_ir.Model = exported.components["model"].program
+        finish(graph, axes=axes, outputs=outputs, ir_version=ir_version)
+    return graph
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of the innermost error: the outer ones repeat it with advice on torch."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the exporter's progress lines and warnings off stdout and stderr: a library prints nothing."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "transformers", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

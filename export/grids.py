@@ -1,0 +1,131 @@
+"""The plans: at which shapes a checkpoint is traced, and on which grid of other shapes it must then be right."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..runtime.bundle import Axis
+from ..runtime.errors import UsageError
+from .checkpoint import Checkpoint
+from .oracle import Oracle
+from .samples import Arrays, ImageSamples, TextSamples
+
+BATCHES = (1, 2, 5)
+LENGTHS = (7, 64, 512)
+SHORTEST = range(1, 7)
+TRACED_LENGTH = 13
+# One attention layer's scores of the longest row, float32: heads x length x length, held by PyTorch, then the session.
+LONGEST_ROW_BYTES = 512 * 2**20
+# Sizes that no image processor asks for: what is dynamic at them is dynamic.
+TRACED_SIZE, OTHER_SIZE, SMALLEST_SIZE = (96, 160), (128, 64), 64
+
+Named = tuple[str, Arrays]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One way to export: `traced` are the inputs traced on, `fixed` the axes that stay numbers, `axes` their limits.
+
+    `grid` holds the inputs to compare on; `shortest` those that find the smallest sequence, shortest first.
+    """
+
+    traced: Arrays
+    grid: tuple[Named, ...]
+    axes: Mapping[str, Axis]
+    fixed: tuple[str, ...] = ()
+    shortest: tuple[Named, ...] = field(default=())
+
+
+def plans_for(checkpoint: Checkpoint, oracle: Oracle) -> Iterator[Plan]:
+    """Yield the plans for this checkpoint, the one that leaves most axes dynamic first."""
+    return _image_plans(checkpoint, oracle) if checkpoint.inputs == "image" else _text_plans(checkpoint, oracle)
+
+
+def _text_plans(checkpoint: Checkpoint, oracle: Oracle) -> Iterator[Plan]:
+    samples = TextSamples(checkpoint)
+    traced = samples.batch(2, TRACED_LENGTH)
+    _require_accepted(oracle, traced)
+    maximum = _longest(checkpoint.config, oracle, samples)
+    shortest = [(f"batch 2 x sequence {length}", samples.batch(2, length, seed=1)) for length in SHORTEST]
+    yield Plan(
+        traced=traced,
+        grid=tuple(_text_grid(checkpoint.config, samples, maximum)),
+        axes={"batch": Axis(), "sequence": Axis(1, maximum)},
+        shortest=tuple((name, inputs) for name, inputs in shortest if oracle.accepts(inputs)),
+    )
+
+
+def _text_grid(config: Any, samples: TextSamples, maximum: int | None) -> Iterator[Named]:
+    top = min(maximum or LENGTHS[-1], LENGTHS[-1])
+    for length in sorted({min(length, top) for length in LENGTHS}):
+        for rows in BATCHES:
+            yield f"batch {rows} x sequence {length}", samples.batch(rows, length, seed=1)
+    longest = maximum or _positions(config) or top
+    while _row_bytes(config, longest) > LONGEST_ROW_BYTES:
+        longest //= 2
+    if longest > top:
+        yield f"batch 1 x sequence {longest}", samples.batch(1, longest, seed=1)
+
+
+def _longest(config: Any, oracle: Oracle, samples: TextSamples) -> int | None:
+    """Return the most tokens that the model has positions for, or None where it has no such limit.
+
+    The model itself is asked, for one token more than its config says; a table of positions that reserves some rows
+    for padding takes a few less.
+    """
+    limit = _positions(config)
+    if limit is None or _row_bytes(config, limit) > LONGEST_ROW_BYTES or oracle.accepts(samples.batch(1, limit + 1)):
+        return None
+    return next((length for length in range(limit, limit - 8, -1) if oracle.accepts(samples.batch(1, length))), None)
+
+
+def _positions(config: Any) -> int | None:
+    return getattr(config, "max_position_embeddings", None)
+
+
+def _row_bytes(config: Any, length: int) -> int:
+    heads = getattr(config, "num_attention_heads", None) or 16
+    return 4 * int(np.max(heads)) * length * length
+
+
+def _image_plans(checkpoint: Checkpoint, oracle: Oracle) -> Iterator[Plan]:
+    samples = ImageSamples(checkpoint)
+    size = _processed_size(checkpoint.image_processor)
+    _require_accepted(oracle, samples.batch(2, *size))
+    if oracle.accepts(samples.batch(2, *TRACED_SIZE)) and oracle.accepts(samples.batch(1, *OTHER_SIZE)):
+        limits = Axis(SMALLEST_SIZE)
+        yield Plan(
+            traced=samples.batch(2, *TRACED_SIZE),
+            grid=tuple(_image_grid(samples, [size, OTHER_SIZE])),
+            axes={"batch": Axis(), "height": limits, "width": limits},
+        )
+    yield Plan(
+        traced=samples.batch(2, *size),
+        grid=tuple(_image_grid(samples, [size])),
+        axes={"batch": Axis()},
+        fixed=("height", "width"),
+    )
+
+
+def _image_grid(samples: ImageSamples, sizes: list[tuple[int, int]]) -> Iterator[Named]:
+    for height, width in sizes:
+        for rows in BATCHES:
+            yield f"batch {rows} x {height} x {width}", samples.batch(rows, height, width, seed=1)
+
+
+def _processed_size(processor: Any) -> tuple[int, int]:
+    """Return (height, width) of what the image processor makes of a photograph of common shape."""
+    photograph = np.zeros((480, 640, 3), np.uint8)
+    made = np.asarray(processor(photograph, return_tensors="np")["pixel_values"])
+    return made.shape[-2], made.shape[-1]
+
+
+def _require_accepted(oracle: Oracle, inputs: Arrays) -> None:
+    """Raise UsageError with the model's own reason if it does not take a plain batch of two."""
+    try:
+        oracle.outputs(inputs)
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UsageError(f"the PyTorch model itself refuses a batch of two: {reason}. Mend its config.json") from error

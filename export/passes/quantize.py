@@ -1,0 +1,185 @@
+"""Turn the linear layers of a portable graph into int8, activations scaled at run time, and write it as another graph.
+
+1. `MatMul(x, W)` and `Gemm(x, W, c)` with a constant float32 matrix W become `DynamicQuantizeLinear` (x as uint8),
+   `MatMulInteger` and two multiplications: the pattern that ONNX Runtime fuses into one kernel. Weights are signed,
+   because unsigned times signed is the only int8 product that reaches AMX there.
+2. A weight's scale is max|w| / 127, for each column by itself if `per_channel`.
+3. Layers that read the same value share its quantization.
+4. A weight with fewer than 16 rows or columns stays: a head of a few labels costs nothing and decides the answer.
+5. With `embeddings`, `Gather(W, ids)` along rows becomes a lookup of int8 rows and of their scales: a quarter of the
+   size, each row with its own scale. Tables with fewer than 16 rows stay.
+6. Convolutions and products of two activations stay.
+
+Only standard operators; axes keep their names; the result is a function of the graph's bytes.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from ...runtime.errors import UnsupportedError, UsageError
+
+_SMALLEST = 16
+
+
+def quantize_dynamic(graph_path: Path, out_path: Path, *, per_channel: bool = True, embeddings: bool = False) -> None:
+    """Write the int8 form of the graph at `graph_path` to `out_path`, its weights beside it in `<name>_data`.
+
+    Raises
+    ------
+    UsageError
+        `out_path` is `graph_path`.
+    UnsupportedError
+        The graph has no linear layer, so int8 would change nothing.
+
+    """
+    if out_path.resolve() == graph_path.resolve():
+        raise UsageError(f"out_path: got '{out_path}', the graph itself; expected another file")
+    model = ir.load(graph_path)
+    quantizer = _Quantizer(model.graph, per_channel=per_channel)
+    layers = [node for node in model.graph if _is_layer(node)]
+    if not layers:
+        raise UnsupportedError(f"graph '{graph_path.name}' has no linear layer to quantize: use the profile cpu-fp32")
+    for node in layers:
+        quantizer.replace_layer(node)
+    if embeddings:
+        for node in [node for node in model.graph if _is_lookup(node)]:
+            quantizer.replace_lookup(node)
+    common.RemoveUnusedNodesPass()(model)
+    _save(model, out_path)
+
+
+class _Quantizer:
+    """Replaces nodes of one graph, remembering what it has quantized already."""
+
+    def __init__(self, graph: ir.Graph, *, per_channel: bool) -> None:
+        self._graph = graph
+        self._per_channel = per_channel
+        self._activations: dict[str, tuple[ir.Value, ...]] = {}
+        self._weights: dict[tuple[str, int, bool], tuple[ir.Value, ir.Value]] = {}
+
+    def replace_layer(self, node: ir.Node) -> None:
+        x, w = node.inputs[:2]
+        assert x is not None
+        assert w is not None
+        quantized, scale, zero = self._activation(x, before=node)
+        rows = bool(node.attributes.get_int("transB", 0))
+        weight, weight_scale = self._weight(w, axis=0 if rows else 1, per_channel=self._per_channel)
+        new = []
+        if rows:
+            new.append(ir.node("Transpose", [weight]))
+            weight = new[-1].outputs[0]
+        product = ir.node("MatMulInteger", [quantized, weight, zero])
+        real = ir.node("Cast", product.outputs, {"to": ir.DataType.FLOAT})
+        scales = ir.node("Mul", [scale, weight_scale])
+        scaled = ir.node("Mul", [real.outputs[0], scales.outputs[0]])
+        new += [product, real, scales, scaled]
+        if len(node.inputs) > 2 and node.inputs[2] is not None:
+            new.append(ir.node("Add", [scaled.outputs[0], node.inputs[2]]))
+        self._swap(node, new)
+
+    def replace_lookup(self, node: ir.Node) -> None:
+        w, ids = node.inputs
+        assert w is not None
+        weight, scale = self._weight(w, axis=0, per_channel=True)
+        rows = ir.node("Gather", [weight, ids], {"axis": 0})
+        real = ir.node("Cast", rows.outputs, {"to": ir.DataType.FLOAT})
+        scales = ir.node("Gather", [self._column(scale), ids], {"axis": 0})
+        self._swap(node, [rows, real, scales, ir.node("Mul", [real.outputs[0], scales.outputs[0]])])
+
+    def _swap(self, node: ir.Node, new: list[ir.Node]) -> None:
+        output = node.outputs[0].name
+        for position, one in enumerate(new):
+            # Named after the output: values always have a name of their own, nodes need not.
+            one.name = one.outputs[0].name = f"{output}_int8_{position}"
+        ir.convenience.replace_nodes_and_values(self._graph, node, [node], new, node.outputs, new[-1].outputs)
+
+    def _activation(self, x: ir.Value, *, before: ir.Node) -> tuple[ir.Value, ...]:
+        name = str(x.name)
+        if name not in self._activations:
+            node = ir.node("DynamicQuantizeLinear", [x], num_outputs=3, name=f"{name}_quantize")
+            for value, suffix in zip(node.outputs, ("quantized", "scale", "zero_point"), strict=True):
+                value.name = f"{name}_{suffix}"
+            self._graph.insert_before(before, node)
+            self._activations[name] = tuple(node.outputs)
+        return self._activations[name]
+
+    def _weight(self, w: ir.Value, *, axis: int, per_channel: bool) -> tuple[ir.Value, ir.Value]:
+        """Return the int8 weight and its scale: a number, or a vector along `axis`."""
+        name = str(w.name)
+        key = (name, axis, per_channel)
+        if key not in self._weights:
+            assert w.const_value is not None
+            numbers = w.const_value.numpy()
+            scale = _scale(numbers, axis=1 - axis if per_channel else None)
+            whole = np.clip(np.rint(numbers / scale), -127, 127).astype(np.int8)
+            end = f"_by_{('row', 'column')[axis]}" if per_channel else ""
+            self._weights[key] = (
+                self._constant(f"{name}_int8{end}", whole),
+                self._constant(f"{name}_scale{end}", scale.reshape(-1) if per_channel else scale.reshape(())),
+            )
+        return self._weights[key]
+
+    def _column(self, scale: ir.Value) -> ir.Value:
+        """Return the vector as a matrix of one column, so that a lookup in it multiplies rows."""
+        name = f"{scale.name}_column"
+        if name not in self._graph.initializers:
+            assert scale.const_value is not None
+            self._constant(name, scale.const_value.numpy().reshape(-1, 1))
+        return self._graph.initializers[name]
+
+    def _constant(self, name: str, numbers: np.ndarray) -> ir.Value:
+        value = ir.val(name, const_value=ir.tensor(numbers, name=name))
+        self._graph.register_initializer(value)
+        return value
+
+
+def _scale(numbers: np.ndarray, *, axis: int | None) -> np.ndarray:
+    largest = np.abs(numbers).max(axis=axis, keepdims=True).astype(np.float32)
+    return np.where(largest > 0, largest / np.float32(127), np.float32(1)).astype(np.float32)
+
+
+def _is_layer(node: ir.Node) -> bool:
+    if node.domain or node.op_type not in {"MatMul", "Gemm"}:
+        return False
+    plain = all(node.attributes.get_float(name, 1.0) == 1.0 for name in ("alpha", "beta"))
+    return plain and not node.attributes.get_int("transA", 0) and _is_matrix(node.inputs[1], sides=2)
+
+
+def _is_lookup(node: ir.Node) -> bool:
+    return (
+        not node.domain
+        and node.op_type == "Gather"
+        and not node.attributes.get_int("axis", 0)
+        and _is_matrix(node.inputs[0], sides=1)
+    )
+
+
+def _is_matrix(value: ir.Value | None, *, sides: int) -> bool:
+    """Say whether the value is a constant float32 matrix whose first `sides` sides are long enough to matter."""
+    tensor = value.const_value if value is not None and value.is_initializer() else None
+    if tensor is None or tensor.dtype != ir.DataType.FLOAT or len(tensor.shape) != 2:
+        return False
+    return min(tensor.shape.numpy()[:sides]) >= _SMALLEST
+
+
+def _save(model: ir.Model, out_path: Path) -> None:
+    """Write both files in a folder beside `out_path`, then move them: a stopped write leaves nothing by their name."""
+    data = f"{out_path.name}_data"
+    folder = Path(tempfile.mkdtemp(prefix=f".{out_path.name}.", dir=out_path.parent))
+    try:
+        ir.save(model, folder / out_path.name, external_data=data)
+        for name in _written(folder, data, out_path.name):
+            (folder / name).replace(out_path.parent / name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _written(folder: Path, *names: str) -> Iterator[str]:
+    """Yield the names that are there: a graph of small weights has no external data."""
+    return (name for name in names if (folder / name).exists())

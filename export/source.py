@@ -1,0 +1,75 @@
+"""Where the checkpoint comes from: a folder, the Hub, pickled weights or a model object; all become a folder."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..runtime.bundle import Provenance
+from ..runtime.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the caller named, and how it may be got."""
+
+    model: Any
+    revision: str | None = None
+    token: str | bool | None = None
+    local_files_only: bool = False
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+    tokenizer: Any = None
+    image_processor: Any = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A checkpoint's folder and what to record of its origin."""
+
+    folder: Path
+    provenance: Provenance
+
+
+def fetch(request: Request, scratch: Path) -> Found:
+    """Return the checkpoint as a folder; what has to be made first is made in `scratch`."""
+    if not isinstance(request.model, (str, Path)):
+        return _saved(request, scratch)
+    from ..runtime.hub import resolve_source
+
+    source = resolve_source(
+        request.model,
+        revision=request.revision,
+        token=request.token,
+        local_files_only=request.local_files_only,
+        allow_pickle=request.allow_pickle,
+        trust_remote_code=request.trust_remote_code,
+    )
+    pickled = request.allow_pickle and not any(source.folder.glob("*.safetensors"))
+    folder = _unpickled(source.folder, scratch) if pickled else source.folder
+    return Found(folder, Provenance(source.id, source.revision, pickle=pickled))
+
+
+def _saved(request: Request, scratch: Path) -> Found:
+    model = request.model
+    if not hasattr(model, "save_pretrained"):
+        raise UsageError(f"model must be a folder, a Hub id or a transformers model, got {type(model).__name__}")
+    processor = request.tokenizer or request.image_processor
+    if processor is None:
+        raise UsageError("a model object needs tokenizer= or image_processor=, which its pipeline will use")
+    folder = scratch / "checkpoint"
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return Found(folder, Provenance(type(model).__name__))
+
+
+def _unpickled(folder: Path, scratch: Path) -> Path:
+    from .pickled import safetensors_from_pickle
+
+    out = scratch / folder.name
+    out.mkdir()
+    for path in folder.iterdir():
+        if path.is_file() and path.suffix in {".json", ".txt", ".model", ".py", ".jinja"} and "index" not in path.name:
+            shutil.copyfile(path, out / path.name)
+    safetensors_from_pickle(folder, out)
+    return out

@@ -1,0 +1,232 @@
+"""Where a model will run: deployment targets as data, and their schema; standard library only.
+
+A profile is a TOML file. The presets lie in this folder; a path to any other `.toml` file works as well.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+PRECISIONS = ("fp32", "bf16", "int8", "fp16")
+PROVIDERS = ("cpu", "openvino", "cuda")
+_FOLDER = Path(__file__).parent
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_SUFFIX = re.compile(r"(_[a-z0-9]+)*")
+
+
+class ProfileError(ValueError):
+    """A profile that cannot be right, or that is not there."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far an output may be from PyTorch's float32 output `r`: `|o - r| <= absolute + relative * max|r|` everywhere.
+
+    `agreement` is the least share of decisions (the largest logit of a row) that must be PyTorch's.
+    """
+
+    absolute: float
+    relative: float = 0.0
+    agreement: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check("tolerance", self, _TOLERANCE_RULES)
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How MatMul and Gemm become int8: weights signed, activations unsigned and scaled at run time.
+
+    `per_channel` scales every column of a weight by itself; `embeddings` quantizes lookup tables too.
+    """
+
+    per_channel: bool = True
+    embeddings: bool = False
+
+    def __post_init__(self) -> None:
+        _check("quantization", self, dict.fromkeys(("per_channel", "embeddings"), _BOOL))
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A deployment target.
+
+    Attributes
+    ----------
+    name, description
+        The user's word, and one line for `vitrify profiles`.
+    provider, precision
+        What runs the graph (`PROVIDERS`), and in which numbers (`PRECISIONS`).
+    opset, ir_version
+        The newest standard operators and file format that a graph for it may use.
+    tolerance
+        What `verify` allows between it and PyTorch in float32.
+    requires
+        Sets of CPU features: one of them must be there in full. Empty: any CPU will do.
+    options
+        What the provider is given: ONNX Runtime's session config entries (cpu), OpenVINO's properties (openvino).
+    quantization
+        Present exactly if `precision` is int8.
+    graph_suffix
+        Names the graph's file: `onnx/model{suffix}.onnx`. Profiles of one suffix share a graph.
+    shape_ranges
+        (minimum, optimum, maximum) size of named axes.
+
+    """
+
+    name: str
+    description: str
+    provider: str
+    precision: str
+    opset: int
+    ir_version: int
+    tolerance: Tolerance
+    requires: tuple[tuple[str, ...], ...] = ()
+    options: Mapping[str, str | int | bool] = field(default_factory=dict)
+    quantization: Quantization | None = None
+    graph_suffix: str = ""
+    shape_ranges: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check(f"profile {self.name!r}", self, _PROFILE_RULES)
+        if (self.quantization is not None) != (self.precision == "int8"):
+            raise ProfileError(
+                f"profile '{self.name}': got precision '{self.precision}' "
+                f"{'with' if self.quantization else 'without'} [quantization], which belongs to int8 and only to it"
+            )
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Return the profile that TOML or JSON describes; raise ProfileError on an unknown, missing or bad key."""
+        what = f"profile {content.get('name', '?')!r}"
+        values = dict(content)
+        for key, nested in (("tolerance", Tolerance), ("quantization", Quantization)):
+            if isinstance(values.get(key), Mapping):
+                values[key] = _made(nested, values[key], what=f"{what}, [{key}]")
+        for key in ("requires", "shape_ranges"):
+            if key in values:
+                values[key] = _tuples(values[key])
+        return _made(cls, values, what=what)
+
+
+def profile_names() -> list[str]:
+    """Return the presets' names, sorted."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def load_profile(name_or_path: str | Path) -> Profile:
+    """Read a preset by name, or a file by its path, which ends in `.toml`; raise ProfileError with a sentence."""
+    import tomllib
+
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        names = profile_names()
+        if str(name_or_path) not in names:
+            raise ProfileError(
+                f"profile: got '{name_or_path}', expected one of {', '.join(names)}, or a path to a .toml file"
+            )
+        path = _FOLDER / f"{name_or_path}.toml"
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ProfileError(f"profile: got '{path}', which cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise ProfileError(f"profile '{path}' is not TOML: {error}") from error
+    return Profile.from_dict({"name": path.stem, **content})
+
+
+def _made(cls: Any, values: Mapping[str, Any], *, what: str) -> Any:
+    fields = {item.name: item for item in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise ProfileError(f"{what}: unknown key '{unknown[0]}' (known: {', '.join(fields)})")
+    needed = [
+        name
+        for name, item in fields.items()
+        if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+    ]
+    missing = [name for name in needed if name not in values]
+    if missing:
+        raise ProfileError(f"{what}: key '{missing[0]}' is missing (needed: {', '.join(needed)})")
+    return cls(**values)
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, (list, tuple)) else value
+
+
+Rule = tuple[Callable[[Any], bool], str]
+
+
+def _check(what: str, made: Any, rules: Mapping[str, Rule]) -> None:
+    for name, (holds, words) in rules.items():
+        value = getattr(made, name)
+        if not holds(value):
+            raise ProfileError(f"{what}: '{name}' is {value!r}, expected {words}")
+
+
+def _one_of(*values: str) -> Rule:
+    return (lambda value: value in values), f"one of {', '.join(values)}"
+
+
+def _whole(low: int, high: int) -> Rule:
+    return (lambda value: type(value) is int and low <= value <= high), f"a whole number from {low} to {high}"
+
+
+def _number(high: float) -> Rule:
+    return (lambda value: type(value) in {int, float} and 0 <= value <= high), f"a number from 0 to {high}"
+
+
+def _text(pattern: re.Pattern[str], words: str) -> Rule:
+    return (lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None), words
+
+
+def _of(kind: type | tuple[type, ...], words: str) -> Rule:
+    return (lambda value: isinstance(value, kind)), words
+
+
+def _is_feature_sets(value: Any) -> bool:
+    return isinstance(value, tuple) and all(
+        isinstance(names, tuple) and names and all(isinstance(name, str) for name in names) for names in value
+    )
+
+
+def _is_options(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(item, (str, int)) for item in value.values())
+
+
+def _is_ranges(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(sizes, tuple)
+        and len(sizes) == 3
+        and all(type(size) is int for size in sizes)
+        and 1 <= sizes[0] <= sizes[1] <= sizes[2]
+        for sizes in value.values()
+    )
+
+
+_BOOL: Rule = _of(bool, "true or false")
+_TOLERANCE_RULES: Mapping[str, Rule] = {
+    "absolute": _number(1e3),
+    "relative": _number(1.0),
+    "agreement": _number(1.0),
+}
+_PROFILE_RULES: Mapping[str, Rule] = {
+    "name": _text(_NAME, "lower-case letters, digits, '.', '-' and '_'"),
+    "description": _of(str, "a sentence"),
+    "provider": _one_of(*PROVIDERS),
+    "precision": _one_of(*PRECISIONS),
+    "opset": _whole(18, 26),
+    "ir_version": _whole(8, 14),
+    "tolerance": _of(Tolerance, "a table [tolerance]"),
+    "requires": (_is_feature_sets, 'a list of lists of CPU features, such as [["amx_bf16"], ["avx512_bf16"]]'),
+    "options": (_is_options, "a table of texts, whole numbers and booleans"),
+    "quantization": _of((Quantization, type(None)), "a table [quantization]"),
+    "graph_suffix": _text(_SUFFIX, "nothing, or words that each begin with '_', such as '_int8'"),
+    "shape_ranges": (_is_ranges, "minimum <= optimum <= maximum for each axis, such as sequence = [1, 128, 512]"),
+}

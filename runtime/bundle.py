@@ -1,0 +1,206 @@
+"""The contract on disk: the only reader and writer of `bundle.json`; it knows nothing of torch, sessions or tasks.
+
+A bundle is a folder. `bundle.json` names its head, its graphs with their axes, the profiles it was built for and the
+sha256 of every file but itself and `reports/`. No path in it leaves the folder, none is a link.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..profiles import Profile, ProfileError
+from .digests import file_digest, remembered_digest
+from .errors import IntegrityError, UsageError
+from .sessions.base import Tensor
+
+SCHEMA = 1
+MANIFEST = "bundle.json"
+REPORTS = "reports"
+PARITY = "parity"
+PARITY_REPORT = "parity.json"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The sizes that a named axis may take: `minimum` and, where the model has a limit, `maximum`."""
+
+    minimum: int = 1
+    maximum: int | None = None
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One graph's inputs and outputs, in order."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the weights came from: `files` maps each source file to its sha256."""
+
+    id: str
+    revision: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    pickle: bool = False
+    remote_code: bool = False
+
+
+@dataclass(frozen=True)
+class Build:
+    """What one profile runs: `graphs` maps a graph's name to its file in the bundle."""
+
+    profile: Profile
+    graphs: Mapping[str, str]
+    verified: bool = True
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The content of `bundle.json`; `folder` is where it was read and is not stored."""
+
+    head: str
+    tasks: tuple[str, ...]
+    architecture: str
+    model_type: str
+    family: str
+    source: Provenance
+    axes: Mapping[str, Axis]
+    graphs: Mapping[str, Graph]
+    builds: Mapping[str, Build]
+    tools: Mapping[str, str]
+    files: Mapping[str, str] = field(default_factory=dict)
+    folder: Path = Path()
+
+    @classmethod
+    def read(cls, folder: str | Path) -> "Bundle":
+        """Read and check `bundle.json`; raise UsageError where there is none, IntegrityError where it is broken."""
+        folder = Path(folder)
+        path = folder / MANIFEST
+        if not path.is_file():
+            raise UsageError(
+                f"no bundle in '{folder}': it has no {MANIFEST}. Make one: vitrify export MODEL -o {folder}"
+            )
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            schema = content.pop("schema")
+        except (ValueError, KeyError, AttributeError) as error:
+            raise IntegrityError(f"'{path}' is not a bundle's manifest ({error!r}): export the bundle again") from error
+        if schema != SCHEMA:
+            raise IntegrityError(
+                f"bundle '{folder}' has schema {schema}, this vitrify reads schema {SCHEMA}: export it again, "
+                "or install the vitrify that made it"
+            )
+        try:
+            bundle = _from_json({**content, "folder": str(folder)})
+        except (TypeError, ValueError, KeyError, AttributeError, ProfileError) as error:
+            raise IntegrityError(f"'{path}' is broken ({error}): export the bundle again") from error
+        for name in bundle.files:
+            bundle.path(name)
+        return bundle
+
+    def path(self, name: str) -> Path:
+        """Return the path of one of the bundle's files; raise IntegrityError if it is missing, a link or outside."""
+        parts = Path(name).parts
+        if not parts or Path(name).is_absolute() or ".." in parts:
+            raise IntegrityError(f"bundle '{self.folder}' names '{name}', which leaves its folder: do not use it")
+        path = self.folder
+        for part in parts:
+            path = path / part
+            if path.is_symlink():
+                raise IntegrityError(f"'{path}' is a link: a bundle holds real files. Copy it with 'cp -rL'")
+        if not path.is_file():
+            raise IntegrityError(f"'{path}' is missing: the bundle is incomplete, export or copy it again")
+        return path
+
+    def check(self, name: str, *, always: bool = False) -> Path:
+        """Return the path of a listed file whose sha256 is right; computed anew if `always`, else once a machine."""
+        path = self.path(name)
+        if name not in self.files:
+            raise IntegrityError(f"'{path}' is not listed in {MANIFEST}: the bundle was changed, export it again")
+        digest = file_digest(path) if always else remembered_digest(path)
+        if digest != self.files[name]:
+            raise IntegrityError(f"'{path}' was changed since the export (sha256 differs): export or copy it again")
+        return path
+
+    def graph_files(self, profile: str, graph: str) -> list[str]:
+        """Return the graph's file for `profile` and its external data, relative to the folder."""
+        file = self.builds[profile].graphs[graph]
+        return [name for name in (file, f"{file}_data") if name in self.files]
+
+    def recorded_drift(self) -> dict[str, float]:
+        """Return each profile's drift as the export measured it; empty where `reports/` did not travel along."""
+        try:
+            report = json.loads((self.folder / REPORTS / PARITY_REPORT).read_text(encoding="utf-8"))
+            return {name: float(item["drift"]) for name, item in report.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of `bundle.json`, and so of everything that the bundle stands for."""
+        return file_digest(self.folder / MANIFEST)
+
+
+def write_manifest(bundle: Bundle, folder: Path) -> Bundle:
+    """Digest every file in `folder`, write `bundle.json` and return the bundle as it will be read."""
+    names = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and path.relative_to(folder).parts[0] not in {MANIFEST, REPORTS}
+    )
+    files = {name: file_digest(folder / name) for name in names}
+    bundle = dataclasses.replace(bundle, files=files, folder=folder)
+    content = {"schema": SCHEMA, **_to_json(bundle)}
+    del content["folder"]
+    write_synced(folder / MANIFEST, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    return bundle
+
+
+def write_synced(path: Path, text: str) -> None:
+    """Write `text` and flush it to the disk."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _to_json(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {item.name: _to_json(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _to_json(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_to_json(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _tensor(content: Mapping[str, Any]) -> Tensor:
+    return Tensor(**{**content, "axes": tuple(content["axes"])})
+
+
+def _graph(content: Mapping[str, Any]) -> Graph:
+    return Graph(**{key: tuple(_tensor(item) for item in tensors) for key, tensors in content.items()})
+
+
+def _build(content: Mapping[str, Any]) -> Build:
+    return Build(**{**content, "profile": Profile.from_dict(content["profile"])})
+
+
+def _from_json(content: Mapping[str, Any]) -> Bundle:
+    nested = {"axes": lambda item: Axis(**item), "graphs": _graph, "builds": _build}
+    fields = {key: {name: nested[key](item) for name, item in content[key].items()} for key in nested}
+    return Bundle(
+        **{
+            **content,
+            **fields,
+            "tasks": tuple(content["tasks"]),
+            "source": Provenance(**content["source"]),
+            "folder": Path(content["folder"]),
+        }
+    )

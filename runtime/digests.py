@@ -1,0 +1,43 @@
+"""The sha256 of files, remembered per machine by inode, size and modification time; it knows nothing of bundles."""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Return this user's cache of vitrify: `VITRIFY_CACHE`, else `XDG_CACHE_HOME`/vitrify, else ~/.cache/vitrify."""
+    if own := os.environ.get("VITRIFY_CACHE"):
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "vitrify"
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of the file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remembered_digest(path: Path, *, memory: Path | None = None) -> str:
+    """Return the sha256 of the file, computed only if its inode, size or modification time is new to this machine.
+
+    `memory` is the folder of remembered digests (default: under the user's cache). Where it cannot be written the
+    digest is computed each time.
+    """
+    status = path.stat()
+    key = f"{path.resolve()}:{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
+    folder = memory or cache_folder() / "digests"
+    note = folder / hashlib.sha256(key.encode()).hexdigest()
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return json.loads(note.read_text())["sha256"]
+    digest = file_digest(path)
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
+            json.dump({"sha256": digest, "path": str(path)}, file)
+        Path(file.name).replace(note)
+    return digest

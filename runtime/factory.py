@@ -1,0 +1,192 @@
+"""`pipeline()`: from a task and a bundle, a checkpoint folder or a Hub id to a pipeline that runs without PyTorch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .bundle import MANIFEST, Bundle
+from .errors import UsageError
+from .loading import MAX_DRIFT, LoadedBundle
+from .pipelines import Task, find_task
+from .pipelines.base import Pipeline
+
+# Arguments of transformers.pipeline that mean nothing without PyTorch, and what to use in their place.
+_REFUSED = {
+    "config": "the bundle's config.json is used: edit the checkpoint's and export it again",
+    "feature_extractor": "no task here takes audio: leave it out",
+    "video_processor": "no task here takes video: leave it out",
+    "processor": "pass tokenizer= or image_processor=",
+    "pipeline_class": "a task's pipeline is a row of the table of tasks: leave it out",
+    "model_kwargs": "they configure a PyTorch model: leave them out",
+}
+_DTYPES = {
+    "auto": None,
+    "float32": "cpu-fp32",
+    "fp32": "cpu-fp32",
+    "bfloat16": "cpu-bf16",
+    "bf16": "cpu-bf16",
+    "int8": "cpu-int8",
+    "float16": "cuda-fp16",
+    "fp16": "cuda-fp16",
+}
+DEFAULT_PROFILE = "cpu-fp32"
+
+
+def pipeline(
+    task: str | None = None,
+    model: Any = None,
+    config: Any = None,
+    tokenizer: Any = None,
+    feature_extractor: Any = None,
+    image_processor: Any = None,
+    video_processor: Any = None,
+    processor: Any = None,
+    revision: str | None = None,
+    use_fast: bool = True,
+    token: str | bool | None = None,
+    device: Any = None,
+    device_map: Any = None,
+    dtype: Any = "auto",
+    trust_remote_code: bool | None = None,
+    model_kwargs: dict[str, Any] | None = None,
+    pipeline_class: Any = None,
+    *,
+    profile: str | None = None,
+    max_drift: float = MAX_DRIFT,
+    threads: int | None = None,
+    allow_pickle: bool = False,
+    local_files_only: bool = False,
+    torch_dtype: Any = None,
+    batch_size: int = 1,
+    num_workers: int = 0,
+    binary_output: bool = False,
+    **options: Any,
+) -> Pipeline:
+    """Return a pipeline for `task`, with the arguments of `transformers.pipeline`.
+
+    Parameters
+    ----------
+    task
+        A task or an alias (`vitrify tasks`); by default the bundle's first.
+    model
+        A bundle's folder, a checkpoint's folder, a Hub id, or what `load_bundle` returned. A checkpoint is compiled
+        on first use, in a child process, into the user's cache. Default: the task's default checkpoint.
+    tokenizer, image_processor
+        A folder with one, or an object with the interface of the bundle's own, in place of the bundle's.
+    revision, token, local_files_only, trust_remote_code, allow_pickle
+        For the Hub, and for compiling on first use.
+    device, device_map, dtype
+        `"cpu"` or `-1` for the CPU; `"cuda"` or an index ask for a CUDA profile. A dtype asks for the profile of that
+        precision. Nothing falls back to another one.
+    profile
+        The profile to run (`vitrify profiles`), or "auto": the fastest that this machine runs within `max_drift` (the
+        largest difference from PyTorch, over the outputs' largest magnitude). Default: cpu-fp32.
+    threads
+        Threads of one run (default: the cores that this process may use).
+    batch_size
+        Rows that run together.
+    options
+        Arguments of the task, used in every call unless the call gives others.
+
+    Raises
+    ------
+    UsageError, UnsupportedError, IntegrityError, EnvironmentMissing
+        See the classes; each message says what to do.
+
+    """
+    del use_fast, num_workers, binary_output  # they change nothing here: tokenizers are always fast, results plain
+    _refuse(
+        config=config,
+        feature_extractor=feature_extractor,
+        video_processor=video_processor,
+        processor=processor,
+        pipeline_class=pipeline_class,
+        model_kwargs=model_kwargs,
+    )
+    wanted = _wanted_profile(profile, torch_dtype if torch_dtype is not None else dtype, device, device_map)
+    row = find_task(task) if task is not None else None
+    if isinstance(model, LoadedBundle):
+        loaded = model
+    else:
+        chosen = ModelChoice(model, revision, token, local_files_only, bool(trust_remote_code), allow_pickle)
+        loaded = LoadedBundle(
+            Bundle.read(_bundle_folder(row, chosen, wanted)), profile=wanted, threads=threads, max_drift=max_drift
+        )
+    loaded = loaded.with_processors(tokenizer=tokenizer, image_processor=image_processor)
+    name = row.name if row else loaded.manifest.tasks[0]
+    if name not in loaded.manifest.tasks:
+        served = ", ".join(loaded.manifest.tasks)
+        raise UsageError(f"bundle '{loaded.name}' does not serve '{name}'. Its head serves: {served}")
+    return find_task(name).pipeline_class()(loaded, task=name, batch_size=batch_size, **options)
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """What names a model: a folder or a Hub id, and how to get it."""
+
+    model: Any
+    revision: str | None = None
+    token: str | bool | None = None
+    local_files_only: bool = False
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+
+
+def _refuse(**given: Any) -> None:
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"pipeline() takes no '{name}' here: {_REFUSED[name]}")
+
+
+def _wanted_profile(profile: str | None, dtype: Any, device: Any, device_map: Any) -> str | None:
+    """Return the one profile that the arguments ask for, or None; raise UsageError if they contradict each other."""
+    if device is not None and device_map is not None:
+        raise UsageError(f"device={device!r} and device_map={device_map!r} were both given: keep one")
+    name = str(dtype).removeprefix("torch.") if dtype is not None else "auto"
+    if name not in _DTYPES:
+        raise UsageError(f"dtype must be one of {', '.join(_DTYPES)}, got {dtype!r}")
+    place = device_map if device is None else device
+    cpu = place in {None, -1, "cpu", "auto"} or str(place) == "cpu"
+    wishes = {wish for wish in (profile, _DTYPES[name], None if cpu else "cuda-fp16") if wish}
+    if len(wishes) > 1:
+        raise UsageError(
+            f"profile={profile!r}, dtype={dtype!r} and device={place!r} ask for different profiles "
+            f"({', '.join(sorted(wishes))}): give the profile alone"
+        )
+    return next(iter(wishes), None)
+
+
+def _bundle_folder(task: Task | None, choice: ModelChoice, profile: str | None) -> Path:
+    """Return the folder of the bundle that was named, compiling a checkpoint on first use."""
+    model, revision = choice.model, choice.revision
+    if model is None:
+        if task is None:
+            raise UsageError("pipeline() needs a task or a model: pipeline('text-classification')")
+        model, revision = task.default[0], revision or task.default[1]
+    if not isinstance(model, (str, Path)):
+        raise UsageError(
+            f"model must be a bundle, a checkpoint's folder or a Hub id, got {type(model).__name__}. "
+            "Compile a model object first: vitrify.export_bundle(model, folder, tokenizer=tokenizer)"
+        )
+    if (Path(model) / MANIFEST).is_file():
+        return Path(model)
+    from .compiled import compiled_bundle
+    from .hub import resolve_source
+
+    source = resolve_source(
+        model,
+        revision=revision,
+        token=choice.token,
+        local_files_only=choice.local_files_only,
+        allow_pickle=choice.allow_pickle,
+        trust_remote_code=choice.trust_remote_code,
+    )
+    if (source.folder / MANIFEST).is_file():
+        return source.folder
+    return compiled_bundle(
+        source,
+        task=task.name if task else None,
+        profile=profile or DEFAULT_PROFILE,
+        trust_remote_code=choice.trust_remote_code,
+        allow_pickle=choice.allow_pickle,
+    )

@@ -1,0 +1,273 @@
+"""A bundle loaded for use: its model as a callable on numpy arrays, its tokenizer, its image processor.
+
+It knows nothing of tasks. Nothing is opened before it is needed.
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from copy import copy
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from ..profiles import Profile
+from .bundle import Axis, Bundle
+from .errors import UsageError
+from .sessions import open_session
+
+if TYPE_CHECKING:
+    from .processing.image import ImageProcessor
+    from .processing.text import Tokenizer
+    from .sessions.base import Session
+
+Row = dict[str, np.ndarray]
+# What `auto` accepts unless told otherwise: bfloat16 and int8 of common encoders stay below it.
+MAX_DRIFT = 0.05
+_LOG = logging.getLogger("vitrify")
+
+
+class Outputs(dict[str, np.ndarray]):
+    """A graph's outputs by name, in order; also by attribute and by position, as transformers' outputs."""
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"no output '{name}' (outputs: {', '.join(self)})") from None
+
+    def __getitem__(self, key: str | int) -> np.ndarray:
+        return list(self.values())[key] if isinstance(key, int) else super().__getitem__(key)
+
+
+class Model:
+    """A graph on its session: call it with arrays by name, as a transformers model."""
+
+    def __init__(self, session: "Session", axes: Mapping[str, Axis]) -> None:
+        self.session = session
+        self.axes = axes
+        self.input_names = tuple(tensor.name for tensor in session.inputs)
+
+    def __call__(self, **inputs: Any) -> Outputs:
+        """Run the graph; arguments it has no input for are an error, None is as good as absent."""
+        feeds = {name: np.asarray(value) for name, value in inputs.items() if value is not None}
+        self._check_sizes(feeds)
+        return Outputs(self.session.run(feeds))
+
+    def _check_sizes(self, feeds: Row) -> None:
+        for tensor in self.session.inputs:
+            value = feeds.get(tensor.name)
+            if value is None or value.ndim != len(tensor.axes):
+                continue  # the session says what is wrong
+            for axis, size in zip(tensor.axes, value.shape, strict=True):
+                self._check_size(axis, size)
+
+    def _check_size(self, axis: str | int, size: int) -> None:
+        limit = self.axes.get(axis) if isinstance(axis, str) else None
+        if limit is None:
+            return
+        if limit.maximum is not None and size > limit.maximum:
+            hint = " Shorten the text, or pass truncation=True" if axis == "sequence" else ""
+            raise UsageError(f"'{axis}' is {size}, this model takes at most {limit.maximum}.{hint}")
+        if size < limit.minimum:
+            raise UsageError(f"'{axis}' is {size}, this graph takes at least {limit.minimum}")
+
+
+class LoadedBundle:
+    """A bundle with one of its profiles opened."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        profile: str | None = None,
+        threads: int | None = None,
+        max_drift: float = MAX_DRIFT,
+    ) -> None:
+        self.manifest = bundle
+        self.name = bundle.folder.resolve().name
+        self.profile = _chosen_profile(bundle, profile, max_drift)
+        self.threads = threads
+        self._lock = Lock()
+        self._model: Model | None = None
+
+    @property
+    def model(self) -> Model:
+        """The graph, opened on first use."""
+        with self._lock:
+            if self._model is None:
+                self._model = self._open_model()
+            return self._model
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """The checkpoint's config.json, with `id2label` keyed by int."""
+        config = json.loads(self.manifest.check("config.json").read_text(encoding="utf-8"))
+        labels = config.get("id2label") or {}
+        return {**config, "id2label": {int(index): label for index, label in labels.items()}}
+
+    @cached_property
+    def tokenizer(self) -> "Tokenizer | None":
+        """The tokenizer, or None for a bundle without one."""
+        if "tokenizer.json" not in self.manifest.files:
+            return None
+        for name in self.manifest.files:
+            if "tokenizer" in name or "special_tokens" in name:
+                self.manifest.check(name)
+        return _tokenizer(self.manifest.folder)
+
+    @cached_property
+    def image_processor(self) -> "ImageProcessor | None":
+        """The image processor, or None for a bundle without one."""
+        if "preprocessor_config.json" not in self.manifest.files:
+            return None
+        self.manifest.check("preprocessor_config.json")
+        return _image_processor(self.manifest.folder)
+
+    def with_processors(self, *, tokenizer: Any = None, image_processor: Any = None) -> Self:
+        """Return this bundle with another tokenizer or image processor: an object, or a folder that holds one."""
+        if tokenizer is None and image_processor is None:
+            return self
+        other = copy(self)
+        if tokenizer is not None:
+            other.__dict__["tokenizer"] = _tokenizer(tokenizer)
+        if image_processor is not None:
+            other.__dict__["image_processor"] = _image_processor(image_processor)
+        return other
+
+    def run_rows(self, rows: Sequence[Row]) -> list[Row]:
+        """Run rows (arrays without the batch axis) as one batch, padded; return each row's outputs, unpadded.
+
+        Rows of different image sizes cannot share a batch: each size runs for itself.
+        """
+        groups: dict[tuple[Any, ...], list[int]] = {}
+        for index, row in enumerate(rows):
+            groups.setdefault(self._group(row), []).append(index)
+        results: dict[int, Row] = {}
+        for indices in groups.values():
+            made = self._run_group([rows[index] for index in indices])
+            results.update(zip(indices, made, strict=True))
+        return [results[index] for index in range(len(rows))]
+
+    def _group(self, row: Row) -> tuple[Any, ...]:
+        """Return what rows of one batch must share: every size but the padded one."""
+        graph = self.manifest.graphs["model"]
+        sizes = {tensor.name: tensor.axes[1:] for tensor in graph.inputs}
+        return tuple(
+            (name, *(size for axis, size in zip(sizes[name], row[name].shape, strict=False) if axis != "sequence"))
+            for name in sorted(row)
+            if name in sizes
+        )
+
+    def _run_group(self, rows: Sequence[Row]) -> list[Row]:
+        lengths = [row["input_ids"].shape[0] if "input_ids" in row else 0 for row in rows]
+        minimum = self.manifest.axes.get("sequence", Axis()).minimum
+        length = max(*lengths, minimum) if any(lengths) else 0
+        left = self.tokenizer is not None and self.tokenizer.padding_side == "left"
+        names = [name for name in rows[0] if name in self.model.input_names]
+        outputs = self.model(
+            **{name: np.stack([self._padded(name, row[name], length, left) for row in rows]) for name in names}
+        )
+        return [self._unpadded(outputs, index, length, size, left) for index, size in enumerate(lengths)]
+
+    def _padded(self, name: str, values: np.ndarray, length: int, left: bool) -> np.ndarray:
+        missing = length - values.shape[0]
+        if not length or missing <= 0:
+            return values
+        assert self.tokenizer is not None
+        fill = self.tokenizer.pad_token_id if name == "input_ids" else 0
+        if fill is None:
+            raise UsageError(
+                "the tokenizer has no pad token, so texts of different lengths cannot share a batch. "
+                "Use batch_size=1, or set pipe.tokenizer.pad_token_id"
+            )
+        return np.pad(values, (missing, 0) if left else (0, missing), constant_values=fill)
+
+    def _unpadded(self, outputs: Outputs, index: int, length: int, size: int, left: bool) -> Row:
+        """Return one row's outputs; what stands at padded positions is cut off."""
+        span = slice(length - size, None) if left else slice(0, size)
+        row = {}
+        for tensor in self.model.session.outputs:
+            value = outputs[tensor.name][index]
+            at = tensor.axes.index("sequence") - 1 if "sequence" in tensor.axes else None
+            row[tensor.name] = value if at is None else value[(slice(None),) * at + (span,)]
+        return row
+
+    def _open_model(self) -> Model:
+        build = self.manifest.builds[self.profile.name]
+        for name in self.manifest.graph_files(self.profile.name, "model"):
+            self.manifest.check(name)
+        path = self.manifest.path(build.graphs["model"])
+        session = open_session(path, provider=self.profile.provider, options=self.profile.options, threads=self.threads)
+        return Model(session, self.manifest.axes)
+
+
+def _tokenizer(source: Any) -> "Tokenizer":
+    from .processing.text import Tokenizer
+
+    return Tokenizer.from_folder(Path(source)) if isinstance(source, (str, Path)) else source
+
+
+def _image_processor(source: Any) -> "ImageProcessor":
+    from .processing.image import ImageProcessor
+
+    return ImageProcessor.from_folder(Path(source)) if isinstance(source, (str, Path)) else source
+
+
+def load_bundle(
+    folder: str | Path, *, profile: str | None = None, threads: int | None = None, max_drift: float = MAX_DRIFT
+) -> LoadedBundle:
+    """Load a bundle's folder.
+
+    Parameters
+    ----------
+    folder
+        What `vitrify export` made.
+    profile
+        One of the bundle's profiles (default: `cpu-fp32`, or its first), or "auto": the fastest that this machine
+        runs within `max_drift`.
+    threads
+        Threads of one run (default: the cores that this process may use).
+    max_drift
+        For "auto": the largest difference from PyTorch accepted, over the outputs' largest magnitude.
+
+    Raises
+    ------
+    UsageError
+        No bundle there, or no such profile in it.
+    IntegrityError
+        A file was changed, is missing or is a link.
+
+    """
+    return LoadedBundle(Bundle.read(folder), profile=profile, threads=threads, max_drift=max_drift)
+
+
+def _chosen_profile(bundle: Bundle, name: str | None, max_drift: float) -> Profile:
+    if name == "auto":
+        return _fastest_profile(bundle, max_drift)
+    if name is None:
+        name = "cpu-fp32" if "cpu-fp32" in bundle.builds else next(iter(bundle.builds))
+    if name not in bundle.builds:
+        raise UsageError(
+            f"no profile '{name}' in bundle '{bundle.folder.name}' (built: {', '.join(bundle.builds)}). "
+            f"Build it: vitrify export MODEL --profile {name}"
+        )
+    return bundle.builds[name].profile
+
+
+def _fastest_profile(bundle: Bundle, max_drift: float) -> Profile:
+    from .choice import choose_profile
+    from .machine import this_machine
+
+    choice = choose_profile(
+        this_machine(),
+        candidates=[build.profile for build in bundle.builds.values()],
+        drift=bundle.recorded_drift(),
+        max_drift=max_drift,
+    )
+    for reason in choice.reasons:
+        _LOG.info("auto: %s", reason)
+    return choice.profile

@@ -1,0 +1,149 @@
+"""The table of tasks: which head serves which task, by which pipeline, and each task's default checkpoint."""
+
+import difflib
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import UnsupportedError, UsageError
+
+if TYPE_CHECKING:
+    from .base import Pipeline
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task: `heads` serve it, `default` is the checkpoint (id, commit) used when no model is named."""
+
+    name: str
+    summary: str
+    implementation: str
+    heads: tuple[str, ...]
+    inputs: str
+    default: tuple[str, str]
+    aliases: tuple[str, ...] = ()
+
+    def pipeline_class(self) -> type["Pipeline"]:
+        """Import the pipeline that runs this task."""
+        module, name = self.implementation.split(":")
+        return getattr(importlib.import_module(f".{module}", __name__), name)
+
+
+TASKS = (
+    Task(
+        "text-classification",
+        "label a text, or a pair of texts",
+        "text_classification:TextClassificationPipeline",
+        ("sequence-classification",),
+        "text",
+        ("distilbert/distilbert-base-uncased-finetuned-sst-2-english", "714eb0f"),
+        ("sentiment-analysis",),
+    ),
+    Task(
+        "token-classification",
+        "label each word, or each entity, of a text",
+        "token_classification:TokenClassificationPipeline",
+        ("token-classification",),
+        "text",
+        ("dbmdz/bert-large-cased-finetuned-conll03-english", "4c53496"),
+        ("ner",),
+    ),
+    Task(
+        "question-answering",
+        "find the answer to a question in a context",
+        "question_answering:QuestionAnsweringPipeline",
+        ("question-answering",),
+        "text",
+        ("distilbert/distilbert-base-cased-distilled-squad", "564e9b5"),
+    ),
+    Task(
+        "fill-mask",
+        "fill the mask token in a text",
+        "fill_mask:FillMaskPipeline",
+        ("masked-lm",),
+        "text",
+        ("distilbert/distilroberta-base", "fb53ab8"),
+    ),
+    Task(
+        "feature-extraction",
+        "the hidden states of a text, token by token",
+        "feature_extraction:FeatureExtractionPipeline",
+        ("base",),
+        "text",
+        ("distilbert/distilbert-base-cased", "6ea8117"),
+    ),
+    Task(
+        "zero-shot-classification",
+        "score labels that were not trained, by natural language inference",
+        "zero_shot_classification:ZeroShotClassificationPipeline",
+        ("sequence-classification",),
+        "text",
+        ("facebook/bart-large-mnli", "d7645e1"),
+    ),
+    Task(
+        "image-classification",
+        "label an image",
+        "image_classification:ImageClassificationPipeline",
+        ("image-classification",),
+        "image",
+        ("google/vit-base-patch16-224", "3f49326"),
+    ),
+    Task(
+        "image-feature-extraction",
+        "the hidden states of an image, patch by patch",
+        "image_feature_extraction:ImageFeatureExtractionPipeline",
+        ("base",),
+        "image",
+        ("google/vit-base-patch16-224", "3f49326"),
+    ),
+)
+
+_BY_NAME = {name: task for task in TASKS for name in (task.name, *task.aliases)}
+
+# Tasks of transformers, or formerly of transformers, that vitrify does not run.
+_ELSEWHERE = frozenset(
+    {
+        "any-to-any",
+        "audio-classification",
+        "automatic-speech-recognition",
+        "decision",
+        "depth-estimation",
+        "document-question-answering",
+        "image-segmentation",
+        "image-text-to-text",
+        "image-to-image",
+        "image-to-text",
+        "keypoint-matching",
+        "mask-generation",
+        "object-detection",
+        "summarization",
+        "table-question-answering",
+        "text-generation",
+        "text-to-audio",
+        "text-to-speech",
+        "text2text-generation",
+        "translation",
+        "video-classification",
+        "visual-question-answering",
+        "zero-shot-audio-classification",
+        "zero-shot-image-classification",
+        "zero-shot-object-detection",
+    }
+)
+
+
+def find_task(name: str) -> Task:
+    """Return the task of this name or alias; raise UsageError or, for a task of other tools, UnsupportedError."""
+    if task := _BY_NAME.get(name):
+        return task
+    known = ", ".join(sorted(_BY_NAME))
+    if name in _ELSEWHERE or name.startswith("translation_"):
+        raise UnsupportedError(f"task '{name}' is not among those vitrify runs: {known}")
+    close = difflib.get_close_matches(name, _BY_NAME, 1)
+    hint = f"Did you mean '{close[0]}'? " if close else ""
+    raise UsageError(f"unknown task '{name}'. {hint}Tasks: {known}")
+
+
+def tasks_of(head: str, inputs: str) -> tuple[str, ...]:
+    """Return the names of the tasks that a head serves for this kind of input ("text" or "image")."""
+    return tuple(task.name for task in TASKS if head in task.heads and task.inputs == inputs)

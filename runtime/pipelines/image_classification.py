@@ -1,0 +1,45 @@
+"""image-classification: the likeliest labels of an image, best first."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import UsageError
+from ..processing.scores import FUNCTIONS, default_function, ranked
+from .base import Piece, Row, chosen
+from .image_inputs import ImageParameters, ImagePipeline
+
+
+@dataclass(frozen=True)
+class ImageClassificationParameters(ImageParameters):
+    """`function_to_apply`: "softmax", "sigmoid" or "none"; by default what the checkpoint's config asks for."""
+
+    top_k: int = 5
+    function_to_apply: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.top_k, int) or isinstance(self.top_k, bool) or self.top_k < 1:
+            raise UsageError(f"top_k must be a whole number of at least 1, got {self.top_k!r}")
+        if self.function_to_apply is not None:
+            chosen("function_to_apply", self.function_to_apply, FUNCTIONS)
+
+
+class ImageClassificationPipeline(ImagePipeline):
+    """`(images, *, top_k=5, function_to_apply=None, timeout=None)` -> [{"label", "score"}, ...] for each image."""
+
+    parameters = ImageClassificationParameters
+
+    def pieces(self, item: Any, parameters: ImageClassificationParameters) -> Iterator[Piece]:
+        """Yield the image."""
+        yield self.image_piece(item, timeout=parameters.timeout, settings={})
+
+    def result(self, pieces: Sequence[Piece], outputs: Sequence[Row], parameters: ImageClassificationParameters) -> Any:  # noqa: ARG002 - one piece, without context
+        """Return the best labels with their scores."""
+        name = parameters.function_to_apply or default_function(dict(self.config))
+        scores = chosen("function_to_apply", name, FUNCTIONS)(outputs[0]["logits"])
+        labels = self.config["id2label"]
+        return [
+            {"label": labels.get(index, f"LABEL_{index}"), "score": float(scores[index])}
+            for index in ranked(scores, parameters.top_k)
+        ]

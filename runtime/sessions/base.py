@@ -1,0 +1,122 @@
+"""The contract of every backend: named numpy arrays in, named numpy arrays out; it knows no backend.
+
+The public `run` checks names, dtypes and shapes, so that a private `_run` only works.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType, TracebackType
+from typing import Self
+
+import numpy as np
+
+from ..errors import UsageError
+
+_WHOLE = frozenset("biu")  # numpy's kinds of bool, int and uint
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One input or output of a graph: `dtype` is numpy's name, `axes` are fixed sizes or names of dynamic axes."""
+
+    name: str
+    dtype: str
+    axes: tuple[str | int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{', '.join(map(str, self.axes))}]"
+
+
+class Session(ABC):
+    """A graph loaded on an execution provider.
+
+    Attributes
+    ----------
+    graph
+        The graph's file as errors name it, such as `onnx/model.onnx`.
+    inputs, outputs
+        What the graph takes and gives, in its order.
+    providers
+        The execution providers that run its nodes, the first one first.
+
+    """
+
+    def __init__(
+        self, *, graph: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], providers: tuple[str, ...]
+    ) -> None:
+        self.graph = graph
+        self.inputs = inputs
+        self.outputs = outputs
+        self.providers = providers
+        self._checks = tuple((tensor.name, np.dtype(tensor.dtype), tensor.axes) for tensor in inputs)
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the graph once and return its outputs by name; several threads may call it at a time.
+
+        Parameters
+        ----------
+        feeds
+            One array for every input, of its dtype and rank. Whole numbers and booleans are widened (int32 where
+            int64 is expected); nothing else is converted.
+
+        Raises
+        ------
+        UsageError
+            A name, a dtype, a rank or a size is not what the graph takes, equal-named axes differ, or the values
+            are such that the provider cannot work (an id beyond the vocabulary, on ONNX Runtime's CPU kernels).
+
+        """
+        return self._run(self._checked(feeds))
+
+    @abstractmethod
+    def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the graph on feeds that are right."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the graph; runs under way in other threads finish, later ones raise UsageError."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _checked(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        sizes: dict[str, int] = {}
+        checked = {}
+        for name, dtype, axes in self._checks:
+            array = feeds.get(name)
+            if not isinstance(array, np.ndarray):
+                raise self._refusal(name, "nothing" if array is None else f"a {type(array).__name__}")
+            if array.dtype != dtype:
+                array = self._widened(name, array, dtype)
+            if array.ndim != len(axes):
+                raise self._refusal(name, _described(array))
+            for axis, size in zip(axes, array.shape, strict=True):
+                if size != (axis if isinstance(axis, int) else sizes.setdefault(axis, size)):
+                    raise self._refusal(name, _described(array), agreed=sizes)
+            checked[name] = array
+        if len(feeds) != len(checked):
+            unknown = sorted(set(feeds) - set(checked))
+            raise UsageError(f"graph '{self.graph}' has no input '{unknown[0]}' (its inputs: {', '.join(checked)})")
+        return checked
+
+    def _widened(self, name: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        whole = array.dtype.kind in _WHOLE and dtype.kind in _WHOLE
+        if not np.can_cast(array.dtype, dtype, "safe" if whole else "equiv"):
+            raise self._refusal(name, _described(array))
+        return array.astype(dtype)
+
+    def _refusal(self, name: str, got: str, *, agreed: Mapping[str, int] = MappingProxyType({})) -> UsageError:
+        expected = next(tensor for tensor in self.inputs if tensor.name == name)
+        known = [f"{axis} = {agreed[axis]}" for axis in expected.axes if isinstance(axis, str) and axis in agreed]
+        where = f" where {', '.join(known)}" if known else ""
+        return UsageError(f"input '{name}' of graph '{self.graph}': got {got}, expected {expected}{where}")
+
+
+def _described(array: np.ndarray) -> str:
+    return f"{array.dtype}[{', '.join(map(str, array.shape))}]"

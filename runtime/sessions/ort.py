@@ -1,0 +1,116 @@
+"""What every backend on ONNX Runtime shares: its types, its options, its errors in words; it chooses no provider."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import EnvironmentMissing, IntegrityError, UnsupportedError, UsageError, VitrifyError
+from ..machine import usable_cores
+from .base import Session, Tensor
+
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(float16)": "float16",
+    "tensor(bool)": "bool",
+    "tensor(string)": "object",
+    **{f"tensor({sign}int{bits})": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
+
+_OLD = "this ONNX Runtime is too old for it; pip install --upgrade onnxruntime"
+_SMALL = "too little memory; use a machine with more, a smaller batch or shorter inputs"
+
+# What ONNX Runtime says, in lower case, and what that means here; the first row that is found counts.
+_OPENING: tuple[tuple[str, type[VitrifyError], str], ...] = (
+    ("unsupported model ir version", EnvironmentMissing, _OLD),
+    ("is under development and support for this is limited", EnvironmentMissing, _OLD),
+    ("not_implemented", UnsupportedError, "this ONNX Runtime lacks one of its operators"),
+    ("no op registered", UnsupportedError, "this ONNX Runtime does not know one of its operators"),
+    ("fallback to cpu ep", EnvironmentMissing, "the provider cannot run all of it, and nothing falls back silently"),
+    ("failed to allocate", EnvironmentMissing, _SMALL),
+    ("bad_alloc", EnvironmentMissing, _SMALL),
+    ("", IntegrityError, "the file is broken or incomplete; export or copy the bundle again"),
+)
+_RUNNING: tuple[tuple[str, type[VitrifyError], str], ...] = (
+    ("failed to allocate", EnvironmentMissing, _SMALL),
+    ("bad_alloc", EnvironmentMissing, _SMALL),
+    ("", UsageError, "the graph cannot work on these inputs"),
+)
+_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : *")
+_LONGEST_REASON = 300
+
+
+class OrtSession(Session):
+    """A graph loaded by ONNX Runtime on the providers that its options or `providers` name."""
+
+    def __init__(self, path: Path, *, options: Any, providers: tuple[str, ...] = ()) -> None:
+        import onnxruntime
+
+        label = f"{path.parent.name}/{path.name}"
+        if not path.is_file():
+            raise IntegrityError(f"graph '{path}' is missing: export or copy the bundle again")
+        try:
+            session = onnxruntime.InferenceSession(str(path), options, providers=list(providers) or None)
+        except Exception as error:
+            raise _explained(f"graph '{label}' cannot be loaded", error, _OPENING, path=path) from error
+        self._session: Any = session
+        super().__init__(
+            graph=label,
+            inputs=tuple(_tensor(node, label) for node in session.get_inputs()),
+            outputs=tuple(_tensor(node, label) for node in session.get_outputs()),
+            providers=providers or tuple(session.get_providers()),
+        )
+        self._names = [tensor.name for tensor in self.outputs]
+
+    def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        session = self._session
+        if session is None:
+            raise UsageError(f"the session on graph '{self.graph}' is closed: open it again")
+        try:
+            return dict(zip(self._names, session.run(self._names, feeds), strict=True))
+        except Exception as error:
+            shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
+            raise _explained(f"graph '{self.graph}' failed on {shapes}", error, _RUNNING) from error
+
+    def close(self) -> None:
+        self._session = None
+
+
+def session_options(*, threads: int | None, entries: Mapping[str, Any]) -> Any:
+    """Return SessionOptions with `threads` (default: the cores this process may use) and config `entries`.
+
+    Raises UsageError if `threads` is not at least 1.
+    """
+    import onnxruntime
+
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads: got {threads}, expected a number of at least 1, or None for every usable core")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or usable_cores()
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    # Errors come as exceptions; at level 3 they would be printed as well.
+    options.log_severity_level = 4
+    for key, value in entries.items():
+        options.add_session_config_entry(key, str(value))
+    return options
+
+
+def _tensor(node: Any, label: str) -> Tensor:
+    if node.type not in _DTYPES:
+        raise UnsupportedError(f"'{node.name}' of graph '{label}' is a {node.type}, which has no numpy array")
+    axes = (axis if axis is not None else f"{node.name}.{position}" for position, axis in enumerate(node.shape))
+    return Tensor(name=node.name, dtype=_DTYPES[node.type], axes=tuple(axes))
+
+
+def _explained(
+    what: str, error: Exception, meanings: tuple[tuple[str, type[VitrifyError], str], ...], *, path: Path | None = None
+) -> VitrifyError:
+    said = " ".join(str(error).split())
+    if path is not None:
+        said = said.replace(str(path), path.name)  # a folder's name must not decide what the message means
+    kind, meaning = next((kind, meaning) for sign, kind, meaning in meanings if sign in said.lower())
+    return kind(f"{what}: {meaning} ({_CODE.sub('', said)[:_LONGEST_REASON]})")

@@ -1,0 +1,77 @@
+"""`verify`: is this bundle still the same model? Reads every file and replays `parity/` on every profile, torch-free."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .bundle import PARITY, Bundle
+from .errors import EnvironmentMissing, ParityError
+from .loading import LoadedBundle
+from .parity import CASES_FILE, Arrays, compare, read_cases, summary
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What verify found: `profiles` maps each to its summary; `skipped` maps those this machine cannot run to why."""
+
+    bundle: str
+    files: int
+    profiles: dict[str, dict[str, Any]]
+    skipped: dict[str, str]
+
+    @property
+    def passed(self) -> bool:
+        """Whether at least one profile was replayed and none failed."""
+        return bool(self.profiles) and all(item["passed"] for item in self.profiles.values())
+
+
+def verify_bundle(folder: str | Path) -> Verification:
+    """Check the sha256 of every file and replay the bundle's parity cases on each of its profiles.
+
+    Raises
+    ------
+    IntegrityError
+        A file is missing, changed, a link, or not what it should be.
+    EnvironmentMissing
+        No profile of the bundle runs on this machine.
+
+    """
+    bundle = Bundle.read(folder)
+    for name in bundle.files:
+        bundle.check(name, always=True)
+    cases = read_cases(bundle.check(f"{PARITY}/{CASES_FILE}"))
+    found: dict[str, dict[str, Any]] = {}
+    skipped: dict[str, str] = {}
+    for name in bundle.builds:
+        try:
+            model = LoadedBundle(bundle, profile=name).model
+        except EnvironmentMissing as error:
+            skipped[name] = str(error)
+            continue
+        run = runner(model)
+        found[name] = summary(compare(run, cases, bundle.builds[name].profile.tolerance))
+    if not found:
+        raise EnvironmentMissing(
+            f"no profile of bundle '{bundle.folder.name}' runs here: {'; '.join(skipped.values())}"
+        )
+    return Verification(bundle.folder.name, len(bundle.files), found, skipped)
+
+
+def runner(model: Any) -> Any:
+    """Return a function from arrays to arrays that runs the model's session."""
+
+    def run(inputs: Arrays) -> dict[str, np.ndarray]:
+        return dict(model(**inputs))
+
+    return run
+
+
+def require_passed(verification: Verification) -> None:
+    """Raise ParityError naming what failed, unless everything passed."""
+    for name, item in verification.profiles.items():
+        if not item["passed"]:
+            raise ParityError(
+                f"bundle '{verification.bundle}', profile {name}: not the same model: {'; '.join(item['failed'][:3])}"
+            )

@@ -1,0 +1,151 @@
+"""Tiny seeded checkpoints of every model type and head under test, made from `checkpoints.toml`, without vitrify."""
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers.models.auto import modeling_auto
+
+from .tokenizers_tiny import Recipe, tiny_tokenizer
+
+POSITIONS = 128
+
+
+@dataclass(frozen=True)
+class Head:
+    """A row of `[heads]`: the auto class that loads it, transformers' table of the classes that have it, its labels."""
+
+    auto: str
+    mapping: str
+    labels: tuple[str, ...]
+
+    @property
+    def auto_class(self) -> Any:
+        return getattr(transformers, self.auto)
+
+    @property
+    def architectures(self) -> Mapping[str, str]:
+        """transformers' class with this head, by model type; the first where it has several."""
+        rows = getattr(modeling_auto, self.mapping).items()
+        return {model_type: name if isinstance(name, str) else name[0] for model_type, name in rows}
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far drawn weights spread.
+
+    `matrix` is the gain over 1/sqrt(fan in), `embedding` and `rest` are standard deviations, and `settled` says how far
+    the running statistics of batch norms go from (0, 1) to those of a drawn batch.
+    """
+
+    matrix: float = 1.0
+    embedding: float = 1.0
+    rest: float = 0.2
+    settled: float = 1.0
+
+
+@dataclass(frozen=True)
+class ModelType:
+    """A row of `[types]`; the comment at the head of `checkpoints.toml` says what each field means."""
+
+    heads: tuple[str, ...]
+    config: Mapping[str, Any]
+    tokenizer: str | None = None
+    processor: Mapping[str, Any] | None = None
+    shortest: int = 1
+    weights: Spread = field(default_factory=Spread)
+
+
+def _read() -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
+
+
+def _model_type(row: dict[str, Any]) -> ModelType:
+    return ModelType(**{**row, "heads": tuple(row["heads"]), "weights": Spread(**row.get("weights", {}))})
+
+
+def _recipe(row: dict[str, Any]) -> Recipe:
+    tokens = {end: tuple(row.get(end, ())) for end in ("first", "last")}
+    return Recipe(cls=row["class"], **{**{key: row[key] for key in row if key != "class"}, **tokens})
+
+
+_ROWS = _read()
+HEADS = {name: Head(**{**row, "labels": tuple(row["labels"])}) for name, row in _ROWS["heads"].items()}
+TYPES = {name: _model_type(row) for name, row in _ROWS["types"].items()}
+TOKENIZERS = {name: _recipe(row) for name, row in _ROWS["tokenizers"].items()}
+PAIRS = tuple((model_type, head) for model_type, row in TYPES.items() for head in row.heads)
+
+
+def make_checkpoint(model_type: str, head: str, folder: Path, *, seed: int = 0) -> Path:
+    """Write a complete checkpoint into `folder` and return it; the same seed gives the same bytes.
+
+    The weights are drawn wide enough that two inputs, or a dropped attention mask, move every output by more than 0.01.
+    """
+    row = TYPES[model_type]
+    facts = _write_tokenizer(row, folder) if row.tokenizer else _write_processor(row, folder)
+    architecture = HEADS[head].architectures[model_type]
+    config = transformers.AutoConfig.for_model(model_type, **{**facts, **row.config, **_labels(HEADS[head])})
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        model = getattr(transformers, architecture)(config).eval()
+        spread_weights(model, row.weights)
+        settle_batch_norms(model, row.weights)
+    model.save_pretrained(folder)
+    return folder
+
+
+@torch.no_grad()
+def spread_weights(model: torch.nn.Module, spread: Spread) -> None:
+    """Redraw the weights of `model` in place, by kind of module, from torch's global generator.
+
+    A default-initialised tiny model barely reacts to its input: a standard deviation of 0.02 suits widths of 768.
+    """
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.ndim < 2:
+                parameter.add_(torch.randn_like(parameter), alpha=spread.rest)
+            elif isinstance(module, torch.nn.Embedding):
+                parameter.normal_(std=spread.embedding)
+            elif name == "weight":
+                parameter.normal_(std=spread.matrix / math.sqrt(parameter[0].numel()))
+            else:
+                parameter.normal_(std=spread.rest)
+
+
+@torch.no_grad()
+def settle_batch_norms(model: torch.nn.Module, spread: Spread) -> None:
+    """Move the running statistics of `model` to those of one drawn batch of images, as training would.
+
+    Without it a deep stack of them shrinks the signal to nothing: mobilevit's output did not depend on its input.
+    """
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    if not norms:
+        return
+    for norm in norms:
+        norm.train().momentum = spread.settled
+    model(torch.randn(8, 3, 64, 64))
+    model.eval()
+
+
+def _write_tokenizer(row: ModelType, folder: Path) -> dict[str, Any]:
+    tokenizer = tiny_tokenizer(TOKENIZERS[row.tokenizer], model_max_length=POSITIONS)
+    tokenizer.save_pretrained(folder)
+    ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    return {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, **ends}
+
+
+def _write_processor(row: ModelType, folder: Path) -> dict[str, Any]:
+    arguments = dict(row.processor or {})
+    getattr(transformers, arguments.pop("class"))(**arguments).save_pretrained(folder)
+    return {}
+
+
+def _labels(head: Head) -> dict[str, Any]:
+    if not head.labels:
+        return {}
+    return {"id2label": dict(enumerate(head.labels)), "label2id": {name: i for i, name in enumerate(head.labels)}}

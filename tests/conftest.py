@@ -1,0 +1,63 @@
+"""What several test files share: the command line in a child process, and one tiny bundle that it exported."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Finished:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+
+def run_vitrify(*words, stdin="", env=None, cwd=None, before=""):
+    """Run `vitrify words` in a child process, after the Python statement `before`."""
+    program = f"{before}\nimport sys; sys.argv[0] = 'vitrify'\nfrom vitrify.cli import main\nmain()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, words)],
+        input=stdin,
+        env=env,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+@dataclass(frozen=True)
+class Exported:
+    checkpoint: Path
+    bundle: Path
+    finished: Finished
+
+
+@pytest.fixture(scope="session")
+def vitrify():
+    return run_vitrify
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """Export a tiny BERT encoder once for all tests; nobody may change it."""
+    from tests.checkpoints import make_checkpoint
+
+    folder = tmp_path_factory.mktemp("exported")
+    checkpoint = make_checkpoint("bert", "base", folder / "checkpoint")
+    finished = run_vitrify("export", checkpoint, "-o", folder / "bundle", "--json")
+    assert finished.code == 0, finished.err
+    return Exported(checkpoint, folder / "bundle", finished)

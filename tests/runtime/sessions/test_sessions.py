@@ -1,0 +1,314 @@
+import concurrent.futures
+import subprocess
+import sys
+import time
+
+import numpy as np
+import onnx
+import pytest
+
+from vitrify.profiles import load_profile
+from vitrify.runtime.errors import DependencyMissing, EnvironmentMissing, IntegrityError, UnsupportedError, UsageError
+from vitrify.runtime.machine import Machine, this_machine
+from vitrify.runtime.sessions import BACKENDS, installed_packages, open_session
+from vitrify.runtime.sessions.base import Tensor
+
+TINY = """
+<ir_version: 10, opset_import: ["" : 20]>
+tiny (int64[batch, sequence] ids, float[batch, 3] image) => (float[batch, sequence, 4] rows, float[batch, 4] mixed)
+<float[5, 4] table, float[3, 4] weight>
+{
+    rows = Gather(table, ids)
+    mixed = MatMul(image, weight)
+}
+"""
+TABLE = np.arange(20, dtype=np.float32).reshape(5, 4)
+WEIGHT = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
+PLUGIN = pytest.mark.skipif("onnxruntime-ep-openvino" not in installed_packages(), reason="vitrify[openvino] is absent")
+FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
+
+
+def cpu(*features, gpus=()):
+    return Machine(cpu_features=frozenset(features), cores=1, memory_bytes=1 << 30, model_name="a CPU", gpus=gpus)
+
+
+def save(path, text, **weights):
+    model = onnx.parser.parse_model(text)
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in weights.items())
+    path.parent.mkdir(exist_ok=True)
+    onnx.save(model, path, save_as_external_data=bool(weights), location=f"{path.name}_data", size_threshold=0)
+    return path
+
+
+@pytest.fixture
+def path(tmp_path):
+    return save(tmp_path / "onnx" / "model.onnx", TINY, table=TABLE, weight=WEIGHT)
+
+
+def feeds(batch=2, sequence=3, **changes):
+    ids = np.arange(batch * sequence, dtype=np.int64).reshape(batch, sequence) % 5
+    return {"ids": ids, "image": np.ones((batch, 3), np.float32), **changes}
+
+
+def assert_right(outputs, given):
+    np.testing.assert_array_equal(outputs["rows"], TABLE[given["ids"].astype(np.int64)])
+    np.testing.assert_allclose(outputs["mixed"], given["image"] @ WEIGHT, rtol=1e-6)
+
+
+def test_a_graph_says_what_it_takes_and_gives_and_runs_at_any_size(path):
+    with open_session(path, provider="cpu") as session:
+        assert session.inputs == (
+            Tensor("ids", "int64", ("batch", "sequence")),
+            Tensor("image", "float32", ("batch", 3)),
+        )
+        assert session.outputs == (
+            Tensor("rows", "float32", ("batch", "sequence", 4)),
+            Tensor("mixed", "float32", ("batch", 4)),
+        )
+        assert session.providers == ("CPUExecutionProvider",)
+        for given in (feeds(), feeds(1, 1), feeds(4, 7), feeds(2, 0)):
+            assert_right(session.run(given), given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        feeds(ids=np.array([[1], [2]], np.int32)),
+        feeds(ids=np.array([[1], [2]], np.uint8)),
+        feeds(ids=np.array([[True], [False]])),
+        feeds(ids=np.array([[1], [2]], ">i8")),
+        feeds(image=np.ones((2, 3), ">f4")),
+        feeds(image=np.ones((3, 2), np.float32).T),
+        feeds(ids=np.arange(20, dtype=np.int64).reshape(2, 10)[:, ::3] % 5),
+    ],
+    ids=["int32", "uint8", "bool", "big-endian", "big-endian float", "transposed", "strided"],
+)
+def test_what_loses_nothing_is_taken(path, given):
+    with open_session(path, provider="cpu") as session:
+        assert_right(session.run(given), given)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"ids": feeds()["ids"]}, "input 'image' of graph 'onnx/model.onnx': got nothing, expected float32[batch, 3]"),
+        (feeds(more=np.ones(1)), "graph 'onnx/model.onnx' has no input 'more' (its inputs: ids, image)"),
+        (feeds(ids=[[1, 2]]), "input 'ids' of graph 'onnx/model.onnx': got a list, expected int64[batch, sequence]"),
+        (feeds(ids=np.ones((2, 3), np.float32)), "got float32[2, 3], expected int64[batch, sequence]"),
+        (feeds(ids=np.ones((2, 3), np.uint64)), "got uint64[2, 3], expected int64[batch, sequence]"),
+        (feeds(image=np.ones((2, 3))), "got float64[2, 3], expected float32[batch, 3]"),
+        (feeds(image=np.ones((2, 3), np.float16)), "got float16[2, 3], expected float32[batch, 3]"),
+        (feeds(image=np.ones((2, 3), np.uint8)), "got uint8[2, 3], expected float32[batch, 3]"),
+        (feeds(ids=np.ones(3, np.int64)), "got int64[3], expected int64[batch, sequence]"),
+        (feeds(image=np.ones((2, 4), np.float32)), "got float32[2, 4], expected float32[batch, 3] where batch = 2"),
+        (feeds(image=np.ones((5, 3), np.float32)), "got float32[5, 3], expected float32[batch, 3] where batch = 2"),
+        (
+            feeds(ids=np.full((2, 3), 99)),
+            "graph 'onnx/model.onnx' failed on ids [2, 3], image [2, 3]: the graph cannot",
+        ),
+    ],
+)
+def test_what_cannot_be_right_is_refused_in_words_and_nothing_is_printed(path, given, words, capfd):
+    with open_session(path, provider="cpu") as session, pytest.raises(UsageError) as caught:
+        session.run(given)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_closed_session_says_so(path):
+    session = open_session(path, provider="cpu")
+    session.close()
+    session.close()
+    with pytest.raises(UsageError, match="is closed"):
+        session.run(feeds())
+
+
+def test_threads_may_share_a_session(path):
+    cases = [feeds(1 + index % 3, 1 + index % 5) for index in range(64)]
+    with open_session(path, provider="cpu") as session, concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for given, outputs in zip(cases, pool.map(session.run, cases), strict=True):
+            assert_right(outputs, given)
+
+
+def test_checking_costs_microseconds(path):
+    given = feeds(8, 128)
+    with open_session(path, provider="cpu") as session:
+        durations = []
+        for _ in range(200):
+            start = time.perf_counter()
+            session._checked(given)
+            durations.append(time.perf_counter() - start)
+    assert min(durations) < 20e-6
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def no_protobuf(path):
+    path.write_bytes(b"this is no graph")
+
+
+def emptied(path):
+    path.write_bytes(b"")
+
+
+def without_weights(path):
+    path.with_name("model.onnx_data").unlink()
+
+
+def truncated_weights(path):
+    path.with_name("model.onnx_data").write_bytes(b"\0" * 8)
+
+
+def removed(path):
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    "breaks",
+    [truncated, no_protobuf, emptied, without_weights, truncated_weights, removed],
+    ids=lambda one: one.__name__,
+)
+def test_a_broken_graph_is_an_integrity_error_and_nothing_is_printed(path, breaks, capfd):
+    breaks(path)
+    with pytest.raises(IntegrityError, match=r"model\.onnx") as caught:
+        open_session(path, provider="cpu")
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        (("ir_version: 10", "ir_version: 99"), EnvironmentMissing, "too old"),
+        (('"" : 20', '"" : 99'), EnvironmentMissing, "too old"),
+        (("Gather(table", "Unheard(table"), UnsupportedError, "does not know"),
+    ],
+)
+def test_a_graph_from_the_future_says_so(tmp_path, change, error, words):
+    path = save(tmp_path / "onnx" / "model.onnx", TINY.replace(*change), table=TABLE, weight=WEIGHT)
+    with pytest.raises(error, match=words):
+        open_session(path, provider="cpu")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "installed", "error", "words"),
+    [
+        ({"provider": "tpu"}, {"onnxruntime"}, UsageError, "got 'tpu', expected one of cpu, openvino, cuda"),
+        ({"provider": "cpu"}, set(), DependencyMissing, r"pip install 'vitrify\[cpu\]'"),
+        (
+            {"provider": "cpu"},
+            {"onnxruntime", "onnxruntime-gpu"},
+            EnvironmentMissing,
+            "both installed .* pip uninstall",
+        ),
+        ({"provider": "openvino"}, {"onnxruntime"}, DependencyMissing, r"pip install 'vitrify\[openvino\]'"),
+        ({"provider": "cpu", "threads": 0}, {"onnxruntime"}, UsageError, "threads: got 0"),
+        ({"provider": "cuda", "machine": cpu()}, {"onnxruntime"}, EnvironmentMissing, "needs an NVIDIA GPU"),
+        ({"provider": "cuda", "machine": cpu(gpus=("H200",))}, {"onnxruntime-gpu"}, UnsupportedError, "on CPUs only"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_said(path, arguments, installed, error, words):
+    with pytest.raises(error, match=words):
+        open_session(path, **arguments, installed=installed)
+
+
+def test_what_is_installed_is_what_the_metadata_says():
+    from importlib import metadata
+
+    found = installed_packages()
+    for package in ("onnxruntime", "onnxruntime-gpu", "onnxruntime-ep-openvino", "numpy", "no-such-package"):
+        try:
+            assert (package in found) == bool(metadata.version(package))
+        except metadata.PackageNotFoundError:
+            assert package not in found
+
+
+def test_opening_imports_only_the_backend_asked_for(path):
+    code = (
+        "import sys; from pathlib import Path; from vitrify.runtime.sessions import open_session;"
+        f"assert 'onnxruntime' not in sys.modules; open_session(Path({str(path)!r}), provider='cpu').close();"
+        "watched = ('vitrify.runtime.sessions.', 'torch', 'importlib.metadata');"
+        "print(*(name for name in sys.modules if name.startswith(watched)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    own = {f"vitrify.runtime.sessions.{name}" for name in ("base", "ort", "onnxruntime_cpu")}
+    assert set(out.stdout.split()) == own
+    assert out.stderr == ""
+
+
+def test_every_row_names_a_module_of_this_package():
+    import importlib
+
+    for row in BACKENDS.values():
+        assert callable(getattr(importlib.import_module(row.module, "vitrify.runtime.sessions"), row.opens))
+
+
+def test_openvino_without_bfloat16_hardware_is_refused(path):
+    with pytest.raises(EnvironmentMissing, match=r"a CPU.*neither AMX-BF16 nor AVX512-BF16"):
+        open_session(
+            path,
+            provider="openvino",
+            options={"INFERENCE_PRECISION_HINT": "bf16"},
+            machine=cpu("avx2"),
+            installed={"onnxruntime", "onnxruntime-ep-openvino"},
+        )
+
+
+@PLUGIN
+def test_openvino_runs_the_graph_alike_in_float32_and_prints_nothing(path, capfd):
+    with open_session(path, provider="openvino", options=FLOAT32) as session:
+        assert session.providers == ("OpenVINOExecutionProvider",)
+        for given in (feeds(), feeds(1, 1), feeds(4, 7)):
+            assert_right(session.run(given), given)
+        with pytest.raises(UsageError, match="got float64"):
+            session.run(feeds(image=np.ones((2, 3))))
+    assert capfd.readouterr() == ("", "")
+
+
+@PLUGIN
+def test_threads_may_share_an_openvino_session(path):
+    cases = [feeds(1 + index % 3, 1 + index % 5) for index in range(64)]
+    with (
+        open_session(path, provider="openvino", options=FLOAT32) as session,
+        concurrent.futures.ThreadPoolExecutor(4) as pool,
+    ):
+        for given, outputs in zip(cases, pool.map(session.run, cases), strict=True):
+            assert_right(outputs, given)
+
+
+@PLUGIN
+@pytest.mark.skipif(not this_machine().has_any([["amx_bf16"], ["avx512_bf16"]]), reason="no bfloat16 in this CPU")
+def test_openvino_in_bfloat16_is_bfloat16(path):
+    given = feeds(image=np.full((2, 3), 1.001, np.float32))
+    with open_session(path, provider="openvino", options=load_profile("cpu-bf16").options) as session:
+        mixed = session.run(given)["mixed"]
+    error = np.abs(mixed - given["image"] @ WEIGHT).max()
+    assert 1e-5 < error < 2e-2
+
+
+@PLUGIN
+def test_openvino_is_registered_once_by_threads_that_open_at_a_time(path):
+    code = (
+        "import concurrent.futures as f; from pathlib import Path; from vitrify.runtime.sessions import open_session;"
+        f"path = Path({str(path)!r}); "
+        f"open_one = lambda _: open_session(path, provider='openvino', options={FLOAT32!r});"
+        "print(*(session.providers[0] for session in f.ThreadPoolExecutor(4).map(open_one, range(4))))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.split() == ["OpenVINOExecutionProvider"] * 4
+
+
+@PLUGIN
+def test_openvino_leaves_no_node_to_another_provider(tmp_path):
+    text = TINY.replace("mixed = MatMul(image, weight)", "mixed = com.microsoft.Trilu(x)").replace(
+        '"" : 20', '"" : 20, "com.microsoft" : 1'
+    )
+    text = text.replace("mixed = com", "x = MatMul(image, weight) mixed = com")
+    path = save(tmp_path / "onnx" / "model.onnx", text, table=TABLE, weight=WEIGHT)
+    open_session(path, provider="cpu").close()
+    with pytest.raises(EnvironmentMissing, match="nothing falls back silently"):
+        open_session(path, provider="openvino", options=FLOAT32)

@@ -1,0 +1,104 @@
+from dataclasses import replace
+
+import pytest
+
+from vitrify.profiles import load_profile
+from vitrify.runtime.choice import check_machine, choose_profile
+from vitrify.runtime.errors import DependencyMissing, EnvironmentMissing, UsageError
+from vitrify.runtime.machine import Machine
+
+AMX = ("avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8")
+ALL = ("cpu-fp32", "cpu-bf16", "cpu-int8", "cuda-fp16")
+EVERYTHING = frozenset({"onnxruntime", "onnxruntime-ep-openvino"})
+NO_PLUGIN = frozenset({"onnxruntime"})
+DRIFT = {"cpu-fp32": 1e-6, "cpu-bf16": 0.01, "cpu-int8": 0.03, "cuda-fp16": 0.001}
+
+
+def machine(*features, gpus=()):
+    return Machine(cpu_features=frozenset(features), cores=2, memory_bytes=1 << 34, model_name="a CPU", gpus=gpus)
+
+
+def choose(features, *, names=ALL, drift=DRIFT, max_drift=0.05, installed=EVERYTHING):
+    profiles = [load_profile(name) for name in names]
+    return choose_profile(
+        machine(*features), candidates=profiles, drift=drift, max_drift=max_drift, installed=installed
+    )
+
+
+@pytest.mark.parametrize(
+    ("features", "installed", "max_drift", "chosen"),
+    [
+        (AMX, EVERYTHING, 0.05, "cpu-bf16"),
+        (AMX, EVERYTHING, 0.01, "cpu-bf16"),
+        (AMX, EVERYTHING, 0.005, "cpu-fp32"),
+        (AMX, NO_PLUGIN, 0.05, "cpu-int8"),
+        (AMX, NO_PLUGIN, 0.02, "cpu-fp32"),
+        (("avx512_vnni",), EVERYTHING, 0.05, "cpu-int8"),
+        (("avx_vnni",), EVERYTHING, 0.05, "cpu-int8"),
+        (("avx512_vnni", "avx512_bf16"), EVERYTHING, 0.05, "cpu-int8"),
+        (("avx512_vnni", "avx512_bf16"), EVERYTHING, 0.02, "cpu-bf16"),
+        (("avx2",), EVERYTHING, 1.0, "cpu-fp32"),
+        (("i8mm", "bf16"), EVERYTHING, 1.0, "cpu-fp32"),
+        ((), EVERYTHING, 0.0001, "cpu-fp32"),
+    ],
+)
+def test_the_fastest_that_the_machine_can_and_drift_allows(features, installed, max_drift, chosen):
+    choice = choose(features, installed=installed, max_drift=max_drift)
+    assert choice.profile.name == chosen
+    assert len(choice.reasons) == len(ALL)
+    assert next(reason for reason in choice.reasons if ": chosen" in reason).startswith(chosen)
+
+
+def test_reasons_say_why_the_others_were_passed_over():
+    reasons = dict(reason.split(": ", 1) for reason in choose(("avx512_vnni",), max_drift=0.01).reasons)
+    assert reasons["cpu-bf16"].startswith("passed over, profile 'cpu-bf16' needs a CPU with amx_bf16 or avx512_bf16")
+    assert reasons["cpu-int8"] == "passed over, its drift 0.03 is more than the accepted 0.01"
+    assert reasons["cpu-fp32"].startswith("chosen, ")
+    assert "onnxruntime-ep-openvino" in " ".join(choose(AMX, installed=NO_PLUGIN).reasons)
+
+
+@pytest.mark.parametrize("recorded", [{}, {"cpu-int8": float("nan")}])
+def test_an_unknown_drift_is_never_accepted(recorded):
+    assert choose(AMX, drift=recorded, max_drift=1.0, installed=NO_PLUGIN).profile.name == "cpu-fp32"
+
+
+def test_only_what_the_bundle_holds_is_chosen():
+    assert choose(AMX, names=("cpu-fp32",)).profile.name == "cpu-fp32"
+    with pytest.raises(
+        EnvironmentMissing, match=r"none of the bundle's profiles will do .*cpu-bf16: profile 'cpu-bf16' needs a CPU"
+    ):
+        choose(("avx2",), names=("cpu-bf16",))
+    with pytest.raises(UsageError, match="holds no profile"):
+        choose(AMX, names=())
+
+
+def test_a_float32_build_that_drifts_is_refused():
+    with pytest.raises(EnvironmentMissing, match=r"its drift 0\.5 is more"):
+        choose((), names=("cpu-fp32",), drift={"cpu-fp32": 0.5})
+
+
+def test_a_users_profile_is_judged_by_provider_and_precision():
+    own = replace(load_profile("cpu-int8"), name="mine")
+    choice = choose_profile(
+        machine("amx_int8"), candidates=[own], drift={"mine": 0.01}, max_drift=0.02, installed=NO_PLUGIN
+    )
+    assert choice.profile is own
+
+
+@pytest.mark.parametrize(
+    ("name", "features", "installed", "error", "words"),
+    [
+        ("cpu-bf16", ("avx2",), EVERYTHING, EnvironmentMissing, "needs a CPU with amx_bf16 or avx512_bf16"),
+        ("cpu-bf16", AMX, NO_PLUGIN, DependencyMissing, r"pip install 'vitrify\[openvino\]'"),
+        ("cuda-fp16", AMX, EVERYTHING, EnvironmentMissing, "needs an NVIDIA GPU"),
+        ("cpu-fp32", (), frozenset(), DependencyMissing, r"pip install 'vitrify\[cpu\]'"),
+    ],
+)
+def test_a_profile_that_cannot_run_here_says_what_is_missing(name, features, installed, error, words):
+    with pytest.raises(error, match=words):
+        check_machine(load_profile(name), machine(*features), installed=installed)
+
+
+def test_a_profile_that_can_run_here_passes():
+    check_machine(load_profile("cpu-bf16"), machine("avx512_bf16"), installed=EVERYTHING)
+    check_machine(load_profile("cpu-int8"), machine(), installed=NO_PLUGIN)
