@@ -9,10 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from .runtime.errors import UsageError, VitrifyError
+from .runtime.errors import DependencyMissing, UsageError, VitrifyError
 from .version import __version__
 
 INTERRUPTED = 130
+# The extra that brings a module; only those whose absence is told nowhere nearer to its use.
+EXTRAS = dict.fromkeys(("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "sentencepiece"), "export")
 
 app = typer.Typer(
     name="vitrify",
@@ -229,6 +231,9 @@ def _unexpected(error: Exception, *, as_json: bool) -> int:
         if not words:
             return UsageError.exit_code  # no command was given, and the help was printed
         return _failed(f"{words.rstrip('.')}. Try: vitrify --help", UsageError.exit_code, as_json=as_json)
+    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+        missing = DependencyMissing(f"{error.name} is not installed: pip install 'vitrify[{EXTRAS[error.name]}]'")
+        return _failed(str(missing), missing.exit_code, as_json=as_json)
     if os.environ.get("VITRIFY_TRACEBACK"):
         raise error
     reason = " ".join(str(error).split())

@@ -77,10 +77,7 @@ def _agreement(scratch: Path, profiles: list[str]) -> dict[str, float]:
     """Return, for each profile, the lowest cosine between its and PyTorch's MiniLM embeddings of real sentences."""
     export_bundle(minilm(), scratch / "minilm-all", profiles=profiles)
     reference = _embeddings(scratch / "minilm-all", "cpu-fp32")
-    return {
-        name: float((_embeddings(scratch / "minilm-all", name) * reference).sum(1).min())
-        for name in profiles
-    }
+    return {name: float((_embeddings(scratch / "minilm-all", name) * reference).sum(1).min()) for name in profiles}
 
 
 def _embeddings(folder: Path, profile: str) -> np.ndarray:
@@ -95,6 +92,4 @@ def _sizes(checkpoint: Path, folder: Path) -> dict[str, float]:
     """Return the size of each graph's files over the checkpoint's weights."""
     weights = (checkpoint / "model.safetensors").stat().st_size
     graphs = sorted(path.name for path in (folder / "onnx").glob("*.onnx"))
-    return {
-        name: sum(path.stat().st_size for path in (folder / "onnx").glob(f"{name}*")) / weights for name in graphs
-    }
+    return {name: sum(path.stat().st_size for path in (folder / "onnx").glob(f"{name}*")) / weights for name in graphs}

@@ -30,7 +30,9 @@ def interleaved(runs: Mapping[str, Callable[[], object]], *, rounds: int, warmup
     return samples
 
 
-def processes(commands: Mapping[str, Sequence[str]], *, rounds: int, warmup: int = 1) -> dict[str, dict[str, list[float]]]:
+def processes(
+    commands: Mapping[str, Sequence[str]], *, rounds: int, warmup: int = 1
+) -> dict[str, dict[str, list[float]]]:
     """Return, for each command, seconds of wall clock and peak resident MB of a new process, interleaved."""
     samples: dict[str, dict[str, list[float]]] = {name: {"seconds": [], "megabytes": []} for name in commands}
     for turn in range(-warmup, rounds):

@@ -15,7 +15,8 @@ folder, text = sys.argv[1:]
 session = onnxruntime.InferenceSession(folder + "/onnx/model.onnx")
 tokens = tokenizers.Tokenizer.from_file(folder + "/tokenizer.json").encode(text)
 row = lambda values: numpy.array([values], numpy.int64)
-session.run(None, dict(input_ids=row(tokens.ids), attention_mask=row(tokens.attention_mask), token_type_ids=row(tokens.type_ids)))
+feeds = dict(input_ids=tokens.ids, attention_mask=tokens.attention_mask, token_type_ids=tokens.type_ids)
+session.run(None, {name: row(values) for name, values in feeds.items()})
 """
 VITRIFY = "import sys; from vitrify import pipeline; pipeline('feature-extraction', sys.argv[1])(sys.argv[2])"
 TRANSFORMERS = "import sys; from transformers import pipeline; pipeline('feature-extraction', sys.argv[1])(sys.argv[2])"

@@ -93,6 +93,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise UsageError(f"no checkpoint at '{folder}': not a folder. Give a folder with config.json or a Hub id")
     if (folder / "adapter_config.json").is_file():
         raise UnsupportedError(f"'{folder}' is a PEFT adapter, not a checkpoint: merge it into its base model first")
+    if any(folder.glob("*.gguf")) and not any(folder.glob("*.safetensors")):
+        raise UnsupportedError(
+            f"'{folder}' holds GGUF weights: vitrify reads safetensors. Take the original checkpoint"
+        )
     if not path.is_file():
         raise UsageError(f"'{folder}' is no checkpoint: it has no config.json")
     try:
@@ -106,23 +110,26 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 def _refuse(folder: Path, settings: dict[str, Any]) -> None:
     if quantization := settings.get("quantization_config"):
-        method = quantization.get("quant_method", "unknown") if isinstance(quantization, dict) else "unknown"
         raise UnsupportedError(
-            f"'{folder}' is quantized already ({method}): vitrify exports unquantized checkpoints and quantizes them "
-            "itself. Take the original checkpoint, with --profile cpu-int8 if you want it small"
+            f"'{folder}' is quantized already ({_quantizer(quantization)}): vitrify exports unquantized checkpoints "
+            "and quantizes them itself. Take the original checkpoint, with --profile cpu-int8 if you want it small"
         )
     if any(folder.glob("*.safetensors")):
         return
-    if any(folder.glob("*.gguf")):
-        raise UnsupportedError(
-            f"'{folder}' holds GGUF weights: vitrify reads safetensors. Take the original checkpoint"
-        )
     if found := [path.name for pattern in PICKLES for path in folder.glob(pattern)]:
         raise UnsupportedError(
             f"'{folder}' holds pickled weights only ({found[0]}): a pickle can run code when it is opened. Take a "
             "revision with model.safetensors, or accept the risk with --allow-pickle"
         )
     raise UsageError(f"'{folder}' has no model.safetensors: the checkpoint is incomplete")
+
+
+def _quantizer(quantization: Any) -> str:
+    if not isinstance(quantization, dict):
+        return "unknown"
+    # bitsandbytes once wrote no name.
+    unnamed = "bitsandbytes" if quantization.keys() & {"load_in_4bit", "load_in_8bit"} else "unknown"
+    return str(quantization.get("quant_method", unnamed))
 
 
 def _check_weights(folder: Path) -> None:

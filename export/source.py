@@ -66,7 +66,7 @@ def _saved(request: Request, scratch: Path) -> Found:
 def _unpickled(folder: Path, scratch: Path) -> Path:
     from .pickled import safetensors_from_pickle
 
-    out = scratch / folder.name
+    out = scratch / "checkpoint"
     out.mkdir()
     for path in folder.iterdir():
         if path.is_file() and path.suffix in {".json", ".txt", ".model", ".py", ".jinja"} and "index" not in path.name:

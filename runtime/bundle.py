@@ -89,7 +89,7 @@ class Bundle:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             schema = content.pop("schema")
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise IntegrityError(f"'{path}' is not a bundle's manifest ({error!r}): export the bundle again") from error
         if schema != SCHEMA:
             raise IntegrityError(
@@ -100,6 +100,8 @@ class Bundle:
             bundle = _from_json({**content, "folder": str(folder)})
         except (TypeError, ValueError, KeyError, AttributeError, ProfileError) as error:
             raise IntegrityError(f"'{path}' is broken ({error}): export the bundle again") from error
+        if not bundle.builds or any(set(build.graphs) != set(bundle.graphs) for build in bundle.builds.values()):
+            raise IntegrityError(f"'{path}' is broken (a profile lacks a graph): export the bundle again")
         for name in bundle.files:
             bundle.path(name)
         return bundle
@@ -131,7 +133,8 @@ class Bundle:
     def graph_files(self, profile: str, graph: str) -> list[str]:
         """Return the graph's file for `profile` and its external data, relative to the folder."""
         file = self.builds[profile].graphs[graph]
-        return [name for name in (file, f"{file}_data") if name in self.files]
+        data = f"{file}_data"
+        return [file, data] if data in self.files or (self.folder / data).exists() else [file]
 
     def recorded_drift(self) -> dict[str, float]:
         """Return each profile's drift as the export measured it; empty where `reports/` did not travel along."""
@@ -200,6 +203,7 @@ def _from_json(content: Mapping[str, Any]) -> Bundle:
             **content,
             **fields,
             "tasks": tuple(content["tasks"]),
+            "files": dict(content["files"]),
             "source": Provenance(**content["source"]),
             "folder": Path(content["folder"]),
         }

@@ -81,7 +81,7 @@ def compiled_bundle(
 
 
 def _export(source: Source, folder: Path, options: Sequence[str], run: Runner) -> None:
-    command = [sys.executable, "-m", "vitrify.cli", "export", str(source.folder), f"--output={folder}", *options]
+    command = [sys.executable, "-P", "-m", "vitrify.cli", "export", str(source.folder), f"--output={folder}", *options]
     command += [f"--source-id={source.id}"] + ([f"--source-revision={source.revision}"] if source.revision else [])
     _LOG.warning("compiling %s, once; the bundle stays in %s", source.id, folder)
     code, output = run(command)

@@ -2,10 +2,12 @@
 
 import contextlib
 import hashlib
-import json
 import os
+import re
 import tempfile
 from pathlib import Path
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def cache_folder() -> Path:
@@ -32,12 +34,13 @@ def remembered_digest(path: Path, *, memory: Path | None = None) -> str:
     key = f"{path.resolve()}:{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
     folder = memory or cache_folder() / "digests"
     note = folder / hashlib.sha256(key.encode()).hexdigest()
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        return json.loads(note.read_text())["sha256"]
+    with contextlib.suppress(OSError, ValueError):
+        if _SHA256.fullmatch(known := note.read_text(encoding="ascii")):
+            return known
     digest = file_digest(path)
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
-            json.dump({"sha256": digest, "path": str(path)}, file)
+            file.write(digest)
         Path(file.name).replace(note)
     return digest

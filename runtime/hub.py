@@ -1,7 +1,8 @@
 """Find a checkpoint or a bundle: a local folder, or a Hub id downloaded into the cache shared with huggingface_hub.
 
 Only what an export reads is downloaded, and of weights only safetensors. A bundle's files become real files in
-vitrify's own cache: ONNX Runtime refuses external data behind the links that the Hub's cache is made of.
+vitrify's own cache: ONNX Runtime refuses external data behind the links that the Hub's cache is made of. Large files
+are downloaded here and not by huggingface_hub, which drops what it has of a file when its process ends.
 """
 
 import contextlib
@@ -9,20 +10,25 @@ import fnmatch
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from filelock import FileLock
+
 from .bundle import MANIFEST
-from .digests import cache_folder
-from .errors import EnvironmentMissing, UnsupportedError, UsageError
+from .digests import cache_folder, file_digest
+from .errors import EnvironmentMissing, IntegrityError, UnsupportedError, UsageError
 
 _ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 _SETTINGS = ("*.json", "*.txt", "*.model", "*.jinja", "tokenizer*", "vocab*", "merges*", "spiece*")
 _WEIGHTS = ("model.safetensors", "model-?????-of-?????.safetensors", "model.safetensors.index.json")
 _PICKLES = ("pytorch_model.bin", "pytorch_model-?????-of-?????.bin", "pytorch_model.bin.index.json")
 _ADAPTER = "adapter_config.json"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_LARGE = 10 * 2**20  # bytes that huggingface_hub writes at a time: of a smaller file nothing is there to resume
 
 
 @dataclass(frozen=True)
@@ -71,34 +77,107 @@ def _from_hub(
     import huggingface_hub
     from huggingface_hub import constants
 
+    if revision is not None and (".." in revision.split("/") or revision.startswith("/")):
+        raise UsageError(f"'{revision}' is no revision: give a branch, a tag or a commit")
     if local_files_only or constants.HF_HUB_OFFLINE:
         return _from_cache(model, revision)
     with _explained(model, revision):
         info = huggingface_hub.HfApi(token=token).model_info(model, revision=revision, files_metadata=True)
-    sizes = {item.rfilename: item.size or 0 for item in info.siblings or ()}
-    commit = str(info.sha)
-    names = _wanted(model, sizes, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
-    own = cache_folder() / "hub" / model.replace("/", "--") / commit if MANIFEST in sizes else None
-    target = own or Path(constants.HF_HUB_CACHE)
-    _require_space(target, sum(sizes[name] for name in names))
+    files = {item.rfilename: item for item in info.siblings or ()}
+    names = _wanted(model, files, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
+    commit = _checked(model, str(info.sha), names)
+    root = _own_root(model) if MANIFEST in files else _shared_root(model)
+    own = root / commit if MANIFEST in files else None
+    missing = {name: files[name] for name in names if not _is_here(model, name, commit, own)}
+    _require_space(root, sum(item.size or 0 for item in missing.values()))
     with _explained(model, revision):
+        _fetch_large(model, commit, missing, token, root, own)
         folder = huggingface_hub.snapshot_download(
             model, revision=commit, token=token, local_dir=own, allow_patterns=list(names), tqdm_class=_bars()
         )
+        reference = root / "refs" / (revision or constants.DEFAULT_REVISION)
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        reference.write_text(commit)
     return Source(Path(folder), model, commit)
+
+
+def _own_root(model: str) -> Path:
+    return cache_folder() / "hub" / model.replace("/", "--")
+
+
+def _shared_root(model: str) -> Path:
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=model, repo_type="model")
+
+
+def _checked(model: str, commit: str, names: Iterable[str]) -> str:
+    """Return the commit; neither it nor a file's name may lead out of the folder they are joined to."""
+    outside = [name for name in names if ".." in PurePosixPath(name).parts or name.startswith("/") or "\\" in name]
+    if outside or not _COMMIT.fullmatch(commit):
+        raise IntegrityError(f"the Hub's answer for '{model}' names '{(outside or [commit])[0]}': do not trust it")
+    return commit
+
+
+def _is_here(model: str, name: str, commit: str, own: Path | None) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    if own is not None:
+        return (own / name).is_file()
+    return isinstance(try_to_load_from_cache(model, name, revision=commit), str)
+
+
+def _fetch_large(model: str, commit: str, files: Mapping[str, Any], token: Any, root: Path, own: Path | None) -> None:
+    """Download the large files of `files`, to where huggingface_hub looks for them before it downloads."""
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers
+
+    for name, item in files.items():
+        if item.lfs is None or item.lfs.size <= _LARGE or not _SHA256.fullmatch(item.lfs.sha256):
+            continue
+        final = root / "blobs" / item.lfs.sha256 if own is None else own / name
+        partial = root / "partial" / item.lfs.sha256
+        for folder in (final.parent, partial.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{partial}.lock"):
+            if not final.exists():
+                url = hf_hub_url(model, name, revision=commit)
+                _resume(url, partial, size=item.lfs.size, sha256=item.lfs.sha256, headers=build_hf_headers(token=token))
+                partial.replace(final)
+
+
+def _resume(url: str, partial: Path, *, size: int, sha256: str, headers: dict[str, str]) -> None:
+    """Download what `partial` lacks of the file, and check the whole."""
+    from huggingface_hub.file_download import http_get
+
+    if partial.exists() and partial.stat().st_size > size:
+        partial.unlink()
+    with partial.open("ab") as file:
+        http_get(url, file, resume_size=file.tell(), headers=headers, expected_size=size)
+    if file_digest(partial) != sha256:
+        partial.unlink()
+        raise IntegrityError(f"what the Hub sent is not the file it announced ({sha256[:12]}): run again")
 
 
 def _from_cache(model: str, revision: str | None) -> Source:
     """Return what an earlier run downloaded."""
     import huggingface_hub
+    from huggingface_hub import constants
 
-    own = cache_folder() / "hub" / model.replace("/", "--")
-    commits = [path for path in own.glob("*") if (path / MANIFEST).is_file() and path.name.startswith(revision or "")]
-    if commits:
-        newest = max(commits, key=lambda path: path.stat().st_mtime)
-        return Source(newest, model, newest.name)
+    own = _own_root(model)
+    reference = own / "refs" / (revision or constants.DEFAULT_REVISION)
+    commit = reference.read_text() if reference.is_file() else str(revision)
+    if (own / commit / MANIFEST).is_file():
+        return Source(own / commit, model, commit)
+    # Of the repository only these were wanted, so only these can be missing.
+    wanted, others = [*_SETTINGS, *_WEIGHTS], ["*/*", "pytorch_model*"]
     with _explained(model, revision):
-        folder = Path(huggingface_hub.snapshot_download(model, revision=revision, local_files_only=True))
+        folder = Path(
+            huggingface_hub.snapshot_download(
+                model, revision=revision, local_files_only=True, allow_patterns=wanted, ignore_patterns=others
+            )
+        )
     return Source(folder, model, folder.name)
 
 
@@ -183,7 +262,8 @@ def _explained(model: str, revision: str | None) -> Iterator[None]:
         if not type(error).__module__.startswith(("httpx", "httpcore")):
             raise
         raise EnvironmentMissing(
-            f"the connection to the Hub broke on {at} ({type(error).__name__}): run again, the download resumes"
+            f"the connection to the Hub broke on {at} ({type(error).__name__}): run again, the download resumes; "
+            "HF_HUB_OFFLINE=1 takes what an earlier run downloaded"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""`verify`: is this bundle still the same model? Reads every file and replays `parity/` on every profile, torch-free."""
+"""`verify`: is a bundle whole, and still the same model? It replays `parity/` on every profile and needs no torch."""
 
 from dataclasses import dataclass
 from pathlib import Path

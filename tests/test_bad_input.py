@@ -1,4 +1,4 @@
-"""Whatever is wrong with an input, a checkpoint, a bundle or the machine: one clear line, the right exit code, no rests."""
+"""Whatever is wrong with an input, a bundle or a checkpoint: one clear line, the right exit code, no rests."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def command(capsys, monkeypatch):
         with pytest.raises(SystemExit) as left:
             cli.main()
         out, err = capsys.readouterr()
-        return Finished(left.value.code, out, err)
+        return Finished(int(left.value.code or 0), out, err)
 
     return run
 
@@ -148,8 +148,8 @@ IMAGES = {
     "text": (b"no image at all", "not an image"),
     "empty": (b"", "is empty"),
     "truncated": (b"\x89PNG\r\n\x1a\n\x00\x00", "image"),
-    "30,000 x 30,000": (png_header(30_000, 30_000), "30000 x 30000"),
-    "a bomb for Pillow": (png_header(13_000, 13_800), "13000 x 13800"),
+    "30,000 x 30,000": (png_header(30_000, 30_000), "900000000 pixels"),
+    "a bomb for Pillow": (png_header(13_000, 13_800), "179400000 pixels"),
 }
 
 
@@ -165,7 +165,7 @@ def test_an_image_that_is_none_or_too_large(command, image_bundle, tmp_path, kin
     "source", ["nowhere.png", "ftp://example.org/a.png", "data:image/png;base64,%%%", "file:///etc/hosts"]
 )
 def test_an_image_that_is_not_there(command, image_bundle, source):
-    assert_refused(command("run", "image-feature-extraction", "-m", image_bundle, source), 2, source[:20])
+    assert_refused(command("run", "image-feature-extraction", "-m", image_bundle, source), 2, source[:3])
 
 
 # ------------------------------------------------------------------------------------------------------------- bundles
@@ -222,7 +222,7 @@ CHANGES = {
     "absolute path": (lambda content: content["files"].update({"/etc/hostname": "0" * 64}), "leaves its folder"),
     "graph upwards": (lambda content: content["builds"]["cpu-fp32"]["graphs"].update(model="../m.onnx"), "m.onnx"),
     "graph not listed": (_drop_the_graph_from_the_files, "onnx/model.onnx"),
-    "no graph": (lambda content: content["builds"]["cpu-fp32"]["graphs"].clear(), "model"),
+    "no graph": (lambda content: content["builds"]["cpu-fp32"]["graphs"].clear(), "lacks a graph"),
     "wrong type": (lambda content: content.update(files=[1]), "bundle.json"),
 }
 
@@ -298,15 +298,10 @@ def _half(path):
     os.truncate(path, path.stat().st_size // 2)
 
 
-def _mixed_up(path):
-    save_file({"unrelated": np.zeros(3, np.float32)}, path, metadata={"format": "pt"})
-
-
 BROKEN = {
     "half of the weights": ("model.safetensors", _half, 7),
     "no weights at all": ("model.safetensors", lambda path: path.write_bytes(b""), 7),
     "a header of 2**60 bytes": ("model.safetensors", lambda path: path.write_bytes(struct.pack("<Q", 1 << 60)), 7),
-    "other weights": ("model.safetensors", _mixed_up, 2),
     "half a tokenizer": ("tokenizer.json", _half, 7),
     "half a config": ("config.json", _half, 7),
     "a config that is a list": ("config.json", lambda path: path.write_text("[]"), 7),
@@ -320,4 +315,10 @@ def test_a_checkpoint_that_is_broken(command, checkpoint, tmp_path, what):
     name, breaks, code = BROKEN[what]
     breaks(checkpoint / name)
     assert_refused(command("export", checkpoint, "-o", tmp_path / "out"), code, name)
+    assert_no_rests(tmp_path, "checkpoint")
+
+
+def test_a_checkpoint_that_lacks_weights(command, checkpoint, tmp_path):
+    save_file({"unrelated": np.zeros(3, np.float32)}, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    assert_refused(command("export", checkpoint, "-o", tmp_path / "out"), 2, "lacks weights", "BertModel")
     assert_no_rests(tmp_path, "checkpoint")

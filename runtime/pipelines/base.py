@@ -59,7 +59,7 @@ class Pipeline(ABC):
         self.bundle = bundle
         self.task = task
         self.batch_size = _checked_batch_size(batch_size)
-        self.options = self.parameters().updated(task, options)
+        self.options: Any = self.parameters().updated(task, options)
         # As given at init time: results of some tasks are nested by whether an argument came here or per call.
         self.given = frozenset(options)
 

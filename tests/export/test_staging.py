@@ -37,6 +37,7 @@ def listing(folder):
 def holder(tmp_path):
     """Start a process that holds a temporary folder for `tmp_path / "out"`."""
     child = subprocess.Popen([sys.executable, "-c", HOLDS, str(tmp_path / "out")], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
     assert child.stdout.readline() == "holding\n"
     yield child
     child.kill()

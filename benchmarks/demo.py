@@ -1,0 +1,64 @@
+"""`./dev demo`: a real checkpoint becomes a bundle, proves itself, answers without PyTorch, and is timed."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.checkpoints import minilm
+from benchmarks.measure import interleaved, ratio, spread
+from benchmarks.texts import TEXTS
+from vitrify import pipeline
+
+VITRIFY = str(Path(sys.executable).with_name("vitrify"))
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="vitrify-demo-") as scratch:
+        bundle = Path(scratch) / "minilm"
+        _run("export", str(minilm()), "-o", str(bundle))
+        _run("verify", str(bundle))
+        _similarities(bundle)
+        _latency(bundle)
+
+
+def _run(*words: str) -> None:
+    print(f"\n$ vitrify {' '.join(words)}", flush=True)
+    if code := subprocess.run([VITRIFY, *words], check=False).returncode:
+        sys.exit(code)
+
+
+def _similarities(bundle: Path) -> None:
+    print("\nSentence similarities, from the runtime without PyTorch:")
+    extract = pipeline("feature-extraction", bundle)
+    vectors = np.stack([states[0].mean(0) for states in extract(list(TEXTS), return_tensors=True)])
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    assert not {"torch", "transformers"} & set(sys.modules), "the runtime imported PyTorch"
+    scores = vectors @ vectors.T
+    np.fill_diagonal(scores, -1)
+    for index, text in enumerate(TEXTS[::2]):
+        closest = int(scores[2 * index].argmax())
+        print(f"  {scores[2 * index, closest]:.2f}  {text}  ~  {TEXTS[closest]}")
+
+
+def _latency(bundle: Path) -> None:
+    print("\nLatency of one sentence, interleaved in this process:")
+    import transformers
+
+    extract = pipeline("feature-extraction", bundle)
+    transformers.logging.disable_progress_bar()
+    reference = transformers.pipeline("feature-extraction", model=str(minilm()), device="cpu")
+    text = TEXTS[0]
+    difference = np.abs(np.array(extract(text)) - np.array(reference(text))).max()
+    samples = interleaved({"vitrify": lambda: extract(text), "transformers": lambda: reference(text)}, rounds=30)
+    for name, seconds in samples.items():
+        print(f"  {name:<14}{1000 * spread(seconds)['median']:6.1f} ms")
+    found = ratio(samples["transformers"], samples["vitrify"])
+    print(f"  vitrify is {found['median']:.1f} times as fast [{found['q1']:.1f}-{found['q3']:.1f}]")
+    print(f"  and the results differ by {difference:.1g}")
+
+
+if __name__ == "__main__":
+    main()

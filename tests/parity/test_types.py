@@ -1,0 +1,59 @@
+"""Every model type with every head that it has: exported, proven, and beside transformers.pipeline on every task."""
+
+from pathlib import Path
+
+import pytest
+import transformers
+
+import vitrify
+from tests.checkpoints import PAIRS, TYPES, make_checkpoint
+from tests.parity.compare import assert_same, text_cases
+from tests.parity.test_image_pipelines import picture
+from vitrify.runtime.pipelines import tasks_of
+
+TOLERANCE = 1e-4
+# One head of each type in every run, a different one from type to type; the others with `./dev check --all`.
+QUICK = tuple((name, row.heads[index % len(row.heads)]) for index, (name, row) in enumerate(TYPES.items()))
+ALL = [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) for pair in PAIRS]
+# transformers 5 has no pipeline for it; tests/parity/test_question_answering.py has the goldens of 4.57.3.
+WITHOUT_REFERENCE = {"question-answering"}
+# Pictures, made here and not random noise: what a resize does to noise says little.
+IMAGE_CASES = {
+    "image-classification": [((picture(),), {}), ((picture(size=(90, 31)),), {"top_k": 2}), (([picture()],), {})],
+    "image-feature-extraction": [((picture(),), {}), (([picture(), picture(1)],), {})],
+}
+
+
+@pytest.mark.parametrize(("model_type", "head"), ALL)
+def test_the_bundle_is_the_same_model(model_type: str, head: str, tmp_path: Path):
+    checkpoint = make_checkpoint(model_type, head, tmp_path / "checkpoint")
+    inputs = "text" if TYPES[model_type].tokenizer else "image"
+    tasks = tasks_of(head, inputs)
+    report = vitrify.export_bundle(checkpoint, tmp_path / "bundle", task=tasks[0])
+    assert report.passed
+    assert report.profiles["cpu-fp32"]["worst"]["difference"] <= TOLERANCE
+    assert report.bundle.tasks == tasks
+    if "sequence" in report.bundle.axes:
+        assert report.bundle.axes["sequence"].minimum <= TYPES[model_type].shortest
+    for task in set(tasks) - WITHOUT_REFERENCE:
+        _compare_pipelines(task, checkpoint, tmp_path / "bundle")
+
+
+def _compare_pipelines(task: str, checkpoint: Path, bundle: Path) -> None:
+    ours = vitrify.pipeline(task, bundle)
+    reference = transformers.pipeline(task, model=str(checkpoint), device="cpu")
+    compared = 0
+    for args, options in _cases(task, ours):
+        try:
+            expected = reference(*args, **options)
+        except Exception:  # noqa: BLE001, S112 - what the reference cannot do is not compared
+            continue
+        assert_same(ours(*args, **options), expected, tolerance=TOLERANCE)
+        compared += 1
+    assert compared, f"transformers could run no case of {task}"
+
+
+def _cases(task, pipe):
+    if pipe.image_processor is not None:
+        return IMAGE_CASES[task]
+    return text_cases(task, mask=pipe.tokenizer.mask_token or "")
