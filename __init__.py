@@ -23,7 +23,17 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'vitrify' has no attribute '{name}'")
-    return getattr(import_module(_LAZY[name], __name__), name)
+    try:
+        module = import_module(_LAZY[name], __name__)
+    except ModuleNotFoundError as error:
+        if name != "export_bundle" or (error.name or "").startswith("vitrify"):
+            raise
+        from .runtime.errors import DependencyMissing
+
+        raise DependencyMissing(
+            f"exporting needs {error.name}, which is not installed: pip install 'vitrify[export]'"
+        ) from error
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

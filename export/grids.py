@@ -127,5 +127,5 @@ def _require_accepted(oracle: Oracle, inputs: Arrays) -> None:
     try:
         oracle.outputs(inputs)
     except Exception as error:
-        reason = str(error).strip().split("\n")[0]
+        reason = str(error).strip().split("\n")[0].rstrip(".")
         raise UsageError(f"the PyTorch model itself refuses a batch of two: {reason}. Mend its config.json") from error

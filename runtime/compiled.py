@@ -10,8 +10,10 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -73,11 +75,20 @@ def compiled_bundle(
     if (folder / MANIFEST).is_file():
         return folder
     _require_exporter(source)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
+    with _locked(folder):
         if not (folder / MANIFEST).is_file():
             _export(source, folder, options, run)
     return folder
+
+
+def _locked(folder: Path) -> AbstractContextManager[Any]:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(f"{folder}.lock").acquire()
+    except OSError as error:
+        raise EnvironmentMissing(
+            f"the cache '{folder.parent}' cannot be written ({error.strerror}): point VITRIFY_CACHE elsewhere"
+        ) from error
 
 
 def _export(source: Source, folder: Path, options: Sequence[str], run: Runner) -> None:
@@ -87,6 +98,8 @@ def _export(source: Source, folder: Path, options: Sequence[str], run: Runner) -
     code, output = run(command)
     if code == 0:
         return
+    if code < 0:
+        raise EnvironmentMissing(f"the export of '{source.id}' was killed by signal {-code}: is there enough memory?")
     lines = [line for line in output.splitlines() if line.strip()]
     reason = lines[-1].removeprefix("vitrify: ") if lines else f"the export ended with {code}"
     raise _BY_CODE.get(code, VitrifyError)(reason)

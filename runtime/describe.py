@@ -139,10 +139,6 @@ def _obstacle(profile: Profile, machine: Machine) -> str | None:
 
     try:
         check_machine(profile, machine)
-        if profile.provider == "cuda":
-            from .sessions.cuda import refuse_cuda
-
-            refuse_cuda(Path(f"profile {profile.name}"), options={}, threads=None, machine=machine)
     except VitrifyError as error:
         return str(error)
     return None

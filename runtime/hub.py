@@ -241,6 +241,8 @@ def _explained(model: str, revision: str | None) -> Iterator[None]:
         ) from error
     except errors.RevisionNotFoundError as error:
         raise UsageError(f"the Hub has no revision '{revision}' of '{model}': check --revision") from error
+    except getattr(errors, "IncompleteSnapshotError", ()) as error:
+        raise EnvironmentMissing(f"only a part of {at} is in the cache: run once with a connection") from error
     except errors.LocalEntryNotFoundError as error:
         raise EnvironmentMissing(
             f"{at} is not in the cache and the Hub cannot be reached: check the connection, or HF_HUB_OFFLINE"
@@ -254,7 +256,7 @@ def _explained(model: str, revision: str | None) -> Iterator[None]:
         if status in {401, 403}:
             raise UsageError(f"the Hub refuses {at} ({status}): log in (hf auth login) or pass a token") from error
         raise EnvironmentMissing(f"the Hub failed on {at} ({status}): run again, the download resumes") from error
-    except (errors.HFValidationError, errors.IncompleteSnapshotError) as error:
+    except errors.HFValidationError as error:
         raise UsageError(f"{at} cannot be had from the Hub: {str(error).splitlines()[0]}") from error
     except OSError as error:
         raise _from_os_error(at, error) from error
@@ -268,6 +270,9 @@ def _explained(model: str, revision: str | None) -> Iterator[None]:
 
 
 def _from_os_error(at: str, error: OSError) -> EnvironmentMissing:
-    if type(error) is OSError or error.errno is not None:
-        return EnvironmentMissing(f"{at} cannot be stored ({error}): check space and permissions of HF_HOME")
-    return EnvironmentMissing(f"the connection to the Hub broke on {at} ({error}): run again, the download resumes")
+    reason = str(error).split("\n", 1)[0]
+    if error.errno is None or isinstance(error, ConnectionError):
+        return EnvironmentMissing(
+            f"the connection to the Hub broke on {at} ({reason}): run again, the download resumes"
+        )
+    return EnvironmentMissing(f"{at} cannot be stored ({reason}): check space and permissions of HF_HOME")

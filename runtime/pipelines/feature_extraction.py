@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import UsageError
-from .base import Parameters, Piece, Pipeline, Row
-
-if TYPE_CHECKING:
-    import numpy as np
+from .base import Parameters, Piece, Row
+from .text_inputs import TextPipeline, TokenizerParameters
 
 
 @dataclass(frozen=True)
@@ -20,7 +18,7 @@ class FeatureExtractionParameters(Parameters):
     return_tensors: bool = False
 
 
-class FeatureExtractionPipeline(Pipeline):
+class FeatureExtractionPipeline(TextPipeline):
     """`(texts, *, truncation=None, tokenize_kwargs={}, return_tensors=False)` -> [1, tokens, hidden] for each text."""
 
     parameters = FeatureExtractionParameters
@@ -32,10 +30,10 @@ class FeatureExtractionPipeline(Pipeline):
             if "truncation" in options:
                 raise UsageError("truncation was given twice: as an argument and in tokenize_kwargs")
             options["truncation"] = parameters.truncation
-        encoded = self.tokenizer(item, **options)
-        yield Piece({name: encoded[name][0] for name in encoded})
+        settings = TokenizerParameters().updated("tokenize_kwargs", options)
+        yield Piece(self.row(self.tokenizer(self.text(item), **settings.for_tokenizer())))
 
-    def result(self, pieces: Sequence[Piece], outputs: Sequence[Row], parameters: FeatureExtractionParameters) -> Any:  # noqa: ARG002
+    def result(self, pieces: Sequence[Piece], outputs: Sequence[Row], parameters: FeatureExtractionParameters) -> Any:  # noqa: ARG002 - one text is one piece
         """Return the first output with a batch axis of 1."""
-        states: np.ndarray = next(iter(outputs[0].values()))[None]
+        states = next(iter(outputs[0].values()))[None]
         return states if parameters.return_tensors else states.tolist()

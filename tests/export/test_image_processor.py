@@ -7,6 +7,7 @@ import pytest
 import transformers
 from PIL import Image
 from transformers import AutoImageProcessor
+
 from vitrify.export.image_processor import load_image_processor, write_image_processor
 from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
 from vitrify.runtime.processing.image import PROCESSORS, ImageProcessor

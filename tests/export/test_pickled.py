@@ -23,7 +23,7 @@ NOBODY = 65534
 # Prints what a process can still reach after it gave up its network, with a server listening on port argv[1].
 # A process that changes its user loses its own /proc/self until it declares itself dumpable (prctl 4) again.
 PROBE = """
-import ctypes, os, socket, sys
+import ctypes, encodings.idna, os, socket, sys
 from pathlib import Path
 from vitrify.export.pickled import give_up_network
 if user := int(sys.argv[3]):

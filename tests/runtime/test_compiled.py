@@ -168,7 +168,7 @@ def test_a_killed_compilation_leaves_nothing_in_the_way(source, tmp_path):
         (6, UnsupportedError),
         (7, IntegrityError),
         (8, EnvironmentMissing),
-        (-9, VitrifyError),
+        (99, VitrifyError),
     ],
 )
 def test_the_childs_failure_is_ours(source, code, error):
@@ -180,8 +180,20 @@ def test_the_childs_failure_is_ours(source, code, error):
 
 
 def test_a_child_that_says_nothing(source):
-    with pytest.raises(VitrifyError, match="-9"):
-        compile_once(source, run=Exporter(-9))
+    with pytest.raises(VitrifyError, match="ended with 99"):
+        compile_once(source, run=Exporter(99))
+
+
+def test_a_killed_child(source):
+    with pytest.raises(EnvironmentMissing, match="signal 9"):
+        compile_once(source, run=Exporter(-9, "half a li"))
+    assert (compile_once(source) / MANIFEST).is_file()
+
+
+def test_a_cache_that_cannot_be_written(source, monkeypatch):
+    monkeypatch.setenv("VITRIFY_CACHE", str(source.folder / "config.json"))
+    with pytest.raises(EnvironmentMissing, match="VITRIFY_CACHE"):
+        compile_once(source)
 
 
 def test_run_child_gives_code_and_stderr(capfd):

@@ -112,6 +112,18 @@ def test_a_branch_becomes_its_commit(connect):
         assert client.resolve("owner/tiny", offline=True)["error"] == "EnvironmentMissing"
 
 
+def test_an_incomplete_cache_is_said_offline_and_completed_online(connect):
+    with serving({"owner/tiny": PLAIN}) as hub:
+        client = connect(hub)
+        found = client.resolve("owner/tiny")
+        Path(found["folder"], "config.json").unlink()
+        refused = client.resolve("owner/tiny", offline=True)
+        assert refused["error"] == "EnvironmentMissing"
+        assert "only a part" in refused["said"]
+        assert client.resolve("owner/tiny") == found
+        assert client.resolve("owner/tiny", offline=True) == found
+
+
 def test_shards(connect):
     shards = {f"model-0000{index}-of-00002.safetensors": b"shard %d" % index for index in (1, 2)}
     files = {**SMALL, **shards, "model.safetensors.index.json": b"{}", "model.fp16.safetensors": b"other"}
@@ -267,6 +279,20 @@ def test_a_bundle_becomes_real_files_that_open(connect, exported):
     names = {path.relative_to(exported.bundle) for path in exported.bundle.rglob("*") if path.is_file()}
     assert all((Path(found["folder"]) / name).is_file() for name in names)
     assert not [path for path in Path(found["folder"]).rglob("*") if path.is_symlink()]
+
+
+def test_a_bundles_large_files_travel_once(connect):
+    files = {"bundle.json": b"{}", "onnx/model.onnx_data": BIG, "onnx/model.onnx": b"graph"}
+    bundle = Repository(files, frozenset(name for name in files if name.startswith("onnx/")))
+    with serving({"owner/bundle": bundle}) as hub:
+        hub.cuts[bundle.sha256("onnx/model.onnx_data")] = BLOCK
+        client = connect(hub)
+        found = client.resolve("owner/bundle")
+        assert client.resolve("owner/bundle") == found
+        assert sum(request.sent for request in hub.downloads) == sum(map(len, files.values()))
+    for name, content in files.items():
+        assert Path(found["folder"], name).read_bytes() == content
+        assert not Path(found["folder"], name).is_symlink()
 
 
 def test_export_from_the_command_line_records_id_and_commit(connect, exported, tmp_path):

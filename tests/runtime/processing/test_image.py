@@ -8,6 +8,7 @@ import pytest
 import transformers
 from PIL import Image
 from transformers.image_utils import load_image as load_image_of_transformers
+
 from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
 from vitrify.runtime.processing.image import PROCESSORS, ImageProcessor
 from vitrify.runtime.processing.image_settings import MAX_SIDE

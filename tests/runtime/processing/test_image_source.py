@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from transformers.image_utils import load_image as load_image_of_transformers
+
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.processing.image_source import MAX_BYTES, MAX_PIXELS, image_from_array, load_image
 

@@ -1,0 +1,155 @@
+"""The gate must fail: a lost mask, shifted positions, a swapped input or a frozen axis make another model."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from tests.checkpoints import make_checkpoint
+from vitrify import export_bundle
+from vitrify.export.checkpoint import open_checkpoint
+from vitrify.export.gate import Subject, examine
+from vitrify.export.grids import plans_for
+from vitrify.export.oracle import Oracle
+from vitrify.profiles import load_profile
+from vitrify.runtime.errors import ParityError
+from vitrify.runtime.loading import Model
+from vitrify.runtime.parity import Case, figures_of, summary
+from vitrify.runtime.sessions import open_session
+
+FP32 = load_profile("cpu-fp32")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gate")
+    checkpoint = open_checkpoint(make_checkpoint("bert", "sequence-classification", folder / "checkpoint"))
+    export_bundle(folder / "checkpoint", folder / "bundle")
+    oracle = Oracle(checkpoint)
+    (plan,) = plans_for(checkpoint, oracle)
+    return folder / "bundle" / "onnx" / "model.onnx", oracle, plan
+
+
+def lost_mask(graph: onnx.GraphProto) -> None:
+    """Every token is attended to, padding too."""
+    _replace_input(graph, "attention_mask", "Or", helper.make_tensor("one", onnx.TensorProto.INT64, [1], [1]))
+
+
+def shifted_positions(graph: onnx.GraphProto) -> None:
+    table = _initializer(graph, "position_embeddings")
+    table.CopyFrom(numpy_helper.from_array(np.roll(numpy_helper.to_array(table), 1, axis=0), table.name))
+
+
+def swapped_inputs(graph: onnx.GraphProto) -> None:
+    """The segments are read as the mask, and the mask as the segments."""
+    names = {"attention_mask": "token_type_ids", "token_type_ids": "attention_mask"}
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+
+
+def truncated_sequence(graph: onnx.GraphProto) -> None:
+    """Only the first 64 tokens are read: right at every length up to the traced one, and at 64."""
+    for name in [value.name for value in graph.input]:
+        bounds = [
+            helper.make_tensor(f"{name}_{key}", onnx.TensorProto.INT64, [1], [value])
+            for key, value in (("start", 0), ("end", 64), ("axis", 1))
+        ]
+        graph.initializer.extend(bounds)
+        cut = helper.make_node("Slice", [name, *(bound.name for bound in bounds)], [f"{name}_cut"])
+        _read_instead(graph, name, cut)
+
+
+def swapped_labels(graph: onnx.GraphProto) -> None:
+    weight = _initializer(graph, "classifier.weight")
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight)[::-1].copy(), weight.name))
+
+
+def _replace_input(graph: onnx.GraphProto, name: str, _: str, one: onnx.TensorProto) -> None:
+    graph.initializer.append(one)
+    _read_instead(graph, name, helper.make_node("Max", [name, one.name], [f"{name}_mutated"]))
+
+
+def _read_instead(graph: onnx.GraphProto, name: str, node: onnx.NodeProto) -> None:
+    for other in graph.node:
+        other.input[:] = [node.output[0] if given == name else given for given in other.input]
+    graph.node.insert(0, node)
+
+
+def _initializer(graph: onnx.GraphProto, part: str) -> onnx.TensorProto:
+    return next(tensor for tensor in graph.initializer if part in tensor.name)
+
+
+def _examined(path: Path, oracle: Oracle, plan) -> dict:
+    with open_session(path, provider="cpu", options={}) as session:
+        subjects = {"cpu-fp32": Subject(Model(session, plan.axes), FP32.tolerance)}
+        return summary(examine(plan, oracle, subjects, budget=0).figures["cpu-fp32"])
+
+
+def test_the_graph_itself_passes(exported):
+    assert _examined(*exported)["passed"]
+
+
+@pytest.mark.parametrize(
+    "mutate",
+    [lost_mask, shifted_positions, swapped_inputs, truncated_sequence, swapped_labels],
+    ids=lambda f: f.__name__,
+)
+def test_a_mutated_graph_fails(mutate, exported, tmp_path):
+    path, oracle, plan = exported
+    model = onnx.load(path)
+    mutate(model.graph)
+    onnx.save(model, tmp_path / "mutated.onnx")
+    found = _examined(tmp_path / "mutated.onnx", oracle, plan)
+    assert not found["passed"]
+    assert found["worst"]["difference"] > 10 * found["worst"]["limit"]
+
+
+def test_a_frozen_axis_fails(exported, tmp_path):
+    """A graph that takes only the traced length cannot run the grid, which counts as infinitely wrong."""
+    path, oracle, plan = exported
+    model = onnx.load(path)
+    for value in model.graph.input:
+        value.type.tensor_type.shape.dim[1].dim_value = 13
+    onnx.save(model, tmp_path / "frozen.onnx")
+    found = _examined(tmp_path / "frozen.onnx", oracle, plan)
+    assert not found["passed"]
+    assert found["worst"]["difference"] == float("inf")
+
+
+def test_an_export_that_fails_the_gate_leaves_nothing(tmp_path, monkeypatch):
+    """A trace that drops the mask, as a broken exporter would: exit 4, no bundle, unless a mismatch is allowed."""
+    from vitrify.export import compiler
+
+    def forgetful(model, inputs, **options):
+        graph = compiler_graph(model, inputs, **options)
+        table = next(value for name, value in graph.graph.initializers.items() if "position_embeddings" in name)
+        import onnx_ir
+
+        table.const_value = onnx_ir.tensor(np.roll(table.const_value.numpy(), 1, axis=0), name=table.name)
+        return graph
+
+    compiler_graph = compiler.graph_from_model
+    monkeypatch.setattr(compiler, "graph_from_model", forgetful)
+    checkpoint = make_checkpoint("bert", "base", tmp_path / "checkpoint")
+    with pytest.raises(ParityError, match="not the same model"):
+        export_bundle(checkpoint, tmp_path / "bundle")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+    report = export_bundle(checkpoint, tmp_path / "bundle", allow_mismatch=True)
+    assert not report.passed
+    assert not report.bundle.builds["cpu-fp32"].verified
+
+
+@pytest.mark.parametrize("bad", [float("nan"), 1.0])
+def test_a_figure_never_passes_on_nan_or_a_large_difference(bad):
+    case = Case("one", {}, {"logits": np.zeros((1, 3), np.float32)})
+    (figure,) = figures_of(case, {"logits": np.full((1, 3), bad, np.float32)}, FP32.tolerance)
+    assert not figure.passed
+
+
+def test_a_missing_output_or_another_shape_never_passes():
+    case = Case("one", {}, {"logits": np.zeros((1, 3), np.float32)})
+    for outputs in ({}, {"logits": np.zeros((1, 4), np.float32)}):
+        (figure,) = figures_of(case, outputs, FP32.tolerance)
+        assert not figure.passed
