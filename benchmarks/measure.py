@@ -1,6 +1,5 @@
 """Time A and B in one run, interleaved: these machines are shared, so only ratios within a run mean something."""
 
-import os
 import platform
 import statistics
 import subprocess
@@ -8,22 +7,37 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from random import Random
 
 from vitrify.runtime.machine import this_machine
 
+PAUSE = 0.03
+_LAUNCHER = """
+import os, sys, time
+start = time.perf_counter()
+silent = os.open(os.devnull, os.O_WRONLY)
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, silent, 1)])
+_, status, usage = os.wait4(pid, 0)
+print(time.perf_counter() - start, usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "bf16", "i8mm", "dotprod")
 PACKAGES = ("vitrify", "onnxruntime", "onnxruntime-ep-openvino", "torch", "transformers", "numpy", "tokenizers")
 
 
 def interleaved(runs: Mapping[str, Callable[[], object]], *, rounds: int, warmup: int = 3) -> dict[str, list[float]]:
-    """Return seconds per call: every round calls each function once, in an order that turns by one each round."""
-    names = list(runs)
-    for name in names:
+    """Return seconds per call: every round calls each function once, in a shuffled order.
+
+    A pause before each call lets the threads of the one before stop spinning.
+    """
+    for run in runs.values():
         for _ in range(warmup):
-            runs[name]()
-    samples: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(rounds):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            run()
+    samples: dict[str, list[float]] = {name: [] for name in runs}
+    random = Random(0)
+    for _ in range(rounds):
+        for name in random.sample(list(runs), len(runs)):
+            time.sleep(PAUSE)
             start = time.perf_counter()
             runs[name]()
             samples[name].append(time.perf_counter() - start)
@@ -45,14 +59,12 @@ def processes(
 
 
 def _spawned(command: Sequence[str]) -> tuple[float, float]:
-    start = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    _, status, usage = os.wait4(child.pid, 0)
-    seconds = time.perf_counter() - start
-    if os.waitstatus_to_exitcode(status) != 0:
-        reason = child.stderr.read().decode()[-500:] if child.stderr else ""
-        sys.exit(f"benchmark command failed: {' '.join(command)}: {reason}")
-    return seconds, usage.ru_maxrss / 1024
+    """Run the command under a small launcher: a child counts its parent's memory until it has become the command."""
+    done = subprocess.run([sys.executable, "-c", _LAUNCHER, *command], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"benchmark command failed: {' '.join(command)}: {done.stderr[-500:]}")
+    seconds, kilobytes = done.stdout.split()[-2:]
+    return float(seconds), int(kilobytes) / 1024
 
 
 def spread(samples: Sequence[float]) -> dict[str, float]:

@@ -94,7 +94,9 @@ def _image_plans(checkpoint: Checkpoint, oracle: Oracle) -> Iterator[Plan]:
     samples = ImageSamples(checkpoint)
     size = _processed_size(checkpoint.image_processor)
     _require_accepted(oracle, samples.batch(2, *size))
-    if oracle.accepts(samples.batch(2, *TRACED_SIZE)) and oracle.accepts(samples.batch(1, *OTHER_SIZE)):
+    # Windowed attention pads by divisibility, which the tracer refuses as a dynamic size, after minutes.
+    windowed = hasattr(checkpoint.config, "window_size")
+    if not windowed and all(oracle.accepts(samples.batch(1, *other)) for other in (TRACED_SIZE, OTHER_SIZE)):
         limits = Axis(SMALLEST_SIZE)
         yield Plan(
             traced=samples.batch(2, *TRACED_SIZE),

@@ -10,15 +10,19 @@ import pickle
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..runtime.errors import EnvironmentMissing, ExportError, IntegrityError, UsageError, VitrifyError
+from .seccomp import take_sockets_away
 
 WHOLE = "pytorch_model.bin"
 INDEX = "pytorch_model.bin.index.json"
 CONVERTED = "model.safetensors"
+# Tensors that may share one place in the file: an encoder-decoder ties up to four embeddings.
+_NAMES = 4
 # From Linux' sched.h.
 _NEW_NETWORK = 0x40000000
 _NEW_USER = 0x10000000
@@ -67,9 +71,12 @@ def give_up_network() -> None:
     if kernel.unshare(_NEW_NETWORK) == 0:
         return
     if kernel.unshare(_NEW_NETWORK | _NEW_USER) != 0:
+        refusal = os.strerror(ctypes.get_errno())
+        if take_sockets_away():  # containers allow no namespaces, but filters
+            return
         raise EnvironmentMissing(
             f"pickled weights are opened without network, and this kernel refuses a process without one "
-            f"({os.strerror(ctypes.get_errno())}): allow user namespaces, or take a checkpoint with model.safetensors"
+            f"({refusal}): allow user namespaces or seccomp, or take a checkpoint with model.safetensors"
         )
     # Without a mapping the new namespace knows no owner for the file to be written.
     for name, line in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
@@ -94,12 +101,26 @@ def _weight_files(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
+def _is_mappable(path: Path) -> bool:
+    """Whether the file is an archive, as torch writes them since 1.6; raise IntegrityError if it is compressed.
+
+    torch never compresses: a compressed archive could unpack to a thousand times its size.
+    """
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        packed = [item.filename for item in archive.infolist() if item.compress_type != zipfile.ZIP_STORED]
+    if packed:
+        raise IntegrityError(f"'{path.name}' is compressed ('{packed[0]}'), which torch never does: do not trust it")
+    return True
+
+
 def _read(path: Path) -> Mapping[str, Any]:
     """Return the tensors of one file by name."""
     import torch
 
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_mappable(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
         asks = re.search(r"GLOBAL ([\w.]+)", str(error))
         reason = f"it asks for {asks[1]}" if asks else type(error).__name__
@@ -110,7 +131,19 @@ def _read(path: Path) -> Mapping[str, Any]:
     plain = isinstance(weights, Mapping)
     if not plain or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in weights.items()):
         raise IntegrityError(f"'{path.name}' is no table of tensors by name: take a checkpoint with model.safetensors")
+    odd = next((name for name, tensor in weights.items() if _is_odd(tensor)), None)
+    if odd is not None:
+        raise IntegrityError(f"tensor '{odd}' of '{path.name}' is not stored element by element: do not trust it")
     return weights
+
+
+def _is_odd(tensor: Any) -> bool:
+    """Whether the tensor is sparse, quantized, or larger than the memory behind it (an expanded one)."""
+    import torch
+
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+        return True
+    return tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
 
 
 def _separate(weights: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,6 +167,10 @@ def _convert(folder: Path, out: Path) -> None:
     weights: dict[str, Any] = {}
     for path in paths:
         weights.update(_read(path))
+    written = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
+    stored = sum(path.stat().st_size for path in paths)
+    if written > _NAMES * stored:
+        raise IntegrityError(f"'{paths[0].name}' holds {stored:,} bytes that stand for {written:,}: do not trust it")
     try:
         save_file(_separate(weights), out / CONVERTED, metadata={"format": "pt"})
     except (OSError, SafetensorError) as error:

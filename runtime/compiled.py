@@ -19,7 +19,7 @@ from filelock import FileLock
 
 from ..version import __version__
 from .bundle import MANIFEST
-from .digests import cache_folder, remembered_digest
+from .digests import cache_folder, file_digest, remembered_digest
 from .errors import (
     DependencyMissing,
     EnvironmentMissing,
@@ -30,9 +30,10 @@ from .errors import (
     UsageError,
     VitrifyError,
 )
-from .hub import Source
+from .hub import Source, checkpoint_files
 
 _NEEDED = ("torch", "transformers", "onnx", "onnxscript", "onnx_ir")
+_MAKERS = (*_NEEDED, "onnxruntime", "tokenizers", "numpy", "pillow")
 _BY_CODE: dict[int, type[VitrifyError]] = {
     error.exit_code: error
     for error in (UsageError, ExportError, ParityError, UnsupportedError, IntegrityError, EnvironmentMissing)
@@ -58,8 +59,9 @@ def compiled_bundle(
 ) -> Path:
     """Return the bundle of `source` for a task and a profile, exporting it into the cache if it is not there.
 
-    The key covers the source's content, the task, the profile and the versions of all that makes a bundle. Processes
-    that want the same bundle at once wait for one export.
+    The key covers the content of the files that an export reads, the task, the profile (its content too, if it is the
+    caller's own file) and the versions of all that makes a bundle. Processes that want the same bundle at once wait
+    for one export.
 
     Raises
     ------
@@ -71,7 +73,7 @@ def compiled_bundle(
     """
     options = [f"--profile={profile}", *([f"--task={task}"] if task else [])]
     options += ["--trust-remote-code"] * trust_remote_code + ["--allow-pickle"] * allow_pickle
-    folder = cache_folder() / "bundles" / _key(source, options)
+    folder = cache_folder() / "bundles" / _key(source, options, profile)
     if (folder / MANIFEST).is_file():
         return folder
     _require_exporter(source)
@@ -96,7 +98,7 @@ def _export(source: Source, folder: Path, options: Sequence[str], run: Runner) -
     command += [f"--source-id={source.id}"] + ([f"--source-revision={source.revision}"] if source.revision else [])
     _LOG.warning("compiling %s, once; the bundle stays in %s", source.id, folder)
     code, output = run(command)
-    if code == 0:
+    if code == 0 or (folder / MANIFEST).is_file():  # the export of a process that was killed may have come first
         return
     if code < 0:
         raise EnvironmentMissing(f"the export of '{source.id}' was killed by signal {-code}: is there enough memory?")
@@ -105,9 +107,11 @@ def _export(source: Source, folder: Path, options: Sequence[str], run: Runner) -
     raise _BY_CODE.get(code, VitrifyError)(reason)
 
 
-def _key(source: Source, options: Sequence[str]) -> str:
-    files = {path.name: remembered_digest(path) for path in sorted(source.folder.iterdir()) if path.is_file()}
-    parts = [files, source.id, source.revision, list(options), __version__, {name: _version(name) for name in _NEEDED}]
+def _key(source: Source, options: Sequence[str], profile: str) -> str:
+    files = {path.name: remembered_digest(path) for path in checkpoint_files(source.folder)}
+    own_profile = file_digest(Path(profile)) if Path(profile).is_file() else None
+    versions = {name: _version(name) for name in _MAKERS}
+    parts = [files, source.id, source.revision, list(options), own_profile, __version__, versions]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -7,6 +7,8 @@ are downloaded here and not by huggingface_hub, which drops what it has of a fil
 
 import contextlib
 import fnmatch
+import glob
+import os
 import re
 import shutil
 import sys
@@ -93,12 +95,27 @@ def _from_hub(
     with _explained(model, revision):
         _fetch_large(model, commit, missing, token, root, own)
         folder = huggingface_hub.snapshot_download(
-            model, revision=commit, token=token, local_dir=own, allow_patterns=list(names), tqdm_class=_bars()
+            model,
+            revision=commit,
+            token=token,
+            local_dir=own,
+            allow_patterns=[glob.escape(name) for name in names],
+            tqdm_class=_bars(),
         )
-        reference = root / "refs" / (revision or constants.DEFAULT_REVISION)
-        reference.parent.mkdir(parents=True, exist_ok=True)
-        reference.write_text(commit)
+    if revision != commit:
+        _remember(root / "refs" / (revision or constants.DEFAULT_REVISION), commit)
     return Source(Path(folder), model, commit)
+
+
+def _remember(reference: Path, commit: str) -> None:
+    """Note which commit a branch stands for; a cache that is mounted read-only serves what it holds all the same."""
+    with contextlib.suppress(OSError):
+        if reference.is_file() and reference.read_text() == commit:
+            return
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        written = reference.with_name(f"{reference.name}.{os.getpid()}")
+        written.write_text(commit)
+        written.replace(reference)  # a reader never sees half of it
 
 
 def _own_root(model: str) -> Path:
@@ -202,6 +219,14 @@ def _wanted(model: str, names: Iterable[str], *, allow_pickle: bool, trust_remot
     return sorted({*settings, *pickles})
 
 
+def checkpoint_files(folder: Path) -> list[Path]:
+    """Return the files of a checkpoint's folder that an export may read: settings, code and weights."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    pickles = _matching(names, _PICKLES)
+    settings = set(_matching(names, (*_SETTINGS, "*.py"))) - set(pickles)
+    return [folder / name for name in sorted({*settings, *(_matching(names, _WEIGHTS) or pickles)})]
+
+
 def _matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
     return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
 
@@ -211,8 +236,8 @@ def _require_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise EnvironmentMissing(
-            f"the download needs {needed / 1e9:.1f} GB and '{existing}' has {free / 1e9:.1f} GB free: free some space, "
-            "or point HF_HOME elsewhere"
+            f"the download needs {needed / 1e6:,.0f} MB and '{existing}' has {free / 1e6:,.0f} MB free: free some "
+            "space, or point HF_HOME elsewhere"
         )
 
 
@@ -260,6 +285,11 @@ def _explained(model: str, revision: str | None) -> Iterator[None]:
         raise UsageError(f"{at} cannot be had from the Hub: {str(error).splitlines()[0]}") from error
     except OSError as error:
         raise _from_os_error(at, error) from error
+    except (ValueError, KeyError, TypeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise EnvironmentMissing(
+            f"what answers on {at} is no Hub ({reason}): check HF_ENDPOINT, or a proxy in between"
+        ) from error
     except Exception as error:
         if not type(error).__module__.startswith(("httpx", "httpcore")):
             raise

@@ -1,5 +1,6 @@
 """Pickled weights: converted in a child without network, refused when they hold anything but tensors."""
 
+import errno
 import json
 import os
 import pickle
@@ -7,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import zipfile
 
 import pytest
 import torch
@@ -16,7 +18,7 @@ from safetensors.torch import load_file
 from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle
 from vitrify.export.pickled import safetensors_from_pickle
-from vitrify.runtime.errors import EnvironmentMissing, IntegrityError, UnsupportedError, UsageError
+from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
 
 SECONDS = 60
 NOBODY = 65534
@@ -183,30 +185,75 @@ def test_the_child_has_no_network(tmp_path, user):
     assert (folder / "written").exists()
 
 
-def test_a_kernel_that_refuses_says_so(tmp_path):
-    """A seccomp or sysctl rule is out of reach here; a namespace limit of zero is the same refusal."""
+def test_a_kernel_without_namespaces_takes_the_sockets_away(tmp_path):
+    """A limit of zero is what containers that allow no namespaces do; the filter then stands in."""
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("needs root and unshare(1) to set a limit of its own")
-    torch.save({"weight": torch.ones(1)}, tmp_path / "pytorch_model.bin")
     script = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$@"'
-    words = [
-        "unshare",
-        "--user",
-        "--map-root-user",
-        "sh",
-        "-c",
-        script,
-        "sh",
-        sys.executable,
-        "-m",
-        "vitrify.export.pickled",
-    ]
+    words = ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh", sys.executable, "-c", PROBE]
     done = subprocess.run(
-        [*words, str(tmp_path), str(tmp_path)], capture_output=True, text=True, timeout=SECONDS, check=False
+        [*words, "1", str(tmp_path / "written"), "0"], capture_output=True, text=True, timeout=SECONDS, check=False
     )
     if "max_net_namespaces" in done.stderr:
         pytest.skip("this kernel keeps the limit from us")
-    assert done.returncode == EnvironmentMissing.exit_code, done.stderr
-    assert done.stderr.startswith("pickled weights are opened without network")
-    assert done.stderr.count("\n") == 1
-    assert not (tmp_path / "model.safetensors").exists()
+    assert done.stdout.splitlines() == [f"refused {errno.EPERM}"] * 2, done.stderr
+    assert (tmp_path / "written").exists()
+
+
+def test_the_filter_holds_in_every_thread_and_lets_torch_work():
+    program = """
+import socket, threading
+go, said = threading.Event(), []
+def attempt():
+    go.wait()
+    try:
+        socket.socket()
+    except PermissionError:
+        said.append("refused")
+thread = threading.Thread(target=attempt)
+thread.start()
+from vitrify.export.seccomp import take_sockets_away
+assert take_sockets_away()
+go.set()
+thread.join()
+import torch
+print(*said, int((torch.ones(300, 300) @ torch.ones(300, 300))[0, 0]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.stdout == "refused 300\n", done.stderr
+
+
+def expanded(folder):
+    torch.save({"weight": torch.ones(1).expand(10**8)}, folder / "pytorch_model.bin")
+
+
+def one_place_under_many_names(folder):
+    torch.save(dict.fromkeys("abcdefgh", torch.ones(10**5)), folder / "pytorch_model.bin")
+
+
+def compressed(folder):
+    torch.save({"weight": torch.zeros(10**6)}, folder / "plain")
+    target = folder / "pytorch_model.bin"
+    with zipfile.ZipFile(folder / "plain") as plain, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as packed:
+        for item in plain.infolist():
+            packed.writestr(item.filename, plain.read(item))
+
+
+def sparse(folder):
+    torch.save({"weight": torch.eye(3).to_sparse()}, folder / "pytorch_model.bin")
+
+
+@pytest.mark.parametrize("spoil", [expanded, one_place_under_many_names, compressed, sparse])
+def test_what_is_larger_than_its_file_is_refused(tmp_path, spoil):
+    spoil(tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(IntegrityError, match="do not trust it"):
+        safetensors_from_pickle(tmp_path, out)
+    assert not list(out.iterdir())
+
+
+def test_four_tied_embeddings_are_no_bomb(tmp_path):
+    torch.save(dict.fromkeys("abcd", torch.ones(10**5)), tmp_path / "pytorch_model.bin")
+    safetensors_from_pickle(tmp_path, tmp_path)
+    assert sorted(load_file(tmp_path / "model.safetensors")) == list("abcd")

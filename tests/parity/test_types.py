@@ -17,6 +17,8 @@ QUICK = tuple((name, row.heads[index % len(row.heads)]) for index, (name, row) i
 ALL = [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) for pair in PAIRS]
 # transformers 5 has no pipeline for it; tests/parity/test_question_answering.py has the goldens of 4.57.3.
 WITHOUT_REFERENCE = {"question-answering"}
+# Image types whose height and width stay dynamic; the others fix them, or pad by divisibility.
+DYNAMIC = {"convnext", "resnet", "segformer", "dinov2"}
 # Text cases of one type; other tests run all of them on a few types.
 EVERY = 6
 # Pictures, made here and not random noise: what a resize does to noise says little.
@@ -36,6 +38,8 @@ def test_the_bundle_is_the_same_model(model_type: str, head: str, tmp_path: Path
     assert report.bundle.tasks == tasks
     if "sequence" in report.bundle.axes:
         assert report.bundle.axes["sequence"].minimum <= TYPES[model_type].shortest
+    else:
+        assert ("height" in report.bundle.axes) == (model_type in DYNAMIC)
     for task in sorted(set(tasks) - WITHOUT_REFERENCE):
         ours = vitrify.pipeline(task, tmp_path / "bundle")
         theirs = transformers.pipeline(task, model=str(checkpoint), device="cpu")

@@ -1,6 +1,7 @@
 """Compile on first use: one export per content, task and profile, and the child's failure is the caller's."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -116,6 +117,29 @@ def test_every_difference_has_its_own_bundle(source):
     assert len(set(folders)) == len(folders)
 
 
+@pytest.mark.parametrize("name", ["README.md", "pytorch_model.bin", "optimizer.pt"])
+def test_files_that_no_export_reads_make_no_difference(source, name):
+    first = compile_once(source)
+    (source.folder / name).write_text("more")
+    assert compile_once(source) == first
+
+
+def test_an_edited_profile_is_another_bundle(source, tmp_path):
+    profile = tmp_path / "mine.toml"
+    profile.write_text("opset = 18")
+    first = compile_once(source, profile=str(profile))
+    profile.write_text("opset = 20")
+    assert compile_once(source, profile=str(profile)) != first
+
+
+def test_an_orphaned_export_that_came_first_is_taken(source):
+    def late(command):
+        Exporter()(command)
+        return 2, "vitrify: the folder exists\n"
+
+    assert (compile_once(source, run=late) / MANIFEST).is_file()
+
+
 def test_one_export_for_several_threads(source):
     exporter, found = Exporter(seconds=0.2), []
     threads = [threading.Thread(target=lambda: found.append(compile_once(source, run=exporter))) for _ in range(3)]
@@ -222,3 +246,14 @@ except DependencyMissing as error:
     assert code == 8
     assert missing in said
     assert "pip install 'vitrify[export]'" in said
+
+
+def test_a_checkpoint_runs_and_the_second_time_without_torch(vitrify, exported, tmp_path):
+    env = {**os.environ, "VITRIFY_CACHE": str(tmp_path / "cache")}
+    words = ("run", "feature-extraction", "-m", exported.checkpoint, "a text")
+    first = vitrify(*words, env=env)
+    assert first.code == 0, first.err
+    second = vitrify(*words, env=env, before="import sys; sys.modules['torch'] = None")
+    assert (second.code, second.out, second.err) == (0, first.out, "")
+    (bundle,) = tmp_path.glob("cache/bundles/*/bundle.json")
+    assert json.loads(bundle.read_text())["source"]["id"] == exported.checkpoint.name

@@ -5,11 +5,14 @@ huggingface_hub reads its environment when it is imported, so no client can shar
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -306,3 +309,46 @@ def test_export_from_the_command_line_records_id_and_commit(connect, exported, t
     source = json.loads((tmp_path / "out" / "bundle.json").read_text())["source"]
     assert source["id"] == "owner/tiny"
     assert source["revision"] == checkpoint.commit
+
+
+# --------------------------------------------------------------------------------------------------------- odd machines
+
+
+def test_a_cache_that_is_mounted_read_only_serves_what_it_holds(connect):
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("needs root and unshare(1) to mount")
+    with serving({"owner/tiny": PLAIN}) as hub:
+        client = connect(hub)
+        client.resolve("owner/tiny", revision=PLAIN.commit)
+        home = client.env["HF_HOME"]
+        mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+        words = ["unshare", "-m", "sh", "-c", mount, home, *client.command("owner/tiny", {})]
+        done = subprocess.run(words, env=client.env, capture_output=True, text=True, timeout=SECONDS, check=False)
+    if "mount" in done.stderr:
+        pytest.skip("this kernel lets us mount nothing")
+    assert json.loads(done.stdout)["revision"] == PLAIN.commit
+
+
+def test_a_server_that_is_no_hub(tmp_path):
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "6")
+            self.end_headers()
+            self.wfile.write(b"<html>")
+
+        def log_message(self, *_, **__):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        found = client_of(f"http://127.0.0.1:{server.server_port}", tmp_path).resolve("owner/tiny")
+        server.shutdown()
+    assert found["error"] == "EnvironmentMissing"
+    assert "HF_ENDPOINT" in found["said"]
+
+
+def test_brackets_in_a_name_are_no_pattern(connect):
+    files = {**PLAIN.files, "vocab[1].txt": b"a"}
+    with serving({"owner/tiny": Repository(files, PLAIN.large)}) as hub:
+        assert "vocab[1].txt" in names_in(connect(hub).resolve("owner/tiny"))
