@@ -5,6 +5,7 @@ It reads local folders only; finding one on the Hub is `runtime/hub.py`'s.
 
 import inspect
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 
 from ..runtime.digests import file_digest
 from ..runtime.errors import IntegrityError, UnsupportedError, UsageError
+from ..runtime.hub import checkpoint_files
 from .heads import Head, choose_head
 from .image_processor import load_image_processor
 from .tokenizer import load_tokenizer
@@ -40,16 +42,23 @@ class Checkpoint:
     @property
     def input_names(self) -> tuple[str, ...]:
         """The names of the graph's inputs: what the processor gives and the model's forward takes, in that order."""
-        parameters = inspect.signature(self.model.forward).parameters
+        parameters = _forward_parameters(self.model)
         names = ["pixel_values"] if self.tokenizer is None else self.tokenizer.model_input_names
         return tuple(name for name in names if name in parameters)
 
     def source_files(self) -> dict[str, str]:
         """Return the sha256 of every file that the bundle was made from."""
-        paths = sorted(path for path in self.folder.iterdir() if path.is_file())
-        return {
-            path.name: file_digest(path) for path in paths if path.suffix in {".json", ".safetensors", ".txt", ".model"}
-        }
+        return {path.name: file_digest(path) for path in checkpoint_files(self.folder)}
+
+
+def _forward_parameters(model: Any) -> Collection[str]:
+    """Return what the model's forward takes; one that only hands `**kwargs` on takes what its base class takes."""
+    found: Collection[str] = ()
+    for cls in type(model).__mro__:
+        found = inspect.signature(cls.forward).parameters if hasattr(cls, "forward") else ()
+        if model.main_input_name in found:
+            break
+    return found
 
 
 def open_checkpoint(folder: Path, *, task: str | None = None, trust_remote_code: bool = False) -> Checkpoint:

@@ -1,0 +1,152 @@
+"""An export as a whole: heads, profiles, model objects, the checkpoint's own code, verify against the checkpoint."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from tests.checkpoints import make_checkpoint
+from vitrify import export_bundle, load_bundle, pipeline
+from vitrify.runtime.errors import EnvironmentMissing, UnsupportedError, UsageError
+from vitrify.runtime.machine import this_machine
+
+HAS_BF16 = bool({"amx_bf16", "avx512_bf16"} & this_machine().cpu_features)
+TEXT = "My name is Sarah and I live in London."
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    return make_checkpoint("bert", "sequence-classification", tmp_path_factory.mktemp("classifier") / "checkpoint")
+
+
+@pytest.fixture(scope="module")
+def every_profile(classifier, tmp_path_factory):
+    return export_bundle(classifier, tmp_path_factory.mktemp("profiles") / "bundle", profiles=["auto"])
+
+
+def test_auto_builds_every_profile_that_runs_here_and_each_answers(every_profile):
+    expected = {"cpu-fp32", "cpu-int8", *(["cpu-bf16"] if HAS_BF16 else [])}
+    assert set(every_profile.bundle.builds) == expected
+    assert every_profile.passed
+    scores = {name: _scores(every_profile.folder, name) for name in expected}
+    for name in expected:
+        assert scores[name] == pytest.approx(scores["cpu-fp32"], abs=0.2)
+        assert pipeline("text-classification", every_profile.folder, profile=name).profile == name
+    assert scores["cpu-int8"] != scores["cpu-fp32"]
+
+
+def _scores(folder, profile):
+    found = pipeline("text-classification", folder, profile=profile)(TEXT, top_k=None)
+    return {item["label"]: item["score"] for item in found}
+
+
+def test_auto_runs_the_fastest_profile_within_the_drift_and_float32_within_little(every_profile):
+    pipe = pipeline("text-classification", every_profile.folder, profile="auto", max_drift=1e-4)
+    assert pipe.profile == "cpu-fp32"
+    pipe = pipeline("text-classification", every_profile.folder, profile="auto", max_drift=1.0)
+    assert pipe.profile in every_profile.bundle.builds
+
+
+def test_bfloat16_shares_the_portable_graph_and_int8_is_a_quarter(every_profile, classifier):
+    files = {name: build.graphs["model"] for name, build in every_profile.bundle.builds.items()}
+    assert files["cpu-int8"] == "onnx/model_int8.onnx"
+    assert {file for name, file in files.items() if name != "cpu-int8"} == {"onnx/model.onnx"}
+
+
+def test_only_the_profile_asked_for_stays(classifier, tmp_path):
+    report = export_bundle(classifier, tmp_path / "bundle", profiles=["cpu-int8"])
+    assert sorted(path.name for path in (tmp_path / "bundle" / "onnx").glob("*.onnx")) == ["model_int8.onnx"]
+    assert list(report.bundle.builds) == ["cpu-int8"]
+    with pytest.raises(UsageError, match="built: cpu-int8"):
+        load_bundle(tmp_path / "bundle", profile="cpu-fp32")
+
+
+def test_a_gpu_profile_is_refused_before_anything_is_read(tmp_path):
+    with pytest.raises((EnvironmentMissing, UnsupportedError), match="CUDA"):
+        export_bundle(tmp_path / "nothing", tmp_path / "bundle", profiles=["cuda-fp16"])
+
+
+def test_an_unknown_profile_names_the_known_ones(classifier, tmp_path):
+    with pytest.raises(UsageError, match="cpu-fp32"):
+        export_bundle(classifier, tmp_path / "bundle", profiles=["cpu-fp99"])
+
+
+def test_a_model_object_with_its_tokenizer_gives_the_same_graph(classifier, tmp_path):
+    model = AutoModelForSequenceClassification.from_pretrained(classifier)
+    tokenizer = AutoTokenizer.from_pretrained(classifier)
+    report = export_bundle(model, tmp_path / "object", tokenizer=tokenizer)
+    assert report.bundle.source.id == "BertForSequenceClassification"
+    assert _scores(tmp_path / "object", "cpu-fp32")
+    with pytest.raises(UsageError, match="tokenizer="):
+        export_bundle(model, tmp_path / "without")
+
+
+def test_another_head_needs_its_weights(classifier, tmp_path):
+    with pytest.raises(UsageError, match="does not serve 'fill-mask'"):
+        export_bundle(classifier, tmp_path / "bundle", task="fill-mask")
+    headless = tmp_path / "headless"
+    shutil.copytree(classifier, headless)
+    config = json.loads((headless / "config.json").read_text())
+    (headless / "config.json").write_text(json.dumps({**config, "architectures": ["BertForMaskedLM"]}))
+    with pytest.raises(UsageError, match="they would be random"):
+        export_bundle(headless, tmp_path / "bundle")
+
+
+def test_the_base_of_a_headed_checkpoint_drops_a_pooler_without_weights(tmp_path):
+    checkpoint = make_checkpoint("bert", "masked-lm", tmp_path / "checkpoint")
+    report = export_bundle(checkpoint, tmp_path / "bundle", task="feature-extraction")
+    assert [tensor.name for tensor in report.bundle.graphs["model"].outputs] == ["last_hidden_state"]
+
+
+def test_verify_against_the_checkpoint_and_against_another(classifier, every_profile, tmp_path, vitrify):
+    done = vitrify("verify", every_profile.folder, "--against", classifier, "--json")
+    assert done.code == 0, done.err
+    replayed = vitrify("verify", every_profile.folder, "--json").document["profiles"]["cpu-fp32"]["compared"]
+    assert done.document["profiles"]["cpu-fp32"]["compared"] >= replayed
+    other = make_checkpoint("bert", "sequence-classification", tmp_path / "other", seed=1)
+    done = vitrify("verify", every_profile.folder, "--against", other)
+    assert done.code == 4
+    assert "not the same model" in done.err
+
+
+def test_a_text_longer_than_the_model_is_refused_and_truncated_on_request(every_profile):
+    pipe = pipeline("text-classification", every_profile.folder)
+    with pytest.raises(UsageError, match="truncation=True"):
+        pipe("word " * 500)
+    assert pipe("word " * 500, truncation=True)
+
+
+CODE = """
+from transformers import BertModel
+
+class TwiceBertModel(BertModel):
+    def forward(self, *args, **kwargs):
+        outputs = super().forward(*args, **kwargs)
+        outputs.last_hidden_state = 2 * outputs.last_hidden_state
+        return outputs
+"""
+
+
+def test_the_checkpoints_own_code_runs_only_when_it_is_trusted(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+    plain = make_checkpoint("bert", "base", tmp_path / "plain")
+    own = tmp_path / "own"
+    shutil.copytree(plain, own)
+    (own / "modeling_twice.py").write_text(CODE)
+    config = json.loads((own / "config.json").read_text())
+    config |= {"architectures": ["TwiceBertModel"], "auto_map": {"AutoModel": "modeling_twice.TwiceBertModel"}}
+    (own / "config.json").write_text(json.dumps(config))
+    report = export_bundle(own, tmp_path / "bundle", task="feature-extraction", trust_remote_code=True)
+    assert report.bundle.source.remote_code
+    export_bundle(plain, tmp_path / "once")
+    twice, once = (
+        pipeline("feature-extraction", tmp_path / name)(TEXT, return_tensors=True) for name in ("bundle", "once")
+    )
+    np.testing.assert_allclose(twice, 2 * once, atol=1e-4)
+    untrusted = export_bundle(own, tmp_path / "untrusted", task="feature-extraction")
+    assert not untrusted.bundle.source.remote_code
+    np.testing.assert_allclose(
+        pipeline("feature-extraction", tmp_path / "untrusted")(TEXT, return_tensors=True), once, atol=1e-4
+    )
