@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..runtime.bundle import Bundle
 from ..runtime.errors import EnvironmentMissing
+from ..runtime.hub import Request
 from ..runtime.loading import LoadedBundle
 from ..runtime.parity import summary
 from ..runtime.verify import Verification
@@ -13,7 +14,7 @@ from .checkpoint import open_checkpoint
 from .gate import Subject, examine
 from .grids import plans_for
 from .oracle import Oracle
-from .source import Request, fetch
+from .source import fetch
 
 
 def verify_against(verification: Verification, folder: Path, request: Request) -> Verification:

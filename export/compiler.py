@@ -30,6 +30,7 @@ from ..runtime.bundle import (
 )
 from ..runtime.choice import check_machine
 from ..runtime.errors import EnvironmentMissing, ExportError, ParityError, UsageError
+from ..runtime.hub import Request
 from ..runtime.loading import Model
 from ..runtime.machine import this_machine
 from ..runtime.parity import summary, write_cases
@@ -45,7 +46,7 @@ from .grids import Plan, plans_for
 from .image_processor import write_image_processor
 from .oracle import Oracle
 from .passes.quantize import quantize_dynamic
-from .source import Request, fetch
+from .source import fetch
 from .staging import staged
 from .tokenizer import write_tokenizer
 
@@ -131,12 +132,10 @@ def export_bundle(
     targets = _load_profiles(profiles)
     folder = Path(folder)
     steps = _Steps(progress or (lambda _: None))
-    request = Request(
-        model, revision, token, local_files_only, trust_remote_code, allow_pickle, tokenizer, image_processor
-    )
+    request = Request(model, revision, token, local_files_only, trust_remote_code, allow_pickle)
     with staged(folder, force=force) as out, tempfile.TemporaryDirectory(prefix="vitrify-") as scratch:
         with steps("reading the checkpoint"):
-            found = fetch(request, Path(scratch))
+            found = fetch(request, Path(scratch), processor=tokenizer or image_processor)
             checkpoint = open_checkpoint(found.folder, task=task, trust_remote_code=trust_remote_code)
             origin = dataclasses.replace(
                 source or found.provenance,

@@ -7,20 +7,7 @@ from typing import Any
 
 from ..runtime.bundle import Provenance
 from ..runtime.errors import UsageError
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the caller named, and how it may be got."""
-
-    model: Any
-    revision: str | None = None
-    token: str | bool | None = None
-    local_files_only: bool = False
-    trust_remote_code: bool = False
-    allow_pickle: bool = False
-    tokenizer: Any = None
-    image_processor: Any = None
+from ..runtime.hub import Request
 
 
 @dataclass(frozen=True)
@@ -31,30 +18,22 @@ class Found:
     provenance: Provenance
 
 
-def fetch(request: Request, scratch: Path) -> Found:
-    """Return the checkpoint as a folder; what has to be made first is made in `scratch`."""
-    if not isinstance(request.model, (str, Path)):
-        return _saved(request, scratch)
-    from ..runtime.hub import resolve_source
+def fetch(request: Request, scratch: Path, *, processor: Any = None) -> Found:
+    """Return the checkpoint as a folder; what has to be made first is made in `scratch`.
 
-    source = resolve_source(
-        request.model,
-        revision=request.revision,
-        token=request.token,
-        local_files_only=request.local_files_only,
-        allow_pickle=request.allow_pickle,
-        trust_remote_code=request.trust_remote_code,
-    )
+    A model object comes with its `processor`: a tokenizer or an image processor of transformers.
+    """
+    if not isinstance(request.model, (str, Path)):
+        return _saved(request.model, processor, scratch)
+    source = request.resolve()
     pickled = request.allow_pickle and not any(source.folder.glob("*.safetensors"))
     folder = _unpickled(source.folder, scratch) if pickled else source.folder
     return Found(folder, Provenance(source.id, source.revision, pickle=pickled))
 
 
-def _saved(request: Request, scratch: Path) -> Found:
-    model = request.model
+def _saved(model: Any, processor: Any, scratch: Path) -> Found:
     if not hasattr(model, "save_pretrained"):
         raise UsageError(f"model must be a folder, a Hub id or a transformers model, got {type(model).__name__}")
-    processor = request.tokenizer or request.image_processor
     if processor is None:
         raise UsageError("a model object needs tokenizer= or image_processor=, which its pipeline will use")
     folder = scratch / "checkpoint"

@@ -1,11 +1,12 @@
 """`pipeline()`: from a task and a bundle, a checkpoint folder or a Hub id to a pipeline that runs without PyTorch."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .bundle import MANIFEST, Bundle
 from .errors import UsageError
+from .hub import Request
 from .loading import MAX_DRIFT, LoadedBundle
 from .pipelines import Task, find_task
 from .pipelines.base import Pipeline
@@ -106,30 +107,19 @@ def pipeline(
     wanted = _wanted_profile(profile, torch_dtype if torch_dtype is not None else dtype, device, device_map)
     row = find_task(task) if task is not None else None
     if isinstance(model, LoadedBundle):
+        if wanted not in {None, model.profile.name}:
+            raise UsageError(f"the bundle is loaded with profile '{model.profile.name}', not '{wanted}': load it again")
         loaded = model
     else:
-        chosen = ModelChoice(model, revision, token, local_files_only, bool(trust_remote_code), allow_pickle)
-        loaded = LoadedBundle(
-            Bundle.read(_bundle_folder(row, chosen, wanted)), profile=wanted, threads=threads, max_drift=max_drift
-        )
+        request = Request(model, revision, token, local_files_only, bool(trust_remote_code), allow_pickle)
+        bundle = Bundle.read(_bundle_folder(row, request, wanted))
+        loaded = LoadedBundle(bundle, profile=wanted, threads=threads, max_drift=max_drift)
     loaded = loaded.with_processors(tokenizer=tokenizer, image_processor=image_processor)
     name = row.name if row else loaded.manifest.tasks[0]
     if name not in loaded.manifest.tasks:
         served = ", ".join(loaded.manifest.tasks)
         raise UsageError(f"bundle '{loaded.name}' does not serve '{name}'. Its head serves: {served}")
     return find_task(name).pipeline_class()(loaded, task=name, batch_size=batch_size, **options)
-
-
-@dataclass(frozen=True)
-class ModelChoice:
-    """What names a model: a folder or a Hub id, and how to get it."""
-
-    model: Any
-    revision: str | None = None
-    token: str | bool | None = None
-    local_files_only: bool = False
-    trust_remote_code: bool = False
-    allow_pickle: bool = False
 
 
 def _refuse(**given: Any) -> None:
@@ -146,7 +136,7 @@ def _wanted_profile(profile: str | None, dtype: Any, device: Any, device_map: An
     if name not in _DTYPES:
         raise UsageError(f"dtype must be one of {', '.join(_DTYPES)}, got {dtype!r}")
     place = device_map if device is None else device
-    cpu = place in {None, -1, "cpu", "auto"} or str(place) == "cpu"
+    cpu = str(place) in {"None", "-1", "cpu", "auto"}  # torch.device("cpu") among them
     wishes = {wish for wish in (profile, _DTYPES[name], None if cpu else "cuda-fp16") if wish}
     if len(wishes) > 1:
         raise UsageError(
@@ -156,13 +146,14 @@ def _wanted_profile(profile: str | None, dtype: Any, device: Any, device_map: An
     return next(iter(wishes), None)
 
 
-def _bundle_folder(task: Task | None, choice: ModelChoice, profile: str | None) -> Path:
+def _bundle_folder(task: Task | None, request: Request, profile: str | None) -> Path:
     """Return the folder of the bundle that was named, compiling a checkpoint on first use."""
-    model, revision = choice.model, choice.revision
+    model = request.model
     if model is None:
         if task is None:
             raise UsageError("pipeline() needs a task or a model: pipeline('text-classification')")
-        model, revision = task.default[0], revision or task.default[1]
+        model, commit = task.default
+        request = replace(request, model=model, revision=request.revision or commit)
     if not isinstance(model, (str, Path)):
         raise UsageError(
             f"model must be a bundle, a checkpoint's folder or a Hub id, got {type(model).__name__}. "
@@ -170,23 +161,15 @@ def _bundle_folder(task: Task | None, choice: ModelChoice, profile: str | None) 
         )
     if (Path(model) / MANIFEST).is_file():
         return Path(model)
-    from .compiled import compiled_bundle
-    from .hub import resolve_source
-
-    source = resolve_source(
-        model,
-        revision=revision,
-        token=choice.token,
-        local_files_only=choice.local_files_only,
-        allow_pickle=choice.allow_pickle,
-        trust_remote_code=choice.trust_remote_code,
-    )
+    source = request.resolve()
     if (source.folder / MANIFEST).is_file():
         return source.folder
+    from .compiled import compiled_bundle
+
     return compiled_bundle(
         source,
         task=task.name if task else None,
         profile=profile or DEFAULT_PROFILE,
-        trust_remote_code=choice.trust_remote_code,
-        allow_pickle=choice.allow_pickle,
+        trust_remote_code=request.trust_remote_code,
+        allow_pickle=request.allow_pickle,
     )

@@ -42,6 +42,22 @@ class Source:
     revision: str | None = None
 
 
+@dataclass(frozen=True)
+class Request:
+    """What a caller named, a folder or a Hub id, and how it may be got; see `resolve_source`."""
+
+    model: Any
+    revision: str | None = None
+    token: str | bool | None = None
+    local_files_only: bool = False
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+
+    def resolve(self) -> Source:
+        """Return the folder that was named, as `resolve_source` does."""
+        return resolve_source(**vars(self))
+
+
 def resolve_source(
     model: str | Path,
     *,
