@@ -18,8 +18,8 @@ SHORTEST = range(1, 7)
 TRACED_LENGTH = 13
 # One attention layer's scores of the longest row, float32: heads x length x length, held by PyTorch, then the session.
 LONGEST_ROW_BYTES = 512 * 2**20
-# Sizes that no image processor asks for: what is dynamic at them is dynamic.
-TRACED_SIZE, OTHER_SIZE, SMALLEST_SIZE = (96, 160), (128, 64), 64
+# Sizes that no image processor asks for, an odd one too: what is right at them is dynamic.
+TRACED_SIZE, OTHER_SIZES, SMALLEST_SIZE = (96, 160), ((128, 64), (65, 127)), 64
 
 Named = tuple[str, Arrays]
 
@@ -96,11 +96,11 @@ def _image_plans(checkpoint: Checkpoint, oracle: Oracle) -> Iterator[Plan]:
     _require_accepted(oracle, samples.batch(2, *size))
     # Windowed attention pads by divisibility, which the tracer refuses as a dynamic size, after minutes.
     windowed = hasattr(checkpoint.config, "window_size")
-    if not windowed and all(oracle.accepts(samples.batch(1, *other)) for other in (TRACED_SIZE, OTHER_SIZE)):
-        limits = Axis(SMALLEST_SIZE)
+    if not windowed and all(oracle.accepts(samples.batch(1, *other)) for other in (TRACED_SIZE, *OTHER_SIZES)):
+        limits = Axis(min(SMALLEST_SIZE, *size))
         yield Plan(
             traced=samples.batch(2, *TRACED_SIZE),
-            grid=tuple(_image_grid(samples, [size, OTHER_SIZE])),
+            grid=tuple(_image_grid(samples, [size, *OTHER_SIZES])),
             axes={"batch": Axis(), "height": limits, "width": limits},
         )
     yield Plan(

@@ -145,8 +145,13 @@ def test_an_existing_folder(vitrify, exported, tmp_path, force):
 # ------------------------------------------------------------------------------------------------- Ctrl-C and kill -9
 
 
+# A shell that runs tests in the background makes its children deaf to SIGINT.
+LISTENING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+
+
 def start_export(checkpoint, folder, *options):
-    words = [sys.executable, "-m", "vitrify.cli", "export", str(checkpoint), "-o", str(folder), *options]
+    program = f"{LISTENING}; from vitrify.cli import main; main()"
+    words = [sys.executable, "-c", program, "export", str(checkpoint), "-o", str(folder), *options]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -18,7 +18,7 @@ ALL = [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) for 
 # transformers 5 has no pipeline for it; tests/parity/test_question_answering.py has the goldens of 4.57.3.
 WITHOUT_REFERENCE = {"question-answering"}
 # Image types whose height and width stay dynamic; the others fix them, or pad by divisibility.
-DYNAMIC = {"convnext", "resnet", "segformer", "dinov2"}
+DYNAMIC = {"convnext", "resnet", "segformer", "dinov2", "efficientnet"}
 # Text cases of one type; other tests run all of them on a few types.
 EVERY = 6
 # Pictures, made here and not random noise: what a resize does to noise says little.
