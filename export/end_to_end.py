@@ -59,10 +59,15 @@ def _calls(checkpoint: Checkpoint) -> dict[str, list[Call]]:
         "text-classification": [(text, {"top_k": None}) for text in TEXTS],
         "token-classification": [(text, {"aggregation_strategy": "simple"}) for text in TEXTS],
         "fill-mask": [(f"Paris is the {mask} of France.", {})],
-        "zero-shot-classification": [(TEXTS[1], {"candidate_labels": ["cinema", "politics"]})],
+        "zero-shot-classification": [(TEXTS[1], {"candidate_labels": ["cinema", "politics"]})] * _is_nli(checkpoint),
         "image-classification": [(_picture(), {})],
         "image-feature-extraction": [(_picture(), {})],
     }
+
+
+def _is_nli(checkpoint: Checkpoint) -> bool:
+    """Tell whether the classifier was trained to tell entailment, without which zero-shot means nothing."""
+    return any(str(label).lower().startswith("entail") for label in checkpoint.config.label2id)
 
 
 def _picture() -> Any:
