@@ -23,7 +23,7 @@ class ProfileError(ValueError):
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far an output may be from PyTorch's float32 output `r`: `|o - r| <= absolute + relative * max|r|` everywhere.
+    """How far an output may be from PyTorch's float32 output `r`: `|o - r| <= max(absolute, relative * max|r|)`.
 
     `agreement` is the least share of decisions (the largest logit of a row) that must be PyTorch's.
     """
@@ -34,6 +34,10 @@ class Tolerance:
 
     def __post_init__(self) -> None:
         _check("tolerance", self, _TOLERANCE_RULES)
+
+    def limit(self, scale: float) -> float:
+        """Return the largest difference allowed in an output whose largest magnitude is `scale`."""
+        return max(self.absolute, self.relative * scale)
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def figures_of(case: Case, outputs: Arrays, tolerance: Tolerance) -> list[Figure
 def _figure(case: Case, name: str, got: np.ndarray | None, tolerance: Tolerance) -> Figure:
     expected = case.expected[name]
     scale = float(np.abs(expected).max(initial=0))
-    limit = tolerance.absolute + tolerance.relative * scale
+    limit = tolerance.limit(scale)
     if got is None or got.shape != expected.shape:
         return Figure(case.name, name, float("inf"), limit, scale, 0.0, tolerance.agreement)
     got = _without_padding(expected, got, case.inputs.get("attention_mask"))

@@ -148,3 +148,11 @@ def test_a_missing_output_or_another_shape_never_passes():
     for outputs in ({}, {"logits": np.zeros((1, 4), np.float32)}):
         (figure,) = figures_of(case, outputs, FP32.tolerance)
         assert not figure.passed
+
+
+@pytest.mark.parametrize(("scale", "allowed"), [(1.0, 1e-4), (10.0, 1e-4), (300.0, 3e-3)])
+def test_the_limit_is_absolute_for_logits_and_relative_for_large_hidden_states(scale, allowed):
+    case = Case("one", {}, {"states": np.full((1, 2, 3), scale, np.float64)})
+    for share, passes in ((0.9, True), (1.1, False)):
+        (figure,) = figures_of(case, {"states": np.full((1, 2, 3), scale + share * allowed)}, FP32.tolerance)
+        assert figure.passed == passes
