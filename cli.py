@@ -212,18 +212,26 @@ def main() -> None:
     as_json = "--json" in sys.argv
     try:
         code = app(standalone_mode=False)  # Ctrl-C comes out as its exit code
-    except VitrifyError as error:
-        code = _failed(str(error), error.exit_code, as_json=as_json)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last resort: our own bug, or typer's usage errors
-        code = _unexpected(error, as_json=as_json)
+        code = INTERRUPTED if _was_interrupted(error) else _told(error, as_json=as_json)
     if code == INTERRUPTED:
         _failed("interrupted", code, as_json=as_json)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _unexpected(error: Exception, *, as_json: bool) -> int:
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Tell whether Ctrl-C is behind the error: compiled modules that it stops while they load raise ImportError."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _told(error: Exception, *, as_json: bool) -> int:
+    """Say in one line what went wrong, and return the exit code."""
+    if isinstance(error, VitrifyError):
+        return _failed(str(error), error.exit_code, as_json=as_json)
     if type(error).__module__.startswith(("typer", "click")):
         if type(error).__name__ == "Abort":  # how older releases of typer tell Ctrl-C
             return INTERRUPTED

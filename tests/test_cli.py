@@ -295,3 +295,20 @@ def test_a_bug_is_called_a_bug_and_exits_1(vitrify):
     assert done.code == 1
     assert "bug in vitrify" in done.err
     assert_one_line(done.err)
+
+
+@pytest.mark.parametrize("raised", ["ImportError('initialization failed')", "UsageError('a graph that cannot load')"])
+def test_an_error_that_ctrl_c_caused_is_an_interruption(raised, vitrify):
+    """Compiled modules that are stopped while they load turn the interrupt into an error of their own."""
+    before = f"""
+import vitrify.cli
+from vitrify.runtime.errors import UsageError
+def stopped(**options):
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt as interrupt:
+        raise {raised} from interrupt
+vitrify.cli.app = stopped
+"""
+    done = vitrify("tasks", before=before)
+    assert (done.code, done.out, done.err) == (130, "", "vitrify: interrupted\n")
