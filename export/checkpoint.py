@@ -6,7 +6,7 @@ It reads local folders only; finding one on the Hub is `runtime/hub.py`'s.
 import inspect
 import json
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +88,6 @@ def open_checkpoint(folder: Path, *, task: str | None = None, trust_remote_code:
 
 
 def _with_processor(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Checkpoint:
-    from dataclasses import replace
-
     if checkpoint.inputs == "image":
         processor = load_image_processor(checkpoint.folder, trust_remote_code=trust_remote_code)
         return replace(checkpoint, image_processor=processor)

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..profiles import Tolerance
-from ..runtime.errors import VitrifyError
 from ..runtime.loading import Model
-from ..runtime.parity import Case, Figure, figures_of
+from ..runtime.parity import Case, Figure, compare
 from .grids import Plan
 from .oracle import Oracle
 
@@ -39,7 +38,7 @@ def examine(plan: Plan, oracle: Oracle, subjects: Mapping[str, Subject], *, budg
     for name, inputs in (*shortest, *plan.grid):
         case = oracle.case(name, inputs)
         for profile, subject in subjects.items():
-            findings.figures[profile].extend(figures_of(case, _outputs(subject, case), subject.tolerance))
+            findings.figures[profile].extend(compare(subject.model, [case], subject.tolerance))
         size = sum(value.nbytes for value in (*case.inputs.values(), *case.expected.values()))
         if used + size <= budget:
             used += size
@@ -51,13 +50,6 @@ def _smallest(plan: Plan, oracle: Oracle, subject: Subject) -> int:
     """Return the shortest sequence on which the graph is right; 1 where no sequence is."""
     for name, inputs in plan.shortest:
         case = oracle.case(name, inputs)
-        if all(figure.passed for figure in figures_of(case, _outputs(subject, case), subject.tolerance)):
+        if all(figure.passed for figure in compare(subject.model, [case], subject.tolerance)):
             return next(iter(inputs.values())).shape[1]
     return 1
-
-
-def _outputs(subject: Subject, case: Case) -> dict:
-    try:
-        return dict(subject.model(**case.inputs))
-    except VitrifyError:
-        return {}

@@ -90,12 +90,12 @@ def _agreement(expected: np.ndarray, got: np.ndarray, limit: float) -> float:
     return float(same[clear].mean()) if clear.any() else 1.0
 
 
-def compare(run: Callable[[Arrays], Arrays], cases: Iterable[Case], tolerance: Tolerance) -> list[Figure]:
-    """Run every case and return all figures; a case that cannot run is an infinite difference."""
+def compare(model: Callable[..., Arrays], cases: Iterable[Case], tolerance: Tolerance) -> list[Figure]:
+    """Call the model on every case and return all figures; a case that cannot run is an infinite difference."""
     figures: list[Figure] = []
     for case in cases:
         try:
-            outputs = run(case.inputs)
+            outputs = model(**case.inputs)
         except VitrifyError:
             outputs = {}
         figures.extend(figures_of(case, outputs, tolerance))

@@ -4,12 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .bundle import PARITY, Bundle
 from .errors import EnvironmentMissing, ParityError
 from .loading import LoadedBundle
-from .parity import CASES_FILE, Arrays, compare, read_cases, summary
+from .parity import CASES_FILE, compare, read_cases, summary
 
 
 @dataclass(frozen=True)
@@ -50,22 +48,12 @@ def verify_bundle(folder: str | Path) -> Verification:
         except EnvironmentMissing as error:
             skipped[name] = str(error)
             continue
-        run = runner(model)
-        found[name] = summary(compare(run, cases, bundle.builds[name].profile.tolerance))
+        found[name] = summary(compare(model, cases, bundle.builds[name].profile.tolerance))
     if not found:
         raise EnvironmentMissing(
             f"no profile of bundle '{bundle.folder.name}' runs here: {'; '.join(skipped.values())}"
         )
     return Verification(bundle.folder.name, len(bundle.files), found, skipped)
-
-
-def runner(model: Any) -> Any:
-    """Return a function from arrays to arrays that runs the model's session."""
-
-    def run(inputs: Arrays) -> dict[str, np.ndarray]:
-        return dict(model(**inputs))
-
-    return run
 
 
 def require_passed(verification: Verification) -> None:

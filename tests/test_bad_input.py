@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests.conftest import Finished
+from tests.refusals import assert_holds, assert_refused
 from vitrify import cli
 from vitrify.runtime.digests import file_digest
 
@@ -44,21 +45,6 @@ def bundle(exported, tmp_path):
 def checkpoint(exported, tmp_path):
     """Return a copy of the checkpoint that a test may break."""
     return shutil.copytree(exported.checkpoint, tmp_path / "checkpoint")
-
-
-def assert_refused(done, code, *said):
-    """The command failed with `code`, in one line that holds every word of `said`, and nothing on stdout."""
-    assert done.code == code, done.err
-    assert done.err.startswith("vitrify: ")
-    assert done.err.count("\n") == 1
-    assert "Traceback" not in done.err
-    for word in said:
-        assert word in done.err
-    assert done.out == ""
-
-
-def assert_no_rests(folder, *expected):
-    assert sorted(path.name for path in folder.iterdir()) == sorted(expected)
 
 
 def edit_manifest(bundle, change):
@@ -95,7 +81,7 @@ def test_a_task_that_is_unknown_or_not_served(command, exported, task, code, sai
 @pytest.mark.parametrize("task", ["text-classification", "question-answering", "image-feature-extraction"])
 def test_a_task_that_the_checkpoint_has_no_head_for(command, checkpoint, tmp_path, task):
     assert_refused(command("export", checkpoint, "-o", tmp_path / "out", "--task", task), 2, task)
-    assert_no_rests(tmp_path, "checkpoint")
+    assert_holds(tmp_path, "checkpoint")
 
 
 @pytest.mark.parametrize(
@@ -278,7 +264,7 @@ def test_a_checkpoint_that_is_quantized_already(command, checkpoint, tmp_path, m
     config = json.loads((checkpoint / "config.json").read_text())
     (checkpoint / "config.json").write_text(json.dumps({**config, "quantization_config": QUANTIZED[method]}))
     assert_refused(command("export", checkpoint, "-o", tmp_path / "out"), 6, method, "quantized")
-    assert_no_rests(tmp_path, "checkpoint")
+    assert_holds(tmp_path, "checkpoint")
 
 
 @pytest.mark.parametrize("with_config", [True, False])
@@ -291,7 +277,7 @@ def test_a_folder_of_gguf_or_an_adapter(command, exported, tmp_path, with_config
         if with_config:
             shutil.copyfile(exported.checkpoint / "config.json", folder / "config.json")
         assert_refused(command("export", folder, "-o", tmp_path / "out"), 6, kind)
-    assert_no_rests(tmp_path, "GGUF", "PEFT")
+    assert_holds(tmp_path, "GGUF", "PEFT")
 
 
 def _half(path):
@@ -315,10 +301,10 @@ def test_a_checkpoint_that_is_broken(command, checkpoint, tmp_path, what):
     name, breaks, code = BROKEN[what]
     breaks(checkpoint / name)
     assert_refused(command("export", checkpoint, "-o", tmp_path / "out"), code, name)
-    assert_no_rests(tmp_path, "checkpoint")
+    assert_holds(tmp_path, "checkpoint")
 
 
 def test_a_checkpoint_that_lacks_weights(command, checkpoint, tmp_path):
     save_file({"unrelated": np.zeros(3, np.float32)}, checkpoint / "model.safetensors", metadata={"format": "pt"})
     assert_refused(command("export", checkpoint, "-o", tmp_path / "out"), 2, "lacks weights", "BertModel")
-    assert_no_rests(tmp_path, "checkpoint")
+    assert_holds(tmp_path, "checkpoint")

@@ -6,7 +6,7 @@ that a call changes, so that one pipeline serves many threads.
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -194,6 +194,3 @@ def chosen(name: str, value: Any, table: Mapping[str, Any]) -> Any:
     if not isinstance(value, str) or value.lower() not in table:
         raise UsageError(f"{name} must be one of {', '.join(map(repr, table))}, got {value!r}")
     return table[value.lower()]
-
-
-Score = Callable[[np.ndarray], np.ndarray]
