@@ -11,9 +11,8 @@ from ..runtime.loading import LoadedBundle
 from ..runtime.parity import summary
 from ..runtime.verify import Verification
 from .checkpoint import open_checkpoint
+from .families import FAMILIES
 from .gate import Subject, examine
-from .grids import plans_for
-from .oracle import Oracle
 from .source import fetch
 
 
@@ -30,9 +29,10 @@ def verify_against(verification: Verification, folder: Path, request: Request) -
     with tempfile.TemporaryDirectory(prefix="vitrify-") as scratch:
         found = fetch(request, Path(scratch))
         checkpoint = open_checkpoint(found.folder, task=bundle.tasks[0], trust_remote_code=request.trust_remote_code)
-        oracle = Oracle(checkpoint)
+        family = FAMILIES[checkpoint.head.family]
+        oracle = family.oracle(checkpoint)
         fixed = "height" not in bundle.axes and checkpoint.inputs == "image"
-        plan = next(plan for plan in plans_for(checkpoint, oracle) if bool(plan.fixed) == fixed)
+        plan = next(plan for plan in family.plans(checkpoint, oracle) if bool(plan.fixed) == fixed)
         findings = examine(plan, oracle, _subjects(bundle), budget=0)
     return replace(verification, profiles={name: summary(figures) for name, figures in findings.figures.items()})
 
@@ -41,7 +41,7 @@ def _subjects(bundle: Bundle) -> dict[str, Subject]:
     subjects = {}
     for name, build in bundle.builds.items():
         try:
-            subjects[name] = Subject(LoadedBundle(bundle, profile=name).model, build.profile.tolerance)
+            subjects[name] = Subject(LoadedBundle(bundle, profile=name).replayed(), build.profile.tolerance)
         except EnvironmentMissing:
             continue  # verify_bundle has said so
     return subjects

@@ -17,8 +17,15 @@ from ..runtime.errors import IntegrityError, UnsupportedError, UsageError
 from ..runtime.hub import checkpoint_files
 from .heads import Head, choose_head
 from .image_processor import load_image_processor
+from .speech_processor import load_speech_processor
 from .tokenizer import load_tokenizer
 
+_INPUTS = {
+    "pixel_values": "image",
+    "flattened_patches": "image",
+    "input_features": "audio",
+    "input_values": "audio",
+}
 PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 
 
@@ -33,6 +40,7 @@ class Checkpoint:
     outputs: tuple[str, ...]
     tokenizer: Any = None
     image_processor: Any = None
+    speech_processor: Any = None
 
     @property
     def config(self) -> Any:
@@ -42,9 +50,17 @@ class Checkpoint:
     @property
     def input_names(self) -> tuple[str, ...]:
         """The names of the graph's inputs: what the processor gives and the model's forward takes, in that order."""
-        parameters = _forward_parameters(self.model)
-        names = ["pixel_values"] if self.tokenizer is None else self.tokenizer.model_input_names
-        return tuple(name for name in names if name in parameters)
+        if self.inputs == "audio":
+            # A mask only where the model was trained with one; without it, unequal lengths run one by one.
+            names = self.speech_processor.model_input_names[: 1 + bool(self.speech_processor.return_attention_mask)]
+        else:
+            names = self.tokenizer.model_input_names if self.inputs == "text" else [self.model.main_input_name]
+        return tuple(name for name in names if name in self.forward_parameters)
+
+    @property
+    def forward_parameters(self) -> Collection[str]:
+        """The names of what the model's forward takes."""
+        return _forward_parameters(self.model)
 
     def source_files(self) -> dict[str, str]:
         """Return the sha256 of every file that the bundle was made from."""
@@ -79,8 +95,13 @@ def open_checkpoint(folder: Path, *, task: str | None = None, trust_remote_code:
     _check_weights(folder)
     config = _load_config(folder, trust_remote_code=trust_remote_code)
     head = choose_head(config, task)
+    if head.family == "encoder-decoder" and not config.is_encoder_decoder:
+        raise UnsupportedError(
+            f"{config.architectures[0] if config.architectures else config.model_type} is no encoder-decoder: "
+            "models that write about images inside a language model are not among those vitrify exports"
+        )
     model, missing = _load_model(folder, head, trust_remote_code=trust_remote_code)
-    inputs = "image" if model.main_input_name == "pixel_values" else "text"
+    inputs = _INPUTS.get(model.main_input_name, "text")
     _check_task_input(task, inputs)
     outputs = tuple(name for name in head.outputs if not (name == "pooler_output" and missing))
     checkpoint = Checkpoint(folder, head, model, inputs, outputs)
@@ -88,10 +109,15 @@ def open_checkpoint(folder: Path, *, task: str | None = None, trust_remote_code:
 
 
 def _with_processor(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Checkpoint:
+    """Return the checkpoint with what turns its inputs into arrays, and its outputs into text."""
+    folder, made = checkpoint.folder, {}
     if checkpoint.inputs == "image":
-        processor = load_image_processor(checkpoint.folder, trust_remote_code=trust_remote_code)
-        return replace(checkpoint, image_processor=processor)
-    return replace(checkpoint, tokenizer=load_tokenizer(checkpoint.folder, trust_remote_code=trust_remote_code))
+        made["image_processor"] = load_image_processor(folder, trust_remote_code=trust_remote_code)
+    if checkpoint.inputs == "audio":
+        made["speech_processor"] = load_speech_processor(folder, trust_remote_code=trust_remote_code)
+    if checkpoint.inputs == "text" or checkpoint.head.writes_text:
+        made["tokenizer"] = load_tokenizer(folder, trust_remote_code=trust_remote_code)
+    return replace(checkpoint, **made)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -195,7 +221,7 @@ def _load_model(folder: Path, head: Head, *, trust_remote_code: bool) -> tuple[A
             "Choose a task that the checkpoint was trained for"
         )
     if hasattr(model.config, "use_cache"):
-        model.config.use_cache = False
+        model.config.use_cache = head.family != "encoder"
     return model.eval(), bool(missing)
 
 

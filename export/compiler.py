@@ -12,9 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import onnx_ir
-import torch
-
 from ..profiles import Profile, ProfileError, load_profile, profile_names
 from ..runtime.bundle import (
     PARITY,
@@ -23,7 +20,6 @@ from ..runtime.bundle import (
     Axis,
     Build,
     Bundle,
-    Graph,
     Provenance,
     write_manifest,
     write_synced,
@@ -31,24 +27,23 @@ from ..runtime.bundle import (
 from ..runtime.choice import check_machine
 from ..runtime.errors import EnvironmentMissing, ExportError, ParityError, UsageError
 from ..runtime.hub import Request
-from ..runtime.loading import Model
+from ..runtime.loading import replayed
 from ..runtime.machine import this_machine
 from ..runtime.parity import summary, write_cases
 from ..runtime.pipelines import tasks_of
-from ..runtime.sessions import open_session
 from ..version import __version__
 from .checkpoint import Checkpoint, open_checkpoint
+from .ctc_tokenizer import is_ctc_tokenizer, write_ctc_tokenizer
 from .end_to_end import compare_pipelines
-from .families import ENCODER
+from .families import FAMILIES
 from .gate import Findings, Subject, examine
-from .graph import graph_from_model
-from .grids import Plan, plans_for
 from .image_processor import write_image_processor
-from .oracle import Oracle
-from .passes.quantize import quantize_dynamic
+from .plan import Plan
 from .source import fetch
+from .speech_processor import write_speech_processor
 from .staging import staged
 from .tokenizer import write_tokenizer
+from .variants import Variants, write_variants
 
 PARITY_BYTES = 5 * 10**6
 TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "tokenizers")
@@ -159,16 +154,16 @@ def _compile(
     """Write everything of the bundle into `out` and return each profile's parity summary."""
     with steps("writing the processor"):
         _write_processor(checkpoint, out)
-    plan, findings = _first_that_passes(checkpoint, out, targets, steps, allow_mismatch=allow_mismatch)
+    plan, variants, findings = _first_that_passes(checkpoint, out, targets, steps, allow_mismatch=allow_mismatch)
     results = {name: summary(figures) for name, figures in findings.figures.items()}
     if not findings.kept:
         raise ExportError(f"no case of the parity grid fits {PARITY_BYTES} bytes: the model's outputs are too large")
     write_cases(out / PARITY, findings.kept)
-    _drop_unused_graphs(out, targets)
+    variants.drop_unused(targets)
     axes = dict(plan.axes)
     if "sequence" in axes:
         axes["sequence"] = dataclasses.replace(axes["sequence"], minimum=findings.minimum)
-    bundle = _manifest(checkpoint, out, origin, axes, targets, results)
+    bundle = _manifest(checkpoint, variants, origin, axes, targets, results)
     (out / REPORTS).mkdir()
     write_synced(out / REPORTS / PARITY_REPORT, json.dumps(results, indent=1) + "\n")
     write_manifest(bundle, out)
@@ -182,17 +177,18 @@ def _compile(
 
 def _first_that_passes(
     checkpoint: Checkpoint, out: Path, targets: Sequence[Profile], steps: "_Steps", *, allow_mismatch: bool
-) -> tuple[Plan, Findings]:
+) -> tuple[Plan, Variants, Findings]:
     """Trace and examine plan after plan; the last one's failure is the export's."""
-    oracle = Oracle(checkpoint)
-    plans = list(plans_for(checkpoint, oracle))
+    family = FAMILIES[checkpoint.head.family]
+    oracle = family.oracle(checkpoint)
+    plans = list(family.plans(checkpoint, oracle))
     for plan in plans:
         last = plan is plans[-1]
         try:
             with steps("tracing the graph"):
-                _write_graphs(checkpoint, out, plan, targets)
+                variants = write_variants(checkpoint, family, out, plan, targets)
             with steps("comparing with PyTorch"):
-                findings = examine(plan, oracle, _subjects(out, plan, targets), budget=PARITY_BYTES)
+                findings = examine(plan, oracle, _subjects(variants, plan, targets), budget=PARITY_BYTES)
         except ExportError:
             if last:
                 raise
@@ -201,7 +197,7 @@ def _first_that_passes(
             name: bad for name, figures in findings.figures.items() if (bad := [x for x in figures if not x.passed])
         }
         if not failed or (last and allow_mismatch):
-            return plan, findings
+            return plan, variants, findings
         if last:
             name, figures = next(iter(failed.items()))
             raise ParityError(
@@ -211,42 +207,11 @@ def _first_that_passes(
     raise AssertionError("plans_for yields at least one plan")
 
 
-def _write_graphs(checkpoint: Checkpoint, out: Path, plan: Plan, targets: Sequence[Profile]) -> None:
-    """Write the portable graph with its weights beside it, then one variant for each quantized profile."""
-    shutil.rmtree(out / "onnx", ignore_errors=True)
-    portable = out / ENCODER.file("model", suffix="")
-    portable.parent.mkdir()
-    graph = graph_from_model(
-        checkpoint.model,
-        {name: torch.from_numpy(value) for name, value in plan.traced.items()},
-        axes=ENCODER.axes_of(plan.traced, fixed=plan.fixed),
-        outputs=checkpoint.outputs,
-        opset=min(target.opset for target in targets),
-        ir_version=min(target.ir_version for target in targets),
-    )
-    onnx_ir.save(graph, str(portable), external_data=f"{portable.name}_data", size_threshold_bytes=1024)
-    for target in targets:
-        path = out / ENCODER.file("model", suffix=target.graph_suffix)
-        if target.quantization is not None and not path.exists():
-            quantize_dynamic(
-                portable, path, per_channel=target.quantization.per_channel, embeddings=target.quantization.embeddings
-            )
-
-
-def _subjects(out: Path, plan: Plan, targets: Sequence[Profile]) -> dict[str, Subject]:
-    subjects = {}
-    for target in targets:
-        path = out / ENCODER.file("model", suffix=target.graph_suffix)
-        session = open_session(path, provider=target.provider, options=target.options)
-        subjects[target.name] = Subject(Model(session, plan.axes), target.tolerance)
-    return subjects
-
-
-def _drop_unused_graphs(out: Path, targets: Sequence[Profile]) -> None:
-    used = {ENCODER.file("model", suffix=target.graph_suffix) for target in targets}
-    for path in (out / "onnx").iterdir():
-        if f"onnx/{path.name.removesuffix('_data')}" not in used:
-            path.unlink()
+def _subjects(variants: Variants, plan: Plan, targets: Sequence[Profile]) -> dict[str, Subject]:
+    return {
+        target.name: Subject(replayed(variants.family.name, variants.models(target, plan.axes)), target.tolerance)
+        for target in targets
+    }
 
 
 def _write_processor(checkpoint: Checkpoint, out: Path) -> None:
@@ -256,38 +221,39 @@ def _write_processor(checkpoint: Checkpoint, out: Path) -> None:
     for name in COPIED:
         if (checkpoint.folder / name).is_file():
             shutil.copyfile(checkpoint.folder / name, out / name)
-    if checkpoint.inputs == "image":
+    if checkpoint.image_processor is not None:
         write_image_processor(checkpoint.image_processor, out)
-    else:
+    if checkpoint.speech_processor is not None:
+        write_speech_processor(checkpoint.speech_processor, out)
+    if is_ctc_tokenizer(checkpoint.tokenizer):
+        write_ctc_tokenizer(checkpoint.tokenizer, out)
+    elif checkpoint.tokenizer is not None:
         write_tokenizer(checkpoint.tokenizer, out)
 
 
 def _manifest(
     checkpoint: Checkpoint,
-    out: Path,
+    variants: Variants,
     origin: Provenance,
     axes: Mapping[str, Axis],
     targets: Sequence[Profile],
     results: Mapping[str, Mapping[str, Any]],
 ) -> Bundle:
-    first = targets[0]
-    path = out / ENCODER.file("model", suffix=first.graph_suffix)
-    with open_session(path, provider="cpu", options={}) as session:
-        graphs = {"model": Graph(session.inputs, session.outputs)}
     return Bundle(
         head=checkpoint.head.name,
         tasks=tasks_of(checkpoint.head.name, checkpoint.inputs),
         architecture=type(checkpoint.model).__name__,
         model_type=checkpoint.config.model_type,
-        family=ENCODER.name,
+        family=variants.family.name,
         source=origin,
         axes=axes,
-        graphs=graphs,
+        graphs=variants.graphs(targets),
         builds={
             target.name: Build(
                 target,
-                {"model": ENCODER.file("model", suffix=target.graph_suffix)},
+                variants.files(target),
                 bool(results[target.name]["passed"]),
+                variants.data(target),
             )
             for target in targets
         },

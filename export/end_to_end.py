@@ -60,6 +60,11 @@ def _calls(checkpoint: Checkpoint) -> dict[str, list[Call]]:
         "token-classification": [(text, {"aggregation_strategy": "simple"}) for text in TEXTS],
         "fill-mask": [(f"Paris is the {mask} of France.", {})],
         "zero-shot-classification": [(TEXTS[1], {"candidate_labels": ["cinema", "politics"]})] * _is_nli(checkpoint),
+        "automatic-speech-recognition": [
+            (_sound(), {}),
+            (_sound(), {"chunk_length_s": 1, "return_timestamps": "word"}),
+        ]
+        * (checkpoint.head.name == "ctc"),
         "image-classification": [(_picture(), {})],
         "image-feature-extraction": [(_picture(), {})],
     }
@@ -68,6 +73,15 @@ def _calls(checkpoint: Checkpoint) -> dict[str, list[Call]]:
 def _is_nli(checkpoint: Checkpoint) -> bool:
     """Tell whether the classifier was trained to tell entailment, without which zero-shot means nothing."""
     return any(str(label).lower().startswith("entail") for label in checkpoint.config.label2id)
+
+
+def _sound() -> np.ndarray:
+    """Return 2.7 s of a rising tone with overtones and noise, float32 [samples] at 16 kHz."""
+    time = np.arange(43_217) / 16_000
+    phase = 2 * np.pi * (150 * time + 60 * time**2)
+    tone = np.sin(phase) + 0.5 * np.sin(3 * phase) * np.sin(9 * time)
+    noise = np.random.default_rng(0).standard_normal(len(time))
+    return (0.2 * tone + 0.02 * noise).astype(np.float32)
 
 
 def _picture() -> Any:
@@ -83,11 +97,10 @@ def _picture() -> Any:
 def _reference(checkpoint: Checkpoint, task: str) -> Callable[..., Any]:
     from transformers import pipeline
 
-    processor = (
-        {"image_processor": checkpoint.image_processor}
-        if checkpoint.inputs == "image"
-        else {"tokenizer": checkpoint.tokenizer}
-    )
+    processor = {
+        "image": {"image_processor": checkpoint.image_processor},
+        "audio": {"feature_extractor": checkpoint.speech_processor, "tokenizer": checkpoint.tokenizer},
+    }.get(checkpoint.inputs, {"tokenizer": checkpoint.tokenizer})
     make: Any = pipeline  # its overloads know every task, not a str
     with quiet():
         return make(task, model=checkpoint.model, device="cpu", **processor)

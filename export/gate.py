@@ -1,21 +1,23 @@
 """The parity gate: the runtime's sessions against the oracle, over a plan's grid."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..profiles import Tolerance
-from ..runtime.loading import Model
-from ..runtime.parity import Case, Figure, compare
-from .grids import Plan
-from .oracle import Oracle
+from ..runtime.parity import Arrays, Case, Figure, compare
+from .plan import Oracle, Plan
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is compared: a profile's model and what the profile allows."""
+    """What is compared: a profile's models, each called with a case's inputs by name, and what the profile allows."""
 
-    model: Model
+    models: Sequence[Callable[..., Arrays]]
     tolerance: Tolerance
+
+    def figures(self, case: Case) -> list[Figure]:
+        """Return how far each model is from the case's expected outputs."""
+        return [figure for model in self.models for figure in compare(model, [case], self.tolerance)]
 
 
 @dataclass
@@ -38,7 +40,7 @@ def examine(plan: Plan, oracle: Oracle, subjects: Mapping[str, Subject], *, budg
     for name, inputs in (*shortest, *plan.grid):
         case = oracle.case(name, inputs)
         for profile, subject in subjects.items():
-            findings.figures[profile].extend(compare(subject.model, [case], subject.tolerance))
+            findings.figures[profile].extend(subject.figures(case))
         size = sum(value.nbytes for value in (*case.inputs.values(), *case.expected.values()))
         if used + size <= budget:
             used += size
@@ -50,6 +52,6 @@ def _smallest(plan: Plan, oracle: Oracle, subject: Subject) -> int:
     """Return the shortest sequence on which the graph is right; 1 where no sequence is."""
     for name, inputs in plan.shortest:
         case = oracle.case(name, inputs)
-        if all(figure.passed for figure in compare(subject.model, [case], subject.tolerance)):
+        if all(figure.passed for figure in subject.figures(case)):
             return next(iter(inputs.values())).shape[1]
     return 1

@@ -17,11 +17,13 @@ from ..runtime.errors import ExportError
 from .passes import finish
 
 Axes = Mapping[str, Mapping[int, str]]
+# From this opset on scaled dot product attention stays one operator, which passes can recognize.
+ATTENTION_OPSET = 23
 
 
 def graph_from_model(
     model: Any,
-    inputs: Mapping[str, torch.Tensor],
+    inputs: Mapping[str, Any],
     *,
     axes: Axes,
     outputs: tuple[str, ...],
@@ -35,11 +37,13 @@ def graph_from_model(
     model
         In evaluation mode, float32.
     inputs
-        Keyword arguments of its forward; every named axis must be at least 2 long, and no two of one size.
+        Keyword arguments of its forward: tensors, or a cache of keys and values; every named axis must be at least 2
+        long, and no two of one size.
     axes
-        For each input, the name of each dynamic axis by position; every other axis is fixed.
+        For each input, the name of each dynamic axis by position; every other axis is fixed. One entry serves all
+        tensors of a cache: `past_key_values`, and `past_key_values.encoder` for the keys and values of cross attention.
     outputs
-        The outputs kept, of those the model returns.
+        The outputs kept, of those the model returns; a cache's are kept always.
     opset, ir_version
         Versions of the standard operators and of the file format.
 
@@ -51,7 +55,7 @@ def graph_from_model(
     """
     from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
 
-    dynamic = {name: dict.fromkeys(axes.get(name, ()), torch.export.Dim.DYNAMIC) for name in inputs}
+    dynamic = {name: _dynamic_axes(value, axes.get(name, {})) for name, value in inputs.items()}
     config = OnnxConfig(dynamic=True, dynamic_shapes=dynamic, opset_version=opset, optimize=False)
     with quiet():
         try:
@@ -61,6 +65,17 @@ def graph_from_model(
         graph: onnx_ir.Model = exported.components["model"].program
         finish(graph, axes=axes, outputs=outputs, ir_version=ir_version)
     return graph
+
+
+def _dynamic_axes(value: Any, axes: Mapping[int, str]) -> Any:
+    """Return the dynamic axes of a tensor, or those of each tensor of a tuple or cache, in the exporter's order."""
+    dynamic = dict.fromkeys(axes, torch.export.Dim.DYNAMIC)
+    if isinstance(value, torch.Tensor):
+        return dynamic
+    if isinstance(value, tuple):
+        return tuple(dict(dynamic) for _ in value)
+    caches = [value.self_attention_cache, value.cross_attention_cache] if hasattr(value, "is_updated") else [value]
+    return [dict(dynamic) for cache in caches for _ in range(2 * len(cache.layers))]
 
 
 def _reason(error: BaseException) -> str:

@@ -1,7 +1,6 @@
 """The plans: at which shapes a checkpoint is traced, and on which grid of other shapes it must then be right."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,8 +8,9 @@ import numpy as np
 from ..runtime.bundle import Axis
 from ..runtime.errors import UsageError
 from .checkpoint import Checkpoint
-from .oracle import Oracle
-from .samples import Arrays, ImageSamples, TextSamples
+from .oracle import ForwardOracle
+from .plan import Named, Plan
+from .samples import Arrays, ImageSamples, SpeechSamples, TextSamples, processed_size
 
 BATCHES = (1, 2, 5)
 LENGTHS = (7, 64, 512)
@@ -19,31 +19,17 @@ TRACED_LENGTH = 13
 # One attention layer's scores of the longest row, float32: heads x length x length, held by PyTorch, then the session.
 LONGEST_ROW_BYTES = 512 * 2**20
 # Sizes that no image processor asks for, an odd one too: what is right at them is dynamic.
+# Frames of speech; a few samples more, so that none ends with a frame. 320 of them are 6.4 s for most models.
+TRACED_FRAMES, FRAMES, ODD_SAMPLES = 25, (16, 101, 320), 13
 TRACED_SIZE, OTHER_SIZES, SMALLEST_SIZE = (96, 160), ((128, 64), (65, 127)), 64
 
-Named = tuple[str, Arrays]
 
-
-@dataclass(frozen=True)
-class Plan:
-    """One way to export: `traced` are the inputs traced on, `fixed` the axes that stay numbers, `axes` their limits.
-
-    `grid` holds the inputs to compare on; `shortest` those that find the smallest sequence, shortest first.
-    """
-
-    traced: Arrays
-    grid: tuple[Named, ...]
-    axes: Mapping[str, Axis]
-    fixed: tuple[str, ...] = ()
-    shortest: tuple[Named, ...] = field(default=())
-
-
-def plans_for(checkpoint: Checkpoint, oracle: Oracle) -> Iterator[Plan]:
+def plans_for(checkpoint: Checkpoint, oracle: ForwardOracle) -> Iterator[Plan]:
     """Yield the plans for this checkpoint, the one that leaves most axes dynamic first."""
-    return _image_plans(checkpoint, oracle) if checkpoint.inputs == "image" else _text_plans(checkpoint, oracle)
+    return _PLANS[checkpoint.inputs](checkpoint, oracle)
 
 
-def _text_plans(checkpoint: Checkpoint, oracle: Oracle) -> Iterator[Plan]:
+def _text_plans(checkpoint: Checkpoint, oracle: ForwardOracle) -> Iterator[Plan]:
     samples = TextSamples(checkpoint)
     traced = samples.batch(2, TRACED_LENGTH)
     _require_accepted(oracle, traced)
@@ -69,7 +55,7 @@ def _text_grid(config: Any, samples: TextSamples, maximum: int | None) -> Iterat
         yield f"batch 1 x sequence {longest}", samples.batch(1, longest, seed=1)
 
 
-def _longest(config: Any, oracle: Oracle, samples: TextSamples) -> int | None:
+def _longest(config: Any, oracle: ForwardOracle, samples: TextSamples) -> int | None:
     """Return the most tokens that the model has positions for, or None where it has no such limit.
 
     The model itself is asked, for one token more than its config says; a table of positions that reserves some rows
@@ -90,9 +76,9 @@ def _row_bytes(config: Any, length: int) -> int:
     return 4 * int(np.max(heads)) * length * length
 
 
-def _image_plans(checkpoint: Checkpoint, oracle: Oracle) -> Iterator[Plan]:
+def _image_plans(checkpoint: Checkpoint, oracle: ForwardOracle) -> Iterator[Plan]:
     samples = ImageSamples(checkpoint)
-    size = _processed_size(checkpoint.image_processor)
+    size = processed_size(checkpoint.image_processor)
     _require_accepted(oracle, samples.batch(2, *size))
     # Windowed attention pads by divisibility, which the tracer refuses as a dynamic size, after minutes.
     windowed = hasattr(checkpoint.config, "window_size")
@@ -117,17 +103,43 @@ def _image_grid(samples: ImageSamples, sizes: list[tuple[int, int]]) -> Iterator
             yield f"batch {rows} x {height} x {width}", samples.batch(rows, height, width, seed=1)
 
 
-def _processed_size(processor: Any) -> tuple[int, int]:
-    """Return (height, width) of what the image processor makes of a photograph of common shape."""
-    photograph = np.zeros((480, 640, 3), np.uint8)
-    made = np.asarray(processor(photograph, return_tensors="np")["pixel_values"])
-    return made.shape[-2], made.shape[-1]
+def _speech_plans(checkpoint: Checkpoint, oracle: ForwardOracle) -> Iterator[Plan]:
+    samples = SpeechSamples(checkpoint)
+    stride = getattr(checkpoint.config, "inputs_to_logits_ratio", 320)
+    traced = TRACED_FRAMES * stride + ODD_SAMPLES
+    _require_accepted(oracle, samples.batch(2, traced))
+    shortest = _shortest_speech(oracle, samples, traced)
+    lengths = (shortest, shortest + stride, *(frames * stride + ODD_SAMPLES for frames in FRAMES))
+    grid = [
+        (f"batch {rows} x {size} samples", samples.batch(rows, size, seed=1)) for size in lengths for rows in BATCHES
+    ]
+    yield Plan(
+        traced=samples.batch(2, traced),
+        # A mask that leaves a row of the shortest batches without a frame may be refused.
+        grid=tuple((name, inputs) for name, inputs in grid if oracle.accepts(inputs)),
+        axes={"batch": Axis(), "samples": Axis(shortest)},
+    )
 
 
-def _require_accepted(oracle: Oracle, inputs: Arrays) -> None:
+def _shortest_speech(oracle: ForwardOracle, samples: SpeechSamples, accepted: int) -> int:
+    """Return the fewest samples that the model takes: what its convolutions need for one frame."""
+    refused = 0
+    while accepted - refused > 1:
+        middle = (accepted + refused) // 2
+        if oracle.accepts(samples.batch(1, middle)):
+            accepted = middle
+        else:
+            refused = middle
+    return accepted
+
+
+def _require_accepted(oracle: ForwardOracle, inputs: Arrays) -> None:
     """Raise UsageError with the model's own reason if it does not take a plain batch of two."""
     try:
         oracle.outputs(inputs)
     except Exception as error:
         reason = str(error).strip().split("\n")[0].rstrip(".")
         raise UsageError(f"the PyTorch model itself refuses a batch of two: {reason}. Mend its config.json") from error
+
+
+_PLANS = {"text": _text_plans, "image": _image_plans, "audio": _speech_plans}

@@ -9,12 +9,17 @@ from ..runtime.pipelines import TASKS, find_task, tasks_of
 
 @dataclass(frozen=True)
 class Head:
-    """One head: the auto class that loads it, transformers' table of the classes that have it, the outputs kept."""
+    """One head: the auto class that loads it, transformers' table of the classes that have it, the outputs kept.
+
+    `family` is the topology of its graphs; `writes_text` says that a tokenizer turns its answers into text.
+    """
 
     name: str
     auto_class: str
     mapping: str
     outputs: tuple[str, ...]
+    family: str = "encoder"
+    writes_text: bool = False
 
 
 HEADS = (
@@ -36,6 +41,15 @@ HEADS = (
         "MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES",
         ("start_logits", "end_logits"),
     ),
+    # Before masked-lm: the classes of BART's kind are in both tables, and their checkpoints are trained to write.
+    Head(
+        "seq2seq-lm",
+        "AutoModelForSeq2SeqLM",
+        "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",
+        ("logits",),
+        "encoder-decoder",
+        True,
+    ),
     Head("masked-lm", "AutoModelForMaskedLM", "MODEL_FOR_MASKED_LM_MAPPING_NAMES", ("logits",)),
     Head(
         "image-classification",
@@ -43,6 +57,24 @@ HEADS = (
         "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES",
         ("logits",),
     ),
+    Head("causal-lm", "AutoModelForCausalLM", "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES", ("logits",), "decoder", True),
+    Head(
+        "speech-seq2seq",
+        "AutoModelForSpeechSeq2Seq",
+        "MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES",
+        ("logits",),
+        "encoder-decoder",
+        True,
+    ),
+    Head(
+        "image-to-text",
+        "AutoModelForImageTextToText",
+        "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES",
+        ("logits",),
+        "encoder-decoder",
+        True,
+    ),
+    Head("ctc", "AutoModelForCTC", "MODEL_FOR_CTC_MAPPING_NAMES", ("logits",), "encoder", True),
     Head("base", "AutoModel", "MODEL_MAPPING_NAMES", ("last_hidden_state", "pooler_output")),
 )
 

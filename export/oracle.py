@@ -7,8 +7,8 @@ from .checkpoint import Checkpoint
 from .samples import Arrays
 
 
-class Oracle:
-    """The reference outputs of a checkpoint."""
+class ForwardOracle:
+    """The outputs of one forward call."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint

@@ -8,8 +8,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..runtime.errors import DependencyMissing, IntegrityError, UnsupportedError, UsageError
+from ..runtime.processing.special_tokens import OWN
 from ..runtime.processing.text import Tokenizer
-from .tokenizer_corpus import pairs_of, texts_with
+from .languages import languages_of
+from .slow_tokenizers import converted as converted_here
+from .tokenizer_corpus import ids_of, pairs_of, texts_with
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 # What transformers may read a vocabulary from; a folder with none of these has no tokenizer.
@@ -81,8 +84,8 @@ def write_tokenizer(tokenizer: Any, folder: Path) -> None:
 
     UnsupportedError: it runs in Python and cannot be converted, or the written one differs on a text of the corpus.
     """
-    converted = tokenizer if has_backend(tokenizer) else convert_tokenizer(tokenizer)
-    _write_files(converted, tokenizer, folder)
+    converted, own = _converted(tokenizer)
+    _write_files(converted, tokenizer, folder, own)
     written = Tokenizer.from_folder(folder)
     written.model_max_length = None  # the corpus has long texts, of which nobody need be warned
     difference = first_difference(tokenizer, written)
@@ -90,6 +93,19 @@ def write_tokenizer(tokenizer: Any, folder: Path) -> None:
         for name in ("tokenizer.json", "tokenizer_config.json"):
             (folder / name).unlink()
         raise UnsupportedError(f"tokenizer {type(tokenizer).__name__} does not become a tokenizer.json: {difference}")
+
+
+def _converted(tokenizer: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the tokenizer on the `tokenizers` library, and what of it only vitrify reads."""
+    own: dict[str, Any] = {} if (languages := languages_of(tokenizer)) is None else {"languages": languages}
+    if has_backend(tokenizer):
+        return tokenizer, own
+    made = converted_here(tokenizer)
+    if made is None:
+        return convert_tokenizer(tokenizer), own
+    if made.unknown_from is not None:
+        own["unknown_from"] = made.unknown_from
+    return _with_backend(made.backend, tokenizer), own
 
 
 def has_backend(tokenizer: Any) -> bool:
@@ -104,8 +120,6 @@ def convert_tokenizer(tokenizer: Any) -> Any:
 
     UnsupportedError: there is no converter, or it fails.
     """
-    from transformers import PreTrainedTokenizerFast
-
     slow = import_module("transformers.convert_slow_tokenizer")
     rows = {**slow.SLOW_TO_FAST_CONVERTERS, "BertTokenizerLegacy": slow.BertConverter}
     converters = [rows[base.__name__] for base in type(tokenizer).__mro__ if base.__name__ in rows]
@@ -116,6 +130,12 @@ def convert_tokenizer(tokenizer: Any) -> Any:
         backend = converters[0](tokenizer).converted()
     except Exception as error:
         raise UnsupportedError(f"{refusal}: {converters[0].__name__} fails: {_line(error)}") from error
+    return _with_backend(backend, tokenizer)
+
+
+def _with_backend(backend: Any, tokenizer: Any) -> Any:
+    from transformers import PreTrainedTokenizerFast
+
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         added_tokens_decoder=tokenizer.added_tokens_decoder,
@@ -124,7 +144,7 @@ def convert_tokenizer(tokenizer: Any) -> Any:
     )
 
 
-def _write_files(converted: Any, source: Any, folder: Path) -> None:
+def _write_files(converted: Any, source: Any, folder: Path, own: dict[str, Any]) -> None:
     backend = json.loads(converted.backend_tokenizer.to_str())
     backend |= {"truncation": None, "padding": None}  # the state of the last call, not a property of the tokenizer
     _write_json(folder / "tokenizer.json", backend, indent=None)
@@ -136,9 +156,8 @@ def _write_files(converted: Any, source: Any, folder: Path) -> None:
             target = folder / template.relative_to(saved)
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(template, target)
-    _write_json(
-        folder / "tokenizer_config.json", _public(config, source, is_converted=converted is not source), indent=2
-    )
+    public = _public(config, source, is_converted=converted is not source) | ({OWN: own} if own else {})
+    _write_json(folder / "tokenizer_config.json", public, indent=2)
 
 
 def _public(config: dict[str, Any], source: Any, *, is_converted: bool) -> dict[str, Any]:
@@ -151,7 +170,7 @@ def _public(config: dict[str, Any], source: Any, *, is_converted: bool) -> dict[
 
 
 def first_difference(source: Any, written: Tokenizer) -> str | None:
-    """The first text of the corpus, alone or in a pair, that the two turn into different ids or back; None: equal."""
+    """What the two do differently with a text of the corpus, a pair of them or ids of no text; None: nothing."""
     texts = texts_with(source.all_special_tokens)
     for item in (*texts, *pairs_of(texts)):
         # A batch of one: an empty pair of a lone text means no pair to some tokenizers and an empty one to others.
@@ -162,12 +181,21 @@ def first_difference(source: Any, written: Tokenizer) -> str | None:
             return f"it does not take the text {_shown(item)}: {_line(error)}"
         found = written(*batch, **ALL_FIELDS)
         for name, ids in found.items():
+            # Types of tokens that no model reads; tokenizers in Python count the second text's from one too late.
+            if name == "token_type_ids" and not has_backend(source) and name not in source.model_input_names:
+                continue
             if list(expected[name][0]) != ids[0].tolist():
                 return f"{name} differ on the text {_shown(item)}"
-        ids = expected["input_ids"][0]
-        for skip in (False, True):
-            if source.decode(ids, skip_special_tokens=skip) != written.decode(ids, skip_special_tokens=skip):
-                return f"decoding differs on the text {_shown(item)}"
+        if difference := _decoding_differs(source, written, expected["input_ids"][0]):
+            return f"{difference} on the text {_shown(item)}"
+    return next(filter(None, (_decoding_differs(source, written, ids) for ids in ids_of(len(source)))), None)
+
+
+def _decoding_differs(source: Any, written: Tokenizer, ids: list[int]) -> str | None:
+    for skip in (False, True):
+        expected, found = (each.decode(ids, skip_special_tokens=skip) for each in (source, written))
+        if expected != found:
+            return f"decoding of {_shown(ids)} differs (skip_special_tokens={skip})"
     return None
 
 
@@ -201,6 +229,6 @@ def _line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
-def _shown(item: str | tuple[str, str]) -> str:
+def _shown(item: object) -> str:
     shown = ascii(item)
     return shown if len(shown) <= 80 else f"{shown[:80]}…"

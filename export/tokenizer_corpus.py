@@ -1,6 +1,8 @@
 # ruff: noqa: RUF001 - characters that look like others are what these texts are for
 """Texts on which a written tokenizer must equal its source: many scripts, and what breaks tokenizers; data only."""
 
+from random import Random
+
 # No unassigned code points: each library knows those of its own Unicode version, and no two agree on the latest.
 TEXTS: tuple[str, ...] = (
     "",
@@ -60,3 +62,9 @@ def texts_with(special_tokens: list[str]) -> list[str]:
 def pairs_of(texts: list[str]) -> list[tuple[str, str]]:
     """Every text with one that lies three further on."""
     return list(zip(texts, (*texts[3:], *texts[:3]), strict=True))
+
+
+def ids_of(size: int) -> list[list[int]]:
+    """Rows of ids below `size` in no order, as a model may answer: texts meet only few of them."""
+    random = Random(0)  # noqa: S311 - which ids are drawn is no secret
+    return [random.choices(range(size), k=length) for length in (1, 2, 3, 5, 8, 60) * 12]

@@ -53,11 +53,15 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Build:
-    """What one profile runs: `graphs` maps a graph's name to its file in the bundle."""
+    """What one profile runs: `graphs` maps a graph's name to its file in the bundle.
+
+    `data` maps a graph to the file of its weights, where that is another graph's.
+    """
 
     profile: Profile
     graphs: Mapping[str, str]
     verified: bool = True
+    data: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,9 @@ class Bundle:
             bundle = _from_json({**content, "folder": str(folder)})
         except (TypeError, ValueError, KeyError, AttributeError, ProfileError) as error:
             raise IntegrityError(f"'{path}' is broken ({error}): export the bundle again") from error
-        if not bundle.builds or any(set(build.graphs) != set(bundle.graphs) for build in bundle.builds.values()):
+        if not bundle.builds or any(
+            not build.graphs or set(build.graphs) - set(bundle.graphs) for build in bundle.builds.values()
+        ):
             raise IntegrityError(f"'{path}' is broken (a profile lacks a graph): export the bundle again")
         for name in bundle.files:
             bundle.path(name)
@@ -132,8 +138,9 @@ class Bundle:
 
     def graph_files(self, profile: str, graph: str) -> list[str]:
         """Return the graph's file for `profile` and its external data, relative to the folder."""
-        file = self.builds[profile].graphs[graph]
-        data = f"{file}_data"
+        build = self.builds[profile]
+        file = build.graphs[graph]
+        data = build.data.get(graph, f"{file}_data")
         return [file, data] if data in self.files or (self.folder / data).exists() else [file]
 
     def recorded_drift(self) -> dict[str, float]:

@@ -5,7 +5,7 @@ It knows nothing of tasks. Nothing is opened before it is needed.
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from pathlib import Path
@@ -20,13 +20,17 @@ from .errors import UsageError
 from .sessions import open_session
 
 if TYPE_CHECKING:
+    from .generation.base import Decoding
+    from .generation.loop import Generated
     from .processing.image import ImageProcessor
+    from .processing.speech import SpeechProcessor
     from .processing.text import Tokenizer
     from .sessions.base import Session
 
 Row = dict[str, np.ndarray]
 # What `auto` accepts unless told otherwise: bfloat16 and int8 of common encoders stay below it.
 MAX_DRIFT = 0.05
+_PICTURES = frozenset({"pixel_values", "flattened_patches"})
 _LOG = logging.getLogger("vitrify")
 
 
@@ -92,15 +96,87 @@ class LoadedBundle:
         self.profile = _chosen_profile(bundle, profile, max_drift)
         self.threads = threads
         self._lock = Lock()
-        self._model: Model | None = None
+        self._graphs: dict[str, Model] = {}
 
     @property
     def model(self) -> Model:
-        """The graph, opened on first use."""
+        """The graph of a bundle that has one, or else its first; opened on first use."""
+        return self.graph(next(iter(self.manifest.builds[self.profile.name].graphs)))
+
+    def graph(self, name: str) -> Model:
+        """Return one of the bundle's graphs, opened on first use."""
         with self._lock:
-            if self._model is None:
-                self._model = self._open_model()
-            return self._model
+            if name not in self._graphs:
+                self._graphs[name] = self._open_graph(name)
+            return self._graphs[name]
+
+    def graphs(self) -> dict[str, Model]:
+        """Return all graphs of the profile by name, opened."""
+        return {name: self.graph(name) for name in self.manifest.builds[self.profile.name].graphs}
+
+    def replayed(self) -> list[Callable[..., Outputs]]:
+        """Return what answers to parity cases, each in its own way."""
+        return replayed(self.manifest.family, self.graphs())
+
+    def decoding(self, **inputs: np.ndarray) -> "Decoding":
+        """Return a decoder with an empty cache, for one call of the token loop; `inputs` are its encoder's.
+
+        Raises UsageError for a bundle that does not generate.
+        """
+        from .generation.decodings import open_decoding
+
+        build = self.manifest.builds[self.profile.name]
+        wanted = ways_to_run(self.manifest.family, build.graphs)[0]
+        return open_decoding(self.manifest.family, {name: self.graph(name) for name in wanted}, inputs)
+
+    def generate_rows(
+        self, prompts: Sequence[np.ndarray], given: Mapping[str, Any], *, features: Row | None = None
+    ) -> "Generated":
+        """Generate for prompts of any lengths (see `generation.call.generate_rows`)."""
+        from .generation.call import generate_rows
+
+        return generate_rows(self, prompts, given, features=features)
+
+    def generate(self, input_ids: Any = None, *, attention_mask: Any = None, **given: Any) -> np.ndarray:
+        """Generate by hand: arrays in, arrays out, as `model.generate` of transformers.
+
+        Parameters
+        ----------
+        input_ids, attention_mask
+            int [rows, tokens]: what a decoder continues, or what an encoder of text reads.
+        given
+            Arguments of generation, and what an encoder of speech or images reads, by the names of its graph.
+
+        Returns
+        -------
+        sequences
+            int64 [rows * num_return_sequences, tokens]; short prompts are padded before, short answers after.
+
+        Raises
+        ------
+        UsageError
+            An argument that cannot be right, or a bundle that does not generate.
+
+        """
+        from .generation.call import generation_settings, rows_of
+        from .generation.loop import padded
+
+        encoder = self.manifest.graphs.get("encoder_model")
+        names = [tensor.name for tensor in encoder.inputs] if encoder else []
+        features = {name: np.asarray(given.pop(name)) for name in names if name in given}
+        prompts = [] if input_ids is None else rows_of(input_ids, attention_mask)
+        if attention_mask is not None and "attention_mask" in names and features:
+            features["attention_mask"] = np.asarray(attention_mask)
+        made = self.generate_rows(prompts, given, features=features or None)
+        pad = given.get("pad_token_id", generation_settings(self).get("pad_token_id"))
+        return padded(made, 0 if pad is None else pad)
+
+    @cached_property
+    def generation_config(self) -> Mapping[str, Any]:
+        """The checkpoint's generation_config.json, or nothing."""
+        if "generation_config.json" not in self.manifest.files:
+            return {}
+        return json.loads(self.manifest.check("generation_config.json").read_text(encoding="utf-8"))
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
@@ -122,10 +198,24 @@ class LoadedBundle:
     @cached_property
     def image_processor(self) -> "ImageProcessor | None":
         """The image processor, or None for a bundle without one."""
-        if "preprocessor_config.json" not in self.manifest.files:
+        if "preprocessor_config.json" not in self.manifest.files or not self._reads(_PICTURES):
             return None
         self.manifest.check("preprocessor_config.json")
         return _image_processor(self.manifest.folder)
+
+    @cached_property
+    def speech_processor(self) -> "SpeechProcessor | None":
+        """The feature extractor of speech, or None for a bundle without one."""
+        if "preprocessor_config.json" not in self.manifest.files or self._reads(_PICTURES):
+            return None
+        from .processing.speech import SpeechProcessor
+
+        self.manifest.check("preprocessor_config.json")
+        return SpeechProcessor.from_folder(self.manifest.folder)
+
+    def _reads(self, names: Collection[str]) -> bool:
+        """Tell whether a graph reads one of these inputs."""
+        return any(tensor.name in names for graph in self.manifest.graphs.values() for tensor in graph.inputs)
 
     def with_processors(self, *, tokenizer: Any = None, image_processor: Any = None) -> Self:
         """Return this bundle with another tokenizer or image processor: an object, or a folder that holds one."""
@@ -196,13 +286,44 @@ class LoadedBundle:
             row[tensor.name] = value if at is None else value[(slice(None),) * at + (span,)]
         return row
 
-    def _open_model(self) -> Model:
-        build = self.manifest.builds[self.profile.name]
-        for name in self.manifest.graph_files(self.profile.name, "model"):
+    def _open_graph(self, graph: str) -> Model:
+        for name in self.manifest.graph_files(self.profile.name, graph):
             self.manifest.check(name)
-        path = self.manifest.path(build.graphs["model"])
+        path = self.manifest.path(self.manifest.builds[self.profile.name].graphs[graph])
         session = open_session(path, provider=self.profile.provider, options=self.profile.options, threads=self.threads)
         return Model(session, self.manifest.axes)
+
+
+def replayed(family: str, graphs: Mapping[str, Model]) -> list[Callable[..., Outputs]]:
+    """Return what answers to a family's parity cases: its one graph, or a decoder that is told every token.
+
+    Where graphs overlap, because others run a model otherwise than this runtime does, every way is among them.
+    """
+    if family == "encoder":
+        return [graphs["model"]]
+    from .generation.decodings import TeacherForced, open_decoding
+
+    def forced(names: Sequence[str]) -> TeacherForced:
+        own = {name: graphs[name] for name in names}
+        return TeacherForced(lambda inputs: open_decoding(family, own, inputs))
+
+    return [forced(names) for names in ways_to_run(family, graphs)]
+
+
+# The sets of graphs that each run a whole bundle; the runtime takes the first that is there, others take another.
+_WAYS: Mapping[str, Sequence[Sequence[str]]] = {
+    "encoder": (("model",),),
+    "decoder": (("in_place",), ("model",)),
+    "encoder-decoder": (
+        ("encoder_model", "cross_attention", "decoder_step"),
+        ("encoder_model", "decoder_model_merged"),
+    ),
+}
+
+
+def ways_to_run(family: str, names: Collection[str]) -> list[Sequence[str]]:
+    """Return every set of these graphs that runs the bundle, each of which must be the same model."""
+    return [way for way in _WAYS[family] if set(way) <= set(names)]
 
 
 def _tokenizer(source: Any) -> "Tokenizer":

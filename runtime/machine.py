@@ -86,7 +86,8 @@ def _fields(text: str) -> dict[str, str]:
 def _features(cpu: dict[str, str]) -> frozenset[str]:
     if "Features" in cpu:
         return frozenset(_SPELLINGS.get(flag, flag) for flag in cpu["Features"].split())
-    return frozenset(cpu.get("flags", "").split())
+    maker = ["intel"] if cpu.get("vendor_id") == "GenuineIntel" else []
+    return frozenset([*cpu.get("flags", "").split(), *maker])
 
 
 def _apple_features(sysctl: dict[str, str]) -> frozenset[str]:

@@ -44,11 +44,12 @@ def verify_bundle(folder: str | Path) -> Verification:
     skipped: dict[str, str] = {}
     for name in bundle.builds:
         try:
-            model = LoadedBundle(bundle, profile=name).model
+            models = LoadedBundle(bundle, profile=name).replayed()
         except EnvironmentMissing as error:
             skipped[name] = str(error)
             continue
-        found[name] = summary(compare(model, cases, bundle.builds[name].profile.tolerance))
+        tolerance = bundle.builds[name].profile.tolerance
+        found[name] = summary(figure for model in models for figure in compare(model, cases, tolerance))
     if not found:
         raise EnvironmentMissing(
             f"no profile of bundle '{bundle.folder.name}' runs here: {'; '.join(skipped.values())}"

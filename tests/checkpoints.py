@@ -11,9 +11,11 @@ import torch
 import transformers
 from transformers.models.auto import modeling_auto
 
+from .sentencepieces_tiny import MAKERS
 from .tokenizers_tiny import Recipe, tiny_tokenizer
 
 POSITIONS = 128
+_IN_CONFIG = ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,30 @@ class ModelType:
     processor: Mapping[str, Any] | None = None
     shortest: int = 1
     weights: Spread = field(default_factory=Spread)
+    model_type: str | None = None
+    vocabulary: str | None = None
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    draw: int = 0
 
 
-def _read() -> dict[str, Any]:
-    return tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name(name).read_text())
+
+
+def _heads(rows: dict[str, Any]) -> dict[str, Head]:
+    return {name: Head(**{**row, "labels": tuple(row["labels"])}) for name, row in rows["heads"].items()}
+
+
+def _types(rows: dict[str, Any]) -> dict[str, ModelType]:
+    return {name: _model_type(row) for name, row in rows["types"].items()}
+
+
+def _tokenizers(rows: dict[str, Any]) -> dict[str, Recipe]:
+    return {name: _recipe(row) for name, row in rows["tokenizers"].items()}
+
+
+def _pairs(types: Mapping[str, ModelType]) -> tuple[tuple[str, str], ...]:
+    return tuple((model_type, head) for model_type, row in types.items() for head in row.heads)
 
 
 def _model_type(row: dict[str, Any]) -> ModelType:
@@ -70,15 +92,16 @@ def _model_type(row: dict[str, Any]) -> ModelType:
 
 
 def _recipe(row: dict[str, Any]) -> Recipe:
-    tokens = {end: tuple(row.get(end, ())) for end in ("first", "last")}
+    tokens = {end: tuple(row.get(end, ())) for end in ("first", "last", "added")}
     return Recipe(cls=row["class"], **{**{key: row[key] for key in row if key != "class"}, **tokens})
 
 
-_ROWS = _read()
-HEADS = {name: Head(**{**row, "labels": tuple(row["labels"])}) for name, row in _ROWS["heads"].items()}
-TYPES = {name: _model_type(row) for name, row in _ROWS["types"].items()}
-TOKENIZERS = {name: _recipe(row) for name, row in _ROWS["tokenizers"].items()}
-PAIRS = tuple((model_type, head) for model_type, row in TYPES.items() for head in row.heads)
+_ROWS, _GENERATIVE = _read("checkpoints.toml"), _read("generators.toml")
+HEADS, GENERATIVE_HEADS = _heads(_ROWS), _heads(_GENERATIVE)
+TYPES, GENERATORS = _types(_ROWS), _types(_GENERATIVE)
+TOKENIZERS, GENERATIVE_TOKENIZERS = _tokenizers(_ROWS), _tokenizers(_GENERATIVE)
+_RECIPES = TOKENIZERS | GENERATIVE_TOKENIZERS
+PAIRS, GENERATIVE_PAIRS = _pairs(TYPES), _pairs(GENERATORS)
 
 
 def make_checkpoint(model_type: str, head: str, folder: Path, *, seed: int = 0) -> Path:
@@ -86,17 +109,32 @@ def make_checkpoint(model_type: str, head: str, folder: Path, *, seed: int = 0) 
 
     The weights are drawn wide enough that two inputs, or a dropped attention mask, move every output by more than 0.01.
     """
-    row = TYPES[model_type]
-    facts = _write_tokenizer(row, folder) if row.tokenizer else _write_processor(row, folder)
-    architecture = HEADS[head].architectures[model_type]
-    config = transformers.AutoConfig.for_model(model_type, **{**facts, **row.config, **_labels(HEADS[head])})
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(seed)
-        model = getattr(transformers, architecture)(config).eval()
-        spread_weights(model, row.weights)
-        settle_batch_norms(model, row.weights)
+    row = (GENERATORS if head in GENERATIVE_HEADS else TYPES)[model_type]
+    facts = _write_tokenizer(row, folder) if row.tokenizer else {}
+    if row.processor:
+        _write_processor(row.processor, folder)
+    in_config = {name: facts[name] for name in _IN_CONFIG if name in facts}
+    model = _seeded_model(row.model_type or model_type, (HEADS | GENERATIVE_HEADS)[head], row, in_config, seed=seed)
+    if head in GENERATIVE_HEADS:
+        generation = {name: value for name, value in facts.items() if name != "vocab_size"}
+        model.generation_config = transformers.GenerationConfig(**generation)
     model.save_pretrained(folder)
     return folder
+
+
+def _seeded_model(model_type: str, head: Head, row: ModelType, facts: Mapping[str, Any], *, seed: int) -> Any:
+    config = {**row.config, **_labels(head)}
+    if row.vocabulary:
+        config[row.vocabulary] = {**facts, **config[row.vocabulary]}
+    else:
+        config = {**facts, **config}
+    architecture = getattr(transformers, head.architectures[model_type])
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed + row.draw)
+        model = architecture(transformers.AutoConfig.for_model(model_type, **config)).eval()
+        spread_weights(model, row.weights)
+        settle_batch_norms(model, row.weights)
+    return model
 
 
 @torch.no_grad()
@@ -133,16 +171,33 @@ def settle_batch_norms(model: torch.nn.Module, spread: Spread) -> None:
 
 
 def _write_tokenizer(row: ModelType, folder: Path) -> dict[str, Any]:
-    tokenizer = tiny_tokenizer(TOKENIZERS[row.tokenizer], model_max_length=POSITIONS)
-    tokenizer.save_pretrained(folder)
-    ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    return {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, **ends}
+    """Write the tokenizer and return what config and generation config know of it."""
+    if row.tokenizer in _RECIPES:
+        tokenizer = tiny_tokenizer(_RECIPES[row.tokenizer], model_max_length=POSITIONS)
+        tokenizer.save_pretrained(folder)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        MAKERS[row.tokenizer](folder)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    return {"vocab_size": len(tokenizer), **ids, **{name: _resolved(row.generation[name], tokenizer) for name in row.generation}}
 
 
-def _write_processor(row: ModelType, folder: Path) -> dict[str, Any]:
-    arguments = dict(row.processor or {})
+def _resolved(value: Any, tokenizer: Any) -> Any:
+    """Return the token ids that stand for tokens, in lists and tables too."""
+    match value:
+        case str():
+            return tokenizer.convert_tokens_to_ids(value)
+        case list():
+            return [_resolved(item, tokenizer) for item in value]
+        case dict():
+            return {name: _resolved(item, tokenizer) for name, item in value.items()}
+    return value
+
+
+def _write_processor(processor: Mapping[str, Any], folder: Path) -> None:
+    arguments = dict(processor)
     getattr(transformers, arguments.pop("class"))(**arguments).save_pretrained(folder)
-    return {}
 
 
 def _labels(head: Head) -> dict[str, Any]:

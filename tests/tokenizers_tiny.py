@@ -31,12 +31,17 @@ SENTENCES = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """A row of `[tokenizers]`: a transformers class, how its vocabulary is made, and its special tokens."""
+    """A row of `[tokenizers]`: a transformers class, how its vocabulary is made, and its special tokens.
+
+    Special tokens `added`, and as many plain ones for `timestamps` 20 ms apart, follow the vocabulary that the class takes.
+    """
 
     cls: str
     model: str
     first: tuple[str, ...] = ()
     last: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    timestamps: int = 0
     template: Mapping[str, Any] | None = None
     arguments: Mapping[str, Any] | None = None
 
@@ -50,7 +55,11 @@ def tiny_tokenizer(recipe: Recipe, *, model_max_length: int) -> Any:
     if recipe.template is not None:
         backend = _byte_level(model, recipe.template)
         return getattr(transformers, recipe.cls)(tokenizer_object=backend, **arguments)
-    return getattr(transformers, recipe.cls)(**model, **arguments)
+    tokenizer = getattr(transformers, recipe.cls)(**model, **arguments)
+    if recipe.added:
+        tokenizer.add_special_tokens({"extra_special_tokens": list(recipe.added)})
+    tokenizer.add_tokens([f"<|{step * 0.02:.2f}|>" for step in range(recipe.timestamps)])
+    return tokenizer
 
 
 def _byte_level(model: Mapping[str, Any], template: Mapping[str, Any]) -> Tokenizer:

@@ -81,6 +81,22 @@ TASKS = (
         ("facebook/bart-large-mnli", "d7645e1"),
     ),
     Task(
+        "text-generation",
+        "continue a text, or answer in a chat",
+        "text_generation:TextGenerationPipeline",
+        ("causal-lm",),
+        "text",
+        ("HuggingFaceTB/SmolLM3-3B", "a07cc9a"),
+    ),
+    Task(
+        "automatic-speech-recognition",
+        "write down what is said in a recording",
+        "automatic_speech_recognition:AutomaticSpeechRecognitionPipeline",
+        ("ctc", "speech-seq2seq"),
+        "audio",
+        ("facebook/wav2vec2-base-960h", "22aad52"),
+    ),
+    Task(
         "image-classification",
         "label an image",
         "image_classification:ImageClassificationPipeline",
@@ -105,7 +121,6 @@ _ELSEWHERE = frozenset(
     {
         "any-to-any",
         "audio-classification",
-        "automatic-speech-recognition",
         "decision",
         "depth-estimation",
         "document-question-answering",
@@ -118,7 +133,6 @@ _ELSEWHERE = frozenset(
         "object-detection",
         "summarization",
         "table-question-answering",
-        "text-generation",
         "text-to-audio",
         "text-to-speech",
         "text2text-generation",

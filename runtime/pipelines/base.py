@@ -156,8 +156,8 @@ class Pipeline(ABC):
 
     def _results(self, items: Iterator[Any], parameters: Any, size: int) -> Iterator[Any]:
         """Yield one result per item, in order, running pieces of several items together up to `size`."""
-        waiting: list[tuple[list[Piece], list[Row]]] = []
-        pending: list[tuple[Piece, list[Row]]] = []
+        waiting: list[tuple[list[Piece], list[Any]]] = []
+        pending: list[tuple[Piece, list[Any]]] = []
 
         def finished() -> Iterator[Any]:
             while waiting and len(waiting[0][0]) == len(waiting[0][1]):
@@ -169,15 +169,16 @@ class Pipeline(ABC):
             waiting.append((pieces, outputs))
             pending.extend((piece, outputs) for piece in pieces)
             while len(pending) >= size:
-                self._run(pending[:size])
+                self._run(pending[:size], parameters)
                 del pending[:size]
             yield from finished()
         while pending:
-            self._run(pending[:size])
+            self._run(pending[:size], parameters)
             del pending[:size]
         yield from finished()
 
-    def _run(self, pending: Sequence[tuple[Piece, list[Row]]]) -> None:
+    def _run(self, pending: Sequence[tuple[Piece, list[Any]]], parameters: Any) -> None:  # noqa: ARG002 - for tasks that generate
+        """Run pieces as one batch and append each one's output to the list beside it."""
         rows = self.bundle.run_rows([piece.feeds for piece, _ in pending])
         for (_, outputs), row in zip(pending, rows, strict=True):
             outputs.append(row)

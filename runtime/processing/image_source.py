@@ -6,22 +6,18 @@ What comes in is untrusted: bytes, seconds, formats and pixels are bounded befor
 import base64
 import binascii
 import io
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import urljoin, urlsplit
 
 import numpy as np
 
 from ..errors import DependencyMissing, UsageError
+from .fetching import fetch_url, is_url, shortened, without_secrets
 
 if TYPE_CHECKING:
-    from http.client import HTTPResponse
-
     import PIL.Image
 
 MAX_PIXELS = 178_956_970
@@ -33,11 +29,6 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000
 MAX_BYTES = 64 * 2**20
 """The largest download or base64 image that is taken, in bytes."""
 
-DOWNLOAD_SECONDS = 60.0
-"""How long a whole download may take where the caller does not say."""
-
-_REDIRECTS = (301, 302, 303, 307, 308)
-_MAX_HOPS = 10
 _CHANNELS = (1, 3, 4)
 _MAX_PATH = 4096
 
@@ -109,13 +100,11 @@ def import_pillow() -> ModuleType:
 
 
 def _from_text(text: str, *, timeout: float | None, allow_urls: bool) -> "PIL.Image.Image":
-    scheme = text[:16].partition("://")[0].lower() if "://" in text[:16] else ""
-    if scheme in ("http", "https"):
+    if is_url(text, kind="an image"):
         if not allow_urls:
             raise UsageError("a URL is not accepted as an image here; send the image itself")
-        return _decoded(io.BytesIO(_download(text, timeout=timeout)), f"'{_without_secrets(text)}'")
-    if scheme:
-        raise UsageError(f"an image cannot come from a '{scheme}' URL (allowed: http, https)")
+        content = fetch_url(text, max_bytes=MAX_BYTES, timeout=timeout)
+        return _decoded(io.BytesIO(content), f"'{without_secrets(text)}'")
     if text[:5].lower() == "data:":
         return _from_data_uri(text)
     if _is_file(text):
@@ -137,7 +126,7 @@ def _from_data_uri(uri: str) -> "PIL.Image.Image":
     head, comma, body = uri.partition(",")
     content = _base64_bytes(body) if comma and head.lower().endswith(";base64") else None
     if content is None:
-        raise UsageError(f"'{_short(uri)}' is not a base64 data URI (allowed: 'data:image/png;base64,...')")
+        raise UsageError(f"'{shortened(uri)}' is not a base64 data URI (allowed: 'data:image/png;base64,...')")
     return _decoded(io.BytesIO(content), "the data URI")
 
 
@@ -145,7 +134,7 @@ def _from_bare_base64(text: str) -> "PIL.Image.Image":
     content = _base64_bytes(text)
     # Any word of four letters is valid base64, so a short one that decodes to no image was meant as a file.
     if not content or (len(text) < _MAX_PATH and not _identifies(content)):
-        raise UsageError(f"'{_short(text)}' is not an http(s) URL, an existing file or a base64-encoded image")
+        raise UsageError(f"'{shortened(text)}' is not an http(s) URL, an existing file or a base64-encoded image")
     return _decoded(io.BytesIO(content), "the base64 string")
 
 
@@ -193,71 +182,6 @@ def _upright(image: "PIL.Image.Image", what: str) -> "PIL.Image.Image":
         return as_rgb(PIL.ImageOps.exif_transpose(image), what=what)
 
 
-def _download(url: str, *, timeout: float | None) -> bytes:
-    """Return the body; UsageError where it is refused, too large, or not complete within `timeout` seconds.
-
-    A thread fetches it, because no socket timeout bounds name resolution or a server that drips its headers.
-    """
-    seconds = DOWNLOAD_SECONDS if timeout is None else timeout
-    outcome: list[bytes | Exception] = []
-    thread = threading.Thread(target=_fetch_into, args=(outcome, url, time.monotonic() + seconds), daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not outcome:
-        raise UsageError(f"'{_without_secrets(url)}' did not arrive within {seconds:g} s; pass a longer timeout=")
-    if isinstance(outcome[0], bytes):
-        return outcome[0]
-    raise UsageError(f"cannot fetch '{_without_secrets(url)}': {outcome[0]}") from outcome[0]
-
-
-def _fetch_into(outcome: list[bytes | Exception], url: str, deadline: float) -> None:
-    try:
-        outcome.append(_fetch(url, deadline))
-    except Exception as error:  # noqa: BLE001 - raised again by the thread that waits
-        outcome.append(error)
-
-
-def _fetch(url: str, deadline: float) -> bytes:
-    import urllib.request
-
-    opener = urllib.request.OpenerDirector()  # build_opener's also opens file:, ftp: and data: URLs
-    for handler in (urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
-        opener.add_handler(handler())
-    for _ in range(_MAX_HOPS):
-        request = urllib.request.Request(url, headers={"User-Agent": "vitrify"})  # noqa: S310 - http(s) only, below
-        with opener.open(request, timeout=max(deadline - time.monotonic(), 0.001)) as response:
-            if response.status == 200:
-                return _body(response, deadline)
-            if response.status not in _REDIRECTS:
-                raise UsageError(f"the server answered {response.status} {response.reason}")
-            url = urljoin(url, response.headers.get("Location", ""))
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise UsageError(f"it redirects to '{_without_secrets(url)}' (allowed: http, https)")
-    raise UsageError(f"it redirects more than {_MAX_HOPS} times")
-
-
-def _body(response: "HTTPResponse", deadline: float) -> bytes:
-    body = bytearray()
-    if (response.length or 0) > MAX_BYTES:
-        raise UsageError(f"it is larger than {MAX_BYTES} bytes")
-    while chunk := response.read1(2**16):
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise UsageError(f"it is larger than {MAX_BYTES} bytes")
-        if time.monotonic() > deadline:
-            raise TimeoutError("it took too long")
-    if response.length:
-        raise UsageError(f"the connection was cut {response.length} bytes before the end")
-    return bytes(body)
-
-
-def _without_secrets(url: str) -> str:
-    """Return the URL without user, password and query, where tokens and signatures stand."""
-    scheme, separator, rest = url.partition("?")[0].partition("#")[0].partition("://")
-    host, slash, path = rest.partition("/")
-    return _short(scheme + separator + host.rpartition("@")[2] + slash + path)
-
-
 @contextmanager
 def _decoding(what: str) -> Iterator[None]:
     """Turn whatever Pillow raises on broken input into one UsageError."""
@@ -298,7 +222,3 @@ def _on_white(image: "PIL.Image.Image") -> "PIL.Image.Image":
     pillow = import_pillow()
     image = image.convert("RGBA")
     return pillow.alpha_composite(pillow.new("RGBA", image.size, (255, 255, 255, 255)), image)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -10,12 +10,17 @@ from ..errors import IntegrityError, UsageError
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 SIDES = ("left", "right")
+OWN = "vitrify"  # the key of what only vitrify reads
 UNBOUNDED = 10**20  # transformers writes 1e30 where a tokenizer has no longest text
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerConfig:
-    """The part of `tokenizer_config.json` that changes what a tokenizer returns; names and defaults of transformers."""
+    """The part of `tokenizer_config.json` that changes what a tokenizer returns; names and defaults of transformers.
+
+    Ours are `unknown_from`, the number from which on tokens are pieces that the checkpoint has no number for, and
+    `languages`, what `Languages` reads.
+    """
 
     special_tokens: Mapping[str, str] = field(default_factory=dict)
     extra_special_tokens: tuple[str, ...] = ()
@@ -27,6 +32,8 @@ class TokenizerConfig:
     split_special_tokens: bool = False
     clean_up_tokenization_spaces: bool = False
     clean_up_bpe: bool = False
+    unknown_from: int | None = None
+    languages: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for name in ("padding_side", "truncation_side"):
@@ -59,9 +66,16 @@ def read_tokenizer_config(folder: Path) -> TokenizerConfig:
             clean_up_bpe=bool(
                 values.get("clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output", False)
             ),
+            **_own(values),
         )
     except (TypeError, ValueError) as error:
         raise IntegrityError(f"tokenizer_config.json in '{folder}' holds a value of the wrong kind: {error}") from error
+
+
+def _own(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the export wrote for vitrify alone."""
+    found = values.get(OWN, {})
+    return {name: found[name] for name in ("unknown_from", "languages") if name in found}
 
 
 def content(token: Any) -> str | None:

@@ -9,6 +9,7 @@ import tokenizers
 
 from ..errors import IntegrityError, UsageError
 from .encodings import Encodings, stack_encodings
+from .languages import Languages
 from .special_tokens import SIDES, TokenizerConfig, read_tokenizer_config
 from .text_inputs import PADDING, TRUNCATION, Text, choose, count, find_surrogate, rows_of
 from .vocabulary import Vocabulary
@@ -21,7 +22,8 @@ logger = logging.getLogger(__name__)
 class Tokenizer(Vocabulary):
     """A `tokenizer.json` with the settings that lie beside it; may be called from several threads.
 
-    Sides and `model_max_length` (None: no longest text) may be set, as the special tokens may.
+    Sides and `model_max_length` (None: no longest text) may be set, as the special tokens may. `languages` are those
+    that a text to translate is marked with; None where it is not.
     """
 
     def __init__(self, backend: tokenizers.Tokenizer, *, config: TokenizerConfig) -> None:
@@ -34,6 +36,8 @@ class Tokenizer(Vocabulary):
         self.truncation_side = config.truncation_side
         self.model_input_names = config.model_input_names
         self.pad_token_type_id = config.pad_token_type_id
+        self._unknown_from = config.unknown_from
+        self.languages = None if config.languages is None else Languages.from_mapping(config.languages)
         self._truncation: Truncation | None = None
         self._has_warned = False
 
@@ -109,6 +113,9 @@ class Tokenizer(Vocabulary):
             "offset_mapping": return_offsets_mapping,
         }
         arrays = stack_encodings(encodings, names=[name for name, is_wanted in wanted.items() if is_wanted])
+        if self._unknown_from is not None:
+            ids = arrays["input_ids"]
+            ids[ids >= self._unknown_from] = self.unk_token_id
         if return_length:
             arrays["length"] = np.array([len(encoding) for encoding in encodings], dtype=np.int64)
         if return_overflowing_tokens:

@@ -4,7 +4,7 @@ The public `run` checks names, dtypes and shapes, so that a private `_run` only 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
 from typing import Self
@@ -37,21 +37,31 @@ class Session(ABC):
         The graph's file as errors name it, such as `onnx/model.onnx`.
     inputs, outputs
         What the graph takes and gives, in its order.
+    optional
+        Inputs that have a value when none is given.
     providers
         The execution providers that run its nodes, the first one first.
 
     """
 
     def __init__(
-        self, *, graph: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], providers: tuple[str, ...]
+        self,
+        *,
+        graph: str,
+        inputs: tuple[Tensor, ...],
+        outputs: tuple[Tensor, ...],
+        providers: tuple[str, ...],
+        optional: tuple[Tensor, ...] = (),
     ) -> None:
         self.graph = graph
         self.inputs = inputs
+        self.optional = optional
         self.outputs = outputs
         self.providers = providers
-        self._checks = tuple((tensor.name, np.dtype(tensor.dtype), tensor.axes) for tensor in inputs)
+        self._checks = tuple((tensor.name, np.dtype(tensor.dtype), tensor.axes) for tensor in (*inputs, *optional))
+        self._optional = frozenset(tensor.name for tensor in optional)
 
-    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, feeds: dict[str, np.ndarray], *, checked: bool = True) -> dict[str, np.ndarray]:
         """Run the graph once and return its outputs by name; several threads may call it at a time.
 
         Parameters
@@ -59,6 +69,8 @@ class Session(ABC):
         feeds
             One array for every input, of its dtype and rank. Whole numbers and booleans are widened (int32 where
             int64 is expected); nothing else is converted.
+        checked
+            False for the token loop, which makes the same feeds thousands of times.
 
         Raises
         ------
@@ -67,7 +79,22 @@ class Session(ABC):
             are such that the provider cannot work (an id beyond the vocabulary, on ONNX Runtime's CPU kernels).
 
         """
-        return self._run(self._checked(feeds))
+        return self._run(self._checked(feeds) if checked else feeds)
+
+    def bind(self, feeds: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> Callable[[], None]:
+        """Return a function that runs the graph from these arrays into those, again and again.
+
+        The caller writes into `feeds` between runs and reads `outputs` (all of the graph's); both are C-contiguous and
+        of the right names, dtypes and shapes, which nobody checks. An array may be among both: then the graph writes in
+        place.
+        """
+
+        def run() -> None:
+            for name, made in self.run(feeds, checked=False).items():
+                if made is not outputs[name]:
+                    np.copyto(outputs[name], made)
+
+        return run
 
     @abstractmethod
     def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -90,6 +117,8 @@ class Session(ABC):
         checked = {}
         for name, dtype, axes in self._checks:
             array = feeds.get(name)
+            if array is None and name in self._optional:
+                continue
             if not isinstance(array, np.ndarray):
                 raise self._refusal(name, "nothing" if array is None else f"a {type(array).__name__}")
             if array.dtype != dtype:
@@ -112,7 +141,7 @@ class Session(ABC):
         return array.astype(dtype)
 
     def _refusal(self, name: str, got: str, *, agreed: Mapping[str, int] = MappingProxyType({})) -> UsageError:
-        expected = next(tensor for tensor in self.inputs if tensor.name == name)
+        expected = next(tensor for tensor in (*self.inputs, *self.optional) if tensor.name == name)
         known = [f"{axis} = {agreed[axis]}" for axis in expected.axes if isinstance(axis, str) and axis in agreed]
         where = f" where {', '.join(known)}" if known else ""
         return UsageError(f"input '{name}' of graph '{self.graph}': got {got}, expected {expected}{where}")

@@ -15,7 +15,7 @@ from .ort import OrtSession, session_options
 
 _PROVIDER = "OpenVINOExecutionProvider"
 _REGISTRATION = "vitrify.openvino"
-_BF16 = (frozenset({"amx_bf16"}), frozenset({"avx512_bf16"}))
+_BF16 = (frozenset({"amx_bf16"}), frozenset({"intel", "avx512_bf16"}))
 # A process can register a library once; ONNX Runtime holds that state, this only orders threads.
 _REGISTERING = threading.Lock()
 
@@ -26,8 +26,8 @@ class OpenVinoSession(OrtSession):
     def __init__(self, path: Path, *, options: Mapping[str, Any], threads: int | None, machine: Machine) -> None:
         if options.get("INFERENCE_PRECISION_HINT") == "bf16" and not machine.has_any(_BF16):
             raise EnvironmentMissing(
-                f"this CPU ({machine.model_name}) has neither AMX-BF16 nor AVX512-BF16, so bfloat16 would be emulated, "
-                "slower than float32: use the profile cpu-fp32 or cpu-int8"
+                f"this CPU ({machine.model_name}) is no Intel one with AMX-BF16 or AVX512-BF16, so OpenVINO would "
+                "emulate bfloat16, slower than float32: use the profile cpu-fp32 or cpu-int8"
             )
         device = _cpu_device()
         own = session_options(threads=threads, entries={"session.disable_cpu_ep_fallback": "1"})
@@ -54,7 +54,9 @@ def _cpu_device() -> Any:
             onnxruntime.register_execution_provider_library(_REGISTRATION, onnxruntime_ep_openvino.get_library_path())
             device = _find_device(onnxruntime)
     if device is None:
-        raise EnvironmentMissing("OpenVINO's plugin offers no CPU device here: use the profile cpu-fp32 or cpu-int8")
+        raise EnvironmentMissing(
+            "OpenVINO's plugin offers no device for this CPU (it runs on Intel's): use the profile cpu-fp32 or cpu-int8"
+        )
     return device
 
 

@@ -1,7 +1,7 @@
 """What every backend on ONNX Runtime shares: its types, its options, its errors in words; it chooses no provider."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ class OrtSession(Session):
             inputs=tuple(_tensor(node, label) for node in session.get_inputs()),
             outputs=tuple(_tensor(node, label) for node in session.get_outputs()),
             providers=providers or tuple(session.get_providers()),
+            optional=tuple(_tensor(node, label) for node in session.get_overridable_initializers()),
         )
         self._names = [tensor.name for tensor in self.outputs]
 
@@ -74,6 +75,25 @@ class OrtSession(Session):
         except Exception as error:
             shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
             raise _explained(f"graph '{self.graph}' failed on {shapes}", error, _RUNNING) from error
+
+    def bind(self, feeds: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> Callable[[], None]:
+        session = self._session
+        if session is None:
+            raise UsageError(f"the session on graph '{self.graph}' is closed: open it again")
+        binding = session.io_binding()
+        for bind, arrays in ((binding.bind_input, feeds), (binding.bind_output, outputs)):
+            for name, array in arrays.items():
+                bind(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        kept = (*feeds.values(), *outputs.values())  # the binding holds addresses only
+
+        def run() -> None:
+            assert kept
+            try:
+                session.run_with_iobinding(binding)
+            except Exception as error:
+                raise _explained(f"graph '{self.graph}' failed", error, _RUNNING) from error
+
+        return run
 
     def close(self) -> None:
         self._session = None

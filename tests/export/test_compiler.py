@@ -9,10 +9,11 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle, load_bundle, pipeline
+from vitrify.profiles import load_profile
 from vitrify.runtime.errors import EnvironmentMissing, UnsupportedError, UsageError
 from vitrify.runtime.machine import this_machine
 
-HAS_BF16 = bool({"amx_bf16", "avx512_bf16"} & this_machine().cpu_features)
+HAS_BF16 = this_machine().has_any(load_profile("cpu-bf16").requires)
 TEXT = "My name is Sarah and I live in London."
 
 

@@ -10,11 +10,11 @@ from onnx import helper, numpy_helper
 
 from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle
-from vitrify.export import compiler
+from vitrify.export.families import encoder
 from vitrify.export.checkpoint import open_checkpoint
 from vitrify.export.gate import Subject, examine
 from vitrify.export.grids import plans_for
-from vitrify.export.oracle import Oracle
+from vitrify.export.oracle import ForwardOracle
 from vitrify.profiles import load_profile
 from vitrify.runtime.errors import ParityError
 from vitrify.runtime.loading import Model
@@ -29,7 +29,7 @@ def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gate")
     checkpoint = open_checkpoint(make_checkpoint("bert", "sequence-classification", folder / "checkpoint"))
     export_bundle(folder / "checkpoint", folder / "bundle")
-    oracle = Oracle(checkpoint)
+    oracle = ForwardOracle(checkpoint)
     (plan,) = plans_for(checkpoint, oracle)
     return folder / "bundle" / "onnx" / "model.onnx", oracle, plan
 
@@ -79,9 +79,9 @@ def _initializer(graph: onnx.GraphProto, part: str) -> onnx.TensorProto:
     return next(tensor for tensor in graph.initializer if part in tensor.name)
 
 
-def _examined(path: Path, oracle: Oracle, plan) -> dict:
+def _examined(path: Path, oracle: ForwardOracle, plan) -> dict:
     with open_session(path, provider="cpu", options={}) as session:
-        subjects = {"cpu-fp32": Subject(Model(session, plan.axes), FP32.tolerance)}
+        subjects = {"cpu-fp32": Subject([Model(session, plan.axes)], FP32.tolerance)}
         return summary(examine(plan, oracle, subjects, budget=0).figures["cpu-fp32"])
 
 
@@ -125,8 +125,8 @@ def test_an_export_that_fails_the_gate_leaves_nothing(tmp_path, monkeypatch):
         table.const_value = onnx_ir.tensor(np.roll(table.const_value.numpy(), 1, axis=0), name=table.name)
         return graph
 
-    faithful = compiler.graph_from_model
-    monkeypatch.setattr(compiler, "graph_from_model", forgetful)
+    faithful = encoder.graph_from_model
+    monkeypatch.setattr(encoder, "graph_from_model", forgetful)
     checkpoint = make_checkpoint("bert", "base", tmp_path / "checkpoint")
     with pytest.raises(ParityError, match="not the same model"):
         export_bundle(checkpoint, tmp_path / "bundle")

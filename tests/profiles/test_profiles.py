@@ -33,7 +33,7 @@ def test_default_promises_float32_within_the_stated_tolerance_on_any_cpu():
 def test_bf16_says_its_precision_and_what_cpu_it_needs():
     profile = load_profile("cpu-bf16")
     assert profile.options["INFERENCE_PRECISION_HINT"] == "bf16"
-    assert profile.requires == (("amx_bf16",), ("avx512_bf16",))
+    assert profile.requires == (("amx_bf16",), ("intel", "avx512_bf16"))
 
 
 @pytest.mark.parametrize("name", profile_names())

@@ -35,8 +35,9 @@ def choose(features, *, names=ALL, drift=DRIFT, max_drift=0.05, installed=EVERYT
         (AMX, NO_PLUGIN, 0.02, "cpu-fp32"),
         (("avx512_vnni",), EVERYTHING, 0.05, "cpu-int8"),
         (("avx_vnni",), EVERYTHING, 0.05, "cpu-int8"),
-        (("avx512_vnni", "avx512_bf16"), EVERYTHING, 0.05, "cpu-int8"),
-        (("avx512_vnni", "avx512_bf16"), EVERYTHING, 0.02, "cpu-bf16"),
+        (("intel", "avx512_vnni", "avx512_bf16"), EVERYTHING, 0.05, "cpu-int8"),
+        (("intel", "avx512_vnni", "avx512_bf16"), EVERYTHING, 0.02, "cpu-bf16"),
+        (("avx512_vnni", "avx512_bf16"), EVERYTHING, 0.02, "cpu-fp32"),
         (("avx2",), EVERYTHING, 1.0, "cpu-fp32"),
         (("i8mm", "bf16"), EVERYTHING, 1.0, "cpu-fp32"),
         ((), EVERYTHING, 0.0001, "cpu-fp32"),
@@ -51,7 +52,7 @@ def test_the_fastest_that_the_machine_can_and_drift_allows(features, installed, 
 
 def test_reasons_say_why_the_others_were_passed_over():
     reasons = dict(reason.split(": ", 1) for reason in choose(("avx512_vnni",), max_drift=0.01).reasons)
-    assert reasons["cpu-bf16"].startswith("passed over, profile 'cpu-bf16' needs a CPU with amx_bf16 or avx512_bf16")
+    assert reasons["cpu-bf16"].startswith("passed over, profile 'cpu-bf16' needs a CPU with amx_bf16 or intel with avx512_bf16")
     assert reasons["cpu-int8"] == "passed over, its drift 0.03 is more than the accepted 0.01"
     assert reasons["cpu-fp32"].startswith("chosen, ")
     assert "onnxruntime-ep-openvino" in " ".join(choose(AMX, installed=NO_PLUGIN).reasons)
@@ -88,7 +89,7 @@ def test_a_users_profile_is_judged_by_provider_and_precision():
 @pytest.mark.parametrize(
     ("name", "features", "installed", "error", "words"),
     [
-        ("cpu-bf16", ("avx2",), EVERYTHING, EnvironmentMissing, "needs a CPU with amx_bf16 or avx512_bf16"),
+        ("cpu-bf16", ("avx2",), EVERYTHING, EnvironmentMissing, "needs a CPU with amx_bf16 or intel with avx512_bf16"),
         ("cpu-bf16", AMX, NO_PLUGIN, DependencyMissing, r"pip install 'vitrify\[openvino\]'"),
         ("cuda-fp16", AMX, EVERYTHING, EnvironmentMissing, "needs an NVIDIA GPU"),
         ("cpu-fp32", (), frozenset(), DependencyMissing, r"pip install 'vitrify\[cpu\]'"),
@@ -100,5 +101,5 @@ def test_a_profile_that_cannot_run_here_says_what_is_missing(name, features, ins
 
 
 def test_a_profile_that_can_run_here_passes():
-    check_machine(load_profile("cpu-bf16"), machine("avx512_bf16"), installed=EVERYTHING)
+    check_machine(load_profile("cpu-bf16"), machine("intel", "avx512_bf16"), installed=EVERYTHING)
     check_machine(load_profile("cpu-int8"), machine(), installed=NO_PLUGIN)

@@ -24,7 +24,10 @@ tiny (int64[batch, sequence] ids, float[batch, 3] image) => (float[batch, sequen
 """
 TABLE = np.arange(20, dtype=np.float32).reshape(5, 4)
 WEIGHT = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
-PLUGIN = pytest.mark.skipif("onnxruntime-ep-openvino" not in installed_packages(), reason="vitrify[openvino] is absent")
+PLUGIN = pytest.mark.skipif(
+    "onnxruntime-ep-openvino" not in installed_packages() or "intel" not in this_machine().cpu_features,
+    reason="vitrify[openvino] is absent, or no Intel CPU",
+)
 FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
@@ -248,7 +251,7 @@ def test_every_row_names_a_module_of_this_package():
 
 
 def test_openvino_without_bfloat16_hardware_is_refused(path):
-    with pytest.raises(EnvironmentMissing, match=r"a CPU.*neither AMX-BF16 nor AVX512-BF16"):
+    with pytest.raises(EnvironmentMissing, match=r"a CPU.*no Intel one with AMX-BF16 or AVX512-BF16"):
         open_session(
             path,
             provider="openvino",
@@ -281,7 +284,7 @@ def test_threads_may_share_an_openvino_session(path):
 
 
 @PLUGIN
-@pytest.mark.skipif(not this_machine().has_any([["amx_bf16"], ["avx512_bf16"]]), reason="no bfloat16 in this CPU")
+@pytest.mark.skipif(not this_machine().has_any(load_profile("cpu-bf16").requires), reason="no bfloat16 in this CPU")
 def test_openvino_in_bfloat16_is_bfloat16(path):
     given = feeds(image=np.full((2, 3), 1.001, np.float32))
     with open_session(path, provider="openvino", options=load_profile("cpu-bf16").options) as session:

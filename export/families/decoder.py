@@ -1,0 +1,132 @@
+"""Decoders: one graph that reads a prompt and then token after token, with the keys and values of those before."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import onnx_ir
+import torch
+from onnx_ir.passes import common
+
+from ...runtime.bundle import Axis
+from ...runtime.errors import UsageError
+from ..checkpoint import Checkpoint
+from ..graph import ATTENTION_OPSET, graph_from_model
+from ..passes.attention import decompose_attention
+from ..passes.group_query import Unfusable, fuse_attention
+from ..passes.inputs import drop_unused_inputs
+from ..passes.last_logits import keep_last_logits
+from ..passes.norms import fuse_norms
+from ..plan import Plan
+from ..teacher import Course, TeacherOracle, prompts_of
+from .base import Family
+
+_TOKENS = {0: "batch", 1: "sequence"}
+_AXES = {
+    "input_ids": _TOKENS,
+    "attention_mask": {0: "batch", 1: "total"},
+    "position_ids": _TOKENS,
+    "past_key_values": {0: "batch", 2: "past"},
+}
+# No two sizes alike, or the tracer takes their axes for one.
+TRACED_ROWS, TRACED_TOKENS, TRACED_PAST = 2, 3, 5
+STEPS = 64
+# Tables of sines end there: 16 MB for heads of 128.
+MOST_POSITIONS = 32_768
+_LOG = logging.getLogger("vitrify")
+
+
+class DecoderFamily(Family):
+    """The language model with its cache; the head works on the last tokens only."""
+
+    name = "decoder"
+    graphs = {  # noqa: RUF012 - a constant of the class
+        "model": "onnx/model{suffix}.onnx",
+        "in_place": "onnx/model_in_place{suffix}.onnx",
+    }
+    shared = {"in_place": "model"}  # noqa: RUF012
+    only = {"in_place": "cpu"}  # noqa: RUF012
+
+    def oracle(self, checkpoint: Checkpoint) -> TeacherOracle:
+        return TeacherOracle(checkpoint)
+
+    def plans(self, checkpoint: Checkpoint, oracle: Any) -> Iterator[Plan]:  # noqa: ARG002 - one plan needs no trial
+        maximum = getattr(checkpoint.config, "max_position_embeddings", None)
+        yield Plan(
+            traced=_traced(checkpoint),
+            grid=tuple((course.name, course.inputs(checkpoint)) for course in _courses(maximum)),
+            axes={"batch": Axis(), "sequence": Axis(), "past": Axis(0), "total": Axis(1, maximum)},
+        )
+
+    def trace(self, checkpoint: Checkpoint, plan: Plan, *, opset: int, ir_version: int) -> dict[str, onnx_ir.Model]:
+        graph = graph_from_model(
+            checkpoint.model,
+            plan.traced,
+            axes=_AXES,
+            outputs=("logits",),
+            opset=max(opset, ATTENTION_OPSET),
+            ir_version=ir_version,
+        )
+        drop_unused_inputs(graph)
+        keep_last_logits(graph)
+        made = {"model": graph, **_in_place(graph, positions=plan.axes["total"].maximum)}
+        for each in made.values():
+            if opset < ATTENTION_OPSET:
+                decompose_attention(each)
+                each.graph.opset_imports[""] = opset  # nothing else that a tracer writes is newer
+        return made
+
+
+def _in_place(graph: onnx_ir.Model, *, positions: int | None) -> dict[str, onnx_ir.Model]:
+    """Return the variant whose cache stays where it is, or nothing for attention that is not of its kind."""
+    variant = graph.clone()
+    try:
+        fuse_attention(variant, positions=min(positions or MOST_POSITIONS, MOST_POSITIONS))
+    except Unfusable as reason:
+        _LOG.info("no cache in place: %s", reason)
+        return {}
+    fuse_norms(variant)
+    common.RemoveUnusedNodesPass()(variant)
+    return {"in_place": variant}
+
+
+def _courses(maximum: int | None) -> Iterator[Course]:
+    """Yield what is compared: short ones that the bundle can keep, then many steps, then a long prompt."""
+    top = maximum or 2048
+    yield Course(rows=1, prompt=1, chunks=(1, 1, 1))
+    yield Course(rows=2, prompt=5, chunks=(1, 3, 1))
+    prompt = min(17, top // 2)
+    yield Course(rows=3, prompt=prompt, chunks=(1,) * min(STEPS, top - prompt))
+    yield Course(rows=1, prompt=min(256, top - 4), chunks=(3, 1))
+
+
+def _traced(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the inputs to trace on; the cache's geometry is what the model itself makes of a prompt."""
+    ids = prompts_of(checkpoint).batch(TRACED_ROWS, TRACED_PAST + TRACED_TOKENS)["input_ids"]
+    given = torch.from_numpy(ids)
+    with torch.inference_mode():
+        try:
+            made = checkpoint.model(input_ids=given[:, :TRACED_PAST], use_cache=True)
+        except Exception as error:
+            reason = str(error).strip().split("\n")[0].rstrip(".")
+            raise UsageError(
+                f"the PyTorch model itself refuses a batch of two: {reason}. Mend its config.json"
+            ) from error
+    total = TRACED_PAST + TRACED_TOKENS
+    inputs = {
+        "input_ids": given[:, TRACED_PAST:],
+        "attention_mask": torch.ones(TRACED_ROWS, total, dtype=torch.int64),
+        "position_ids": torch.arange(TRACED_PAST, total).repeat(TRACED_ROWS, 1),
+    }
+    inputs = {name: value for name, value in inputs.items() if name in checkpoint.forward_parameters}
+    return {**inputs, "past_key_values": full_cache(made.past_key_values)}
+
+
+def full_cache(cache: Any) -> Any:
+    """Return the cache with layers that keep every token: a graph's mask forgets, its cache does not."""
+    from transformers import DynamicCache
+
+    full = DynamicCache()
+    for index, layer in enumerate(cache.layers):
+        full.update(layer.keys.clone(), layer.values.clone(), index)
+    return full

@@ -1,0 +1,58 @@
+"""Encoders: one graph, from tokens or pixels to hidden states or logits."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import onnx_ir
+import torch
+
+from ..checkpoint import Checkpoint
+from ..graph import Axes, graph_from_model
+from ..grids import plans_for
+from ..oracle import ForwardOracle
+from ..plan import Plan
+from .base import Family
+
+_TOKENS = {0: "batch", 1: "sequence"}
+_AXES = {
+    "input_ids": _TOKENS,
+    "attention_mask": _TOKENS,
+    "token_type_ids": _TOKENS,
+    "pixel_values": {0: "batch", 2: "height", 3: "width"},
+    "input_values": {0: "batch", 1: "samples"},
+}
+
+
+class EncoderFamily(Family):
+    """One forward call of the model is the graph."""
+
+    name = "encoder"
+    graphs = {"model": "onnx/model{suffix}.onnx"}  # noqa: RUF012 - a constant of the class
+
+    def oracle(self, checkpoint: Checkpoint) -> ForwardOracle:
+        return ForwardOracle(checkpoint)
+
+    def plans(self, checkpoint: Checkpoint, oracle: Any) -> Iterator[Plan]:
+        return plans_for(checkpoint, oracle)
+
+    def trace(self, checkpoint: Checkpoint, plan: Plan, *, opset: int, ir_version: int) -> dict[str, onnx_ir.Model]:
+        graph = graph_from_model(
+            checkpoint.model,
+            {name: torch.from_numpy(value) for name, value in plan.traced.items()},
+            axes=_axes_of(plan.traced, fixed=plan.fixed),
+            outputs=checkpoint.outputs,
+            opset=opset,
+            ir_version=ir_version,
+        )
+        return {"model": graph}
+
+
+def _axes_of(inputs: Iterable[str], *, fixed: Iterable[str]) -> Axes:
+    """Return the named axes of these inputs, without the `fixed` ones."""
+    without = set(fixed)
+    named = {name: _AXES[name] for name in inputs}
+    if "input_values" in named and "attention_mask" in named:
+        named["attention_mask"] = named["input_values"]
+    return {
+        name: {position: axis for position, axis in axes.items() if axis not in without} for name, axes in named.items()
+    }

@@ -1,0 +1,169 @@
+"""Encoder-decoders: the encoder once, the keys and values of cross attention once, then the decoder step by step.
+
+Others load `encoder_model` and `decoder_model_merged`; the runtime runs `cross_attention` and `decoder_step`, which
+share the merged graph's weights and copy nothing from step to step.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx_ir
+import torch
+
+from ...runtime.bundle import Axis
+from ...runtime.errors import UsageError
+from ..checkpoint import Checkpoint
+from ..graph import ATTENTION_OPSET, graph_from_model
+from ..passes.attention import decompose_attention
+from ..passes.caches import drop_presents
+from ..passes.cross_attention import STATES, cross_graph, merged
+from ..passes.inputs import drop_unused_inputs, rename_inputs
+from ..passes.last_logits import keep_last_logits
+from ..plan import Plan
+from ..projections import find_projections
+from ..samples import Arrays
+from ..sources import Source, axes_of, source_of
+from ..teacher import Seq2SeqOracle, answer_tokens, to_torch
+from .base import Family
+
+TRACED_ROWS, TRACED_SOURCE, TRACED_TOKENS, TRACED_PAST = 2, 7, 3, 5
+STEPS = 64
+_NAMES = {"encoder_outputs.0": STATES, "attention_mask": "encoder_attention_mask", "decoder_input_ids": "input_ids"}
+
+
+class EncoderDecoderFamily(Family):
+    """Two graphs for others, two for the runtime; one trace of each half of the model."""
+
+    name = "encoder-decoder"
+    graphs = {  # noqa: RUF012 - a constant of the class
+        "encoder_model": "onnx/encoder_model{suffix}.onnx",
+        "decoder_model_merged": "onnx/decoder_model_merged{suffix}.onnx",
+        "cross_attention": "onnx/cross_attention{suffix}.onnx",
+        "decoder_step": "onnx/decoder_step{suffix}.onnx",
+    }
+    shared = {"cross_attention": "decoder_model_merged", "decoder_step": "decoder_model_merged"}  # noqa: RUF012
+
+    def oracle(self, checkpoint: Checkpoint) -> Seq2SeqOracle:
+        return Seq2SeqOracle(checkpoint)
+
+    def plans(self, checkpoint: Checkpoint, oracle: Any) -> Iterator[Plan]:  # noqa: ARG002 - one plan needs no trial
+        source, maximum = source_of(checkpoint), _longest_answer(checkpoint)
+        traced = source.batch(TRACED_ROWS, TRACED_SOURCE)
+        _require_accepted(checkpoint, traced)
+        yield Plan(
+            traced=traced,
+            grid=tuple(_grid(checkpoint, source, maximum)),
+            axes={"batch": Axis(), "sequence": Axis(), "past": Axis(0), "total": Axis(1, maximum)},
+        )
+
+    def trace(self, checkpoint: Checkpoint, plan: Plan, *, opset: int, ir_version: int) -> dict[str, onnx_ir.Model]:
+        versions = {"opset": max(opset, ATTENTION_OPSET), "ir_version": ir_version}
+        traced = to_torch(plan.traced)
+        axes = axes_of(source_of(checkpoint), second="encoder_sequence")
+        encoder = checkpoint.model.get_encoder()
+        encoder_inputs = {name: value for name, value in traced.items() if name in _forward_names(encoder)}
+        encoder_graph = graph_from_model(encoder, encoder_inputs, axes=axes, outputs=("last_hidden_state",), **versions)
+        made = _run(checkpoint.model, traced, TRACED_PAST)
+        projections = find_projections(
+            checkpoint.model, traced, lambda given: _cache_and_states(checkpoint.model, given)
+        )
+        step = _traced_step(checkpoint, traced, made, axes, versions)
+        graphs = {
+            "encoder_model": encoder_graph,
+            "decoder_model_merged": merged(step, projections),
+            "cross_attention": cross_graph(projections, **versions),
+            "decoder_step": step,
+        }
+        for graph in graphs.values():
+            if opset < ATTENTION_OPSET:
+                decompose_attention(graph)
+                graph.graph.opset_imports[""] = opset  # nothing else that a tracer writes is newer
+        return graphs
+
+
+def _traced_step(checkpoint: Checkpoint, traced: Any, made: Any, axes: Any, versions: Any) -> onnx_ir.Model:
+    """Return the decoder of one step: tokens and both caches in, logits and the grown cache out."""
+    states = made.encoder_last_hidden_state.clone()
+    inputs: dict[str, Any] = {
+        "encoder_outputs": (states,),
+        "decoder_input_ids": torch.from_numpy(answer_tokens(checkpoint, TRACED_ROWS, TRACED_TOKENS)),
+        "past_key_values": _both_caches(made.past_key_values),
+    }
+    named = {
+        "encoder_outputs": {0: "batch", 1: "encoder_sequence"},
+        "decoder_input_ids": {0: "batch", 1: "sequence"},
+        "past_key_values": {0: "batch", 2: "past"},
+        "past_key_values.encoder": {0: "batch", 2: "encoder_sequence"},
+    }
+    if "attention_mask" in traced:
+        inputs["attention_mask"] = traced["attention_mask"]
+        named["attention_mask"] = axes["attention_mask"]
+    step = graph_from_model(checkpoint.model, inputs, axes=named, outputs=("logits",), **versions)
+    rename_inputs(step, _NAMES)
+    drop_presents(step, ".encoder.")
+    drop_unused_inputs(step)
+    keep_last_logits(step)
+    return step
+
+
+def _run(model: Any, traced: dict[str, torch.Tensor], tokens: int) -> Any:
+    rows = len(next(iter(traced.values())))
+    start = torch.full((rows, tokens), start_token(model), dtype=torch.int64)
+    with torch.inference_mode():
+        return model(**traced, decoder_input_ids=start, use_cache=True)
+
+
+def start_token(model: Any) -> int:
+    """Return the token that this model's answers start with."""
+    configs = (model.generation_config, model.config, model.config.get_text_config(decoder=True))
+    names = ("decoder_start_token_id", "bos_token_id", "pad_token_id")
+    found = [getattr(config, name, None) for name in names for config in configs]
+    first = next((token for token in found if token is not None), 0)
+    return int(first[0]) if isinstance(first, list) else int(first)
+
+
+def _cache_and_states(model: Any, traced: dict[str, torch.Tensor]) -> tuple[Any, torch.Tensor]:
+    made = _run(model, traced, 1)
+    return made.past_key_values, made.encoder_last_hidden_state
+
+
+def _both_caches(cache: Any) -> Any:
+    from transformers import EncoderDecoderCache
+
+    from .decoder import full_cache
+
+    return EncoderDecoderCache(full_cache(cache.self_attention_cache), full_cache(cache.cross_attention_cache))
+
+
+def _forward_names(module: Any) -> Any:
+    import inspect
+
+    return inspect.signature(module.forward).parameters
+
+
+def _longest_answer(checkpoint: Checkpoint) -> int | None:
+    config = checkpoint.config.get_text_config(decoder=True)
+    names = ("max_target_positions", "max_decoder_position_embeddings", "max_position_embeddings")
+    return next((value for name in names if (value := getattr(config, name, None))), None)
+
+
+def _grid(checkpoint: Checkpoint, source: Source, maximum: int | None) -> Iterator[tuple[str, Arrays]]:
+    """Yield what is compared: short ones that the bundle can keep, then many steps."""
+    steps = min(STEPS, (maximum or 2048) - 2)
+    for rows, size, prompt, chunks in ((1, 3, 1, (1, 1, 1)), (2, 9, 2, (3, 1)), (3, 20, 1, (1,) * steps)):
+        tokens = answer_tokens(checkpoint, rows, prompt + sum(chunks), seed=1)
+        inputs = {
+            **source.batch(rows, size, seed=1),
+            "decoder_input_ids": tokens,
+            "chunks": np.array([prompt, *chunks], np.int64),
+        }
+        yield f"batch {rows} x source {size}, prompt {prompt} + {sum(chunks)} tokens", inputs
+
+
+def _require_accepted(checkpoint: Checkpoint, traced: Arrays) -> None:
+    try:
+        _run(checkpoint.model, to_torch(traced), 1)
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        raise UsageError(f"the PyTorch model itself refuses a batch of two: {reason}. Mend its config.json") from error

@@ -1,0 +1,63 @@
+"""Find the linear layers that make the keys and values of cross attention, by watching the model work.
+
+They are those whose output, cut into heads, is exactly a tensor of the cache; names of modules play no part.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..runtime.errors import ExportError
+from .passes.cross_attention import Projection
+
+
+def find_projections(model: Any, inputs: dict[str, torch.Tensor], cache_of: Any) -> list[Projection]:
+    """Return a projection for every tensor of the cross attention's cache, in the cache's order.
+
+    `cache_of` runs the model on `inputs` and returns (the cache, the encoder's last hidden state).
+    Raises ExportError if a tensor of the cache is not a linear function of the encoder's last hidden state.
+    """
+    seen: list[tuple[torch.nn.Module, torch.Tensor, torch.Tensor]] = []
+    hooks = [
+        module.register_forward_hook(lambda one, given, made: seen.append((one, given[0], made)))
+        for module in model.modules()
+        if isinstance(module, torch.nn.Linear)
+    ]
+    try:
+        with torch.inference_mode():
+            cache, states = cache_of(inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    found = []
+    for index, layer in enumerate(cache.cross_attention_cache.layers):
+        for part, tensor in (("key", layer.keys), ("value", layer.values)):
+            found.append(_projection(f"{index}.encoder.{part}", tensor, seen, states))
+    return found
+
+
+def _projection(name: str, tensor: torch.Tensor, seen: Any, states: torch.Tensor) -> Projection:
+    flat = tensor.transpose(1, 2).flatten(2)
+    for module, given, made in seen:
+        if made.numel() == flat.numel() and torch.equal(made.reshape(flat.shape), flat):
+            weight, bias = _from_states(module, given, seen, states)
+            return Projection(name, weight, bias, tensor.shape[1])
+    raise ExportError(f"the keys and values of cross attention ({name}) are not a linear layer's output")
+
+
+def _from_states(
+    module: Any, given: torch.Tensor, seen: Any, states: torch.Tensor
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return weight [in, out] and bias from the encoder's states, through a layer before where there is one."""
+    weight = module.weight.detach().numpy().T
+    bias = None if module.bias is None else module.bias.detach().numpy()
+    if given.shape == states.shape and torch.equal(given, states):
+        return weight, bias
+    for before, source, made in seen:
+        if before is not module and made is given and torch.equal(source, states):
+            first = before.weight.detach().numpy().T.astype(np.float64)
+            shift = 0 if before.bias is None else before.bias.detach().numpy().astype(np.float64) @ weight
+            total = shift + (0 if bias is None else bias)
+            return (first @ weight).astype(np.float32), np.broadcast_to(total, weight.shape[1:]).astype(np.float32)
+    raise ExportError("cross attention reads something else than the encoder's last hidden state")

@@ -1,0 +1,56 @@
+"""Classifier-free guidance: a decoder that another one, which sees a prompt to stay away from, pushes off.
+
+After "Stay on topic with Classifier-Free Guidance", https://arxiv.org/abs/2306.17806, with logits as log probabilities.
+"""
+
+from collections.abc import Sequence
+from copy import copy
+from typing import Self
+
+import numpy as np
+
+from .base import Decoding
+
+
+class GuidedDecoding(Decoding):
+    """Two decoders that get the same new tokens, after prompts of their own."""
+
+    def __init__(
+        self, decoding: Decoding, negative: Decoding, *, scale: float, negative_prompts: Sequence[np.ndarray]
+    ) -> None:
+        self._decoding, self._negative = decoding, negative
+        self._scale, self._prompts = scale, negative_prompts
+        self._is_started = False
+        self.vocabulary, self.capacity = decoding.vocabulary, decoding.capacity
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return self._decoding.lengths
+
+    def append(self, tokens: Sequence[np.ndarray] | np.ndarray, *, keep: int | None = 1) -> np.ndarray:
+        """Return guided log probabilities in place of logits."""
+        wished = log_softmax(self._decoding.append(tokens, keep=keep))
+        other = tokens if self._is_started else self._prompts
+        self._is_started = True
+        avoided = log_softmax(self._negative.append(other, keep=keep))
+        return self._scale * (wished - avoided) + avoided
+
+    def select(self, rows: np.ndarray) -> None:
+        self._decoding.select(rows)
+        self._negative.select(rows)
+
+    def truncate(self, length: int) -> None:
+        drop = int(self._decoding.lengths.max(initial=0)) - length
+        self._decoding.truncate(length)
+        self._negative.truncate(int(self._negative.lengths.max(initial=0)) - drop)
+
+    def clone(self) -> Self:
+        other = copy(self)
+        other._decoding, other._negative = self._decoding.clone(), self._negative.clone()  # noqa: SLF001 - its own
+        return other
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Return log probabilities over the last axis."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

@@ -1,0 +1,104 @@
+"""Inputs from http(s): a whole body in memory, with bytes, seconds and redirects bounded; knows no format.
+
+URLs come from the caller and answers from anybody: nothing but http(s) is opened, redirects included.
+"""
+
+import threading
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
+
+DOWNLOAD_SECONDS = 60.0
+"""How long a whole download may take where the caller does not say."""
+
+_SCHEMES = ("http", "https")
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MAX_HOPS = 10
+_SHOWN = 80
+
+
+def is_url(text: str, *, kind: str) -> bool:
+    """Tell an http(s) URL from other texts; `kind` ("an image") names what was asked for in the error.
+
+    Raises UsageError for a URL of another scheme.
+    """
+    scheme = text[:16].partition("://")[0].lower() if "://" in text[:16] else ""
+    if scheme and scheme not in _SCHEMES:
+        raise UsageError(f"{kind} cannot come from a '{scheme}' URL (allowed: {', '.join(_SCHEMES)})")
+    return bool(scheme)
+
+
+def fetch_url(url: str, *, max_bytes: int, timeout: float | None) -> bytes:
+    """Return the body; UsageError where it is refused, too large, or not complete within `timeout` seconds.
+
+    A thread fetches it, because no socket timeout bounds name resolution or a server that drips its headers.
+    """
+    seconds = DOWNLOAD_SECONDS if timeout is None else timeout
+    outcome: list[bytes | Exception] = []
+    deadline = time.monotonic() + seconds
+    thread = threading.Thread(target=_fetch_into, args=(outcome, url, deadline, max_bytes), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not outcome:
+        raise UsageError(f"'{without_secrets(url)}' did not arrive within {seconds:g} s; pass a longer timeout=")
+    if isinstance(outcome[0], bytes):
+        return outcome[0]
+    raise UsageError(f"cannot fetch '{without_secrets(url)}': {outcome[0]}") from outcome[0]
+
+
+def without_secrets(url: str) -> str:
+    """Return the URL without user, password and query, where tokens and signatures stand."""
+    scheme, separator, rest = url.partition("?")[0].partition("#")[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return shortened(scheme + separator + host.rpartition("@")[2] + slash + path)
+
+
+def shortened(text: str) -> str:
+    """Return the text as an error shows it."""
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+
+
+def _fetch_into(outcome: list[bytes | Exception], url: str, deadline: float, max_bytes: int) -> None:
+    try:
+        outcome.append(_fetch(url, deadline, max_bytes))
+    except Exception as error:  # noqa: BLE001 - raised again by the thread that waits
+        outcome.append(error)
+
+
+def _fetch(url: str, deadline: float, max_bytes: int) -> bytes:
+    import urllib.request
+
+    opener = urllib.request.OpenerDirector()  # build_opener's also opens file:, ftp: and data: URLs
+    for handler in (urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+        opener.add_handler(handler())
+    for _ in range(_MAX_HOPS):
+        request = urllib.request.Request(url, headers={"User-Agent": "vitrify"})  # noqa: S310 - http(s) only, below
+        with opener.open(request, timeout=max(deadline - time.monotonic(), 0.001)) as response:
+            if response.status == 200:
+                return _body(response, deadline, max_bytes)
+            if response.status not in _REDIRECTS:
+                raise UsageError(f"the server answered {response.status} {response.reason}")
+            url = urljoin(url, response.headers.get("Location", ""))
+        if urlsplit(url).scheme not in _SCHEMES:
+            raise UsageError(f"it redirects to '{without_secrets(url)}' (allowed: {', '.join(_SCHEMES)})")
+    raise UsageError(f"it redirects more than {_MAX_HOPS} times")
+
+
+def _body(response: "HTTPResponse", deadline: float, max_bytes: int) -> bytes:
+    body = bytearray()
+    if (response.length or 0) > max_bytes:
+        raise UsageError(f"it is larger than {max_bytes} bytes")
+    while chunk := response.read1(2**16):
+        body += chunk
+        if len(body) > max_bytes:
+            raise UsageError(f"it is larger than {max_bytes} bytes")
+        if time.monotonic() > deadline:
+            raise TimeoutError("it took too long")
+    if response.length:
+        raise UsageError(f"the connection was cut {response.length} bytes before the end")
+    return bytes(body)

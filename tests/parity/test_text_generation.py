@@ -1,0 +1,467 @@
+"""text-generation beside transformers.pipeline("text-generation"), greedy, on a tiny seeded llama that chats."""
+
+import copy
+import json
+import threading
+from enum import Enum
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from transformers.pipelines.text_generation import ReturnType as TheirReturnType
+
+from tests.checkpoints import TOKENIZERS, Spread, spread_weights
+from tests.parity.compare import assert_same
+from tests.parity.generating import TorchBundle
+from tests.tokenizers_tiny import tiny_tokenizer
+from vitrify.export.tokenizer import write_tokenizer
+from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
+from vitrify.runtime.generation.streaming import TextIteratorStreamer, TextStreamer
+from vitrify.runtime.pipelines.text_generation import TextGenerationPipeline
+
+TASK = "text-generation"
+CONTEXT = 1000
+TEMPLATES = Path(__file__).parents[1] / "runtime" / "processing" / "chat_templates"
+TEMPLATE = (TEMPLATES / "qwen.jinja").read_text(encoding="utf-8")
+GREEDY = {"do_sample": False, "max_new_tokens": 6}
+
+TEXTS = ["My name is Sarah", "a", "El niño comió 東京", "What is the capital of France? Paris"]
+USER = {"role": "user", "content": "What is it?"}
+CHAT = [{"role": "system", "content": "Be kind."}, USER]
+PREFILLED = [USER, {"role": "assistant", "content": "It is "}]
+SCHEMA = {"type": "function", "function": {"name": "look", "description": "Look", "parameters": {}}}
+
+
+def look(where: str) -> str:
+    """Look somewhere.
+
+    Args:
+        where: The place
+    """
+    return where
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """Return a model, transformers' tokenizer and the folder with both of their files."""
+    torch.set_num_threads(1)
+    tokenizer = tiny_tokenizer(TOKENIZERS["gpt2"], model_max_length=CONTEXT)
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.pad_token = None
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=CONTEXT,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=None,
+    )
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        model = transformers.LlamaForCausalLM(config).eval()
+        spread_weights(model, Spread())
+    folder = tmp_path_factory.mktemp("tiny")
+    write_tokenizer(tokenizer, folder)
+    (folder / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
+    return model, tokenizer, folder
+
+
+@pytest.fixture
+def pair(tiny):
+    """Return a function from arguments to (ours, transformers'), with what the model's generation config says."""
+
+    def make(*, says=None, **options):
+        model, tokenizer, folder = tiny
+        model = copy.copy(model)
+        tokens = {name: getattr(model.config, name) for name in ("bos_token_id", "eos_token_id")}
+        model.generation_config = transformers.GenerationConfig(**{**tokens, **(says or {})})
+        theirs = transformers.pipeline(TASK, model=model, tokenizer=copy.deepcopy(tokenizer), device="cpu", **options)
+        return TextGenerationPipeline(TorchBundle(model, folder), task=TASK, **options), theirs
+
+    return make
+
+
+def same(pipes, *args, **options):
+    """Compare one call; return our result, None where both refuse it."""
+    ours, theirs = pipes
+    alone = {name: value for name, value in options.items() if name != "batch_size"}
+    try:
+        expected = theirs(*copy.deepcopy(args), **alone)
+    except ValueError:
+        with pytest.raises(UsageError):
+            ours(*args, **options)
+        return None
+    result = ours(*copy.deepcopy(args), **options)
+    assert_same(result, expected, tolerance=1e-4)
+    return result
+
+
+INPUTS = {
+    "text": TEXTS[0],
+    "texts": TEXTS,
+    "one in a list": TEXTS[:1],
+    "tuple of texts": list(TEXTS[:2]),
+    "empty": "",
+    "chat": CHAT,
+    "chat as a tuple": tuple(CHAT),
+    "chats": [CHAT, [USER], PREFILLED],
+    "one chat in a list": [CHAT],
+    "chats as tuples": [tuple(CHAT), (USER,)],
+    "prefilled": PREFILLED,
+}
+OPTIONS = {
+    "nothing": {},
+    "new text": {"return_full_text": False},
+    "full text": {"return_full_text": True},
+    "ids": {"return_tensors": True},
+    "text asked for": {"return_text": True},
+    "special tokens": {"skip_special_tokens": False},
+    "clean up": {"clean_up_tokenization_spaces": True},
+    "prefix": {"prefix": "The prefix. "},
+    "no special tokens added": {"add_special_tokens": False},
+    "hole": {"handle_long_generation": "hole"},
+    "no continuing": {"continue_final_message": False},
+    "tools": {"tools": [look, SCHEMA]},
+    "documents": {"documents": [{"title": "T", "text": "One."}]},
+    "shorter": {"max_new_tokens": 1},
+    "truncated": {"truncation": True, "max_length": 12, "max_new_tokens": None},
+    "by encode arguments": {"tokenizer_encode_kwargs": {"truncation": True, "max_length": 5}},
+    "by length": {"max_length": 40, "max_new_tokens": None},
+    "by a greater length": {"max_length": 80, "max_new_tokens": None},
+    "penalty": {"repetition_penalty": 1.5},
+    "config": {"generation_config": transformers.GenerationConfig(max_new_tokens=3, do_sample=False)},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("inputs", INPUTS.values(), ids=INPUTS)
+def test_same_as_transformers(pair, inputs, options):
+    given = options if "generation_config" in options else {**GREEDY, **options}
+    result = same(pair(), inputs, **given)
+    assert json.loads(json.dumps(result)) == result
+    assert result or inputs is not INPUTS["text"]
+
+
+@pytest.mark.parametrize("return_type", list(TheirReturnType))
+@pytest.mark.parametrize("inputs", [TEXTS[0], CHAT], ids=["text", "chat"])
+def test_return_types(pair, inputs, return_type):
+    ours, theirs = pair()
+    expected = theirs(inputs, return_type=return_type, **GREEDY)
+    for wish in (return_type, return_type.name.lower(), return_type.value):
+        assert_same(ours(inputs, return_type=wish, **GREEDY), expected, tolerance=0)
+
+
+def test_answers_depend_on_the_prompt_and_on_the_template(pair):
+    ours, _ = pair()
+    news = [item[0]["generated_text"] for item in ours(TEXTS, return_full_text=False, **GREEDY)]
+    assert len(set(news)) == len(TEXTS)
+    chats = [
+        ours(CHAT, return_tensors=True, tools=tools, **GREEDY)[0]["generated_token_ids"] for tools in (None, [look])
+    ]
+    assert ours.tokenizer.decode(chats[0]) != ours.tokenizer.decode(chats[1])
+    assert "<tools>" in ours.tokenizer.decode(chats[1])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8])
+def test_rows_of_a_batch_do_not_see_each_other(pair, size):
+    """There is no pad token: transformers refuses such a batch, and is run text by text."""
+    pipes = pair()
+    assert pipes[0].tokenizer.pad_token_id is None
+    same(pipes, [*TEXTS, "", TEXTS[0] * 9], batch_size=size, **GREEDY)
+    assert pipes[0].bundle.batches == [size] * (6 // size) + ([6 % size] if 6 % size else [])
+
+
+@pytest.mark.parametrize("inputs", [TEXTS, [CHAT, [USER]], CHAT], ids=["texts", "chats", "messages"])
+def test_generators(pair, inputs):
+    ours, theirs = pair()
+    expected = theirs((item for item in inputs), **GREEDY)
+    result = ours((item for item in inputs), **GREEDY)
+    assert_same(list(result), list(expected), tolerance=0)
+
+
+def test_an_empty_generator(pair):
+    ours, _ = pair()
+    assert list(ours(iter(()), **GREEDY)) == []
+    assert ours([], **GREEDY) == []
+
+
+def test_a_chat_is_not_changed(pair):
+    ours, _ = pair()
+    chat = copy.deepcopy(PREFILLED)
+    ours(chat, **GREEDY)
+    assert chat == PREFILLED
+
+
+MADE = {
+    "length at init": ({"max_new_tokens": 4, "do_sample": False}, {}),
+    "call over init": ({"max_new_tokens": 4, "do_sample": False}, {"max_new_tokens": 2}),
+    "whole length at init": ({"max_length": 80, "do_sample": False}, {}),
+    "config over init": (
+        {"max_new_tokens": 4, "repetition_penalty": 3.0},
+        {"generation_config": transformers.GenerationConfig(max_new_tokens=3, do_sample=False)},
+    ),
+    "config at init": ({"generation_config": transformers.GenerationConfig(max_new_tokens=3, do_sample=False)}, {}),
+    "new text at init": ({"return_full_text": False, **GREEDY}, {}),
+    "ids over new text": ({"return_full_text": False, **GREEDY}, {"return_tensors": True}),
+    "text over ids": ({"return_tensors": True, **GREEDY}, {"return_full_text": True}),
+    "prefix at init": ({"prefix": "So: ", **GREEDY}, {}),
+    "prefix and length": ({"prefix": "So it is: ", "do_sample": False, "max_length": 80}, {}),
+    "continuing at init": ({"continue_final_message": False, **GREEDY}, {}),
+    "tools at init": ({"tools": [look], **GREEDY}, {}),
+}
+
+
+@pytest.mark.parametrize(("made", "call"), MADE.values(), ids=MADE)
+@pytest.mark.parametrize("inputs", [TEXTS, CHAT, PREFILLED], ids=["texts", "chat", "prefilled"])
+def test_arguments_when_made_and_per_call(pair, inputs, made, call):
+    same(pair(**made), inputs, **call)
+
+
+SAYS = {
+    "nothing": ({}, {}),
+    "a length": ({"max_new_tokens": 3, "do_sample": False}, {}),
+    "whole length": ({"max_length": 40, "do_sample": False}, {}),
+    "whole length, call": ({"max_length": 40, "do_sample": False}, {"max_new_tokens": 2}),
+    "temperature": ({"temperature": 0.3, "max_new_tokens": 2}, {"do_sample": False}),
+    "greedy by the call": ({"do_sample": True, "top_k": 3, "max_new_tokens": 2}, {"do_sample": False}),
+    "none by the call": ({"do_sample": False}, {"max_new_tokens": None}),
+}
+
+
+@pytest.mark.parametrize(("says", "call"), SAYS.values(), ids=SAYS)
+def test_whose_argument_wins(pair, says, call):
+    """What generation is asked for, field by field, as transformers works it out."""
+    ours, theirs = pair(says=says)
+    asked = ours.arguments(ours.options.updated(TASK, call))
+    reference = theirs._get_set_generation_params(theirs._prepare_generate_kwargs(dict(call)))
+    wanted = {name: value for name, value in reference.items() if value is not None and name != "transformers_version"}
+    assert asked == wanted
+    if not asked.get("do_sample"):
+        same((ours, theirs), TEXTS, **call)
+
+
+def test_the_pipelines_defaults(pair):
+    ours, _ = pair()
+    asked = ours.arguments(ours.options)
+    assert {name: asked[name] for name in ours.defaults} == {
+        "max_new_tokens": 256,
+        "do_sample": True,
+        "temperature": 0.7,
+    }
+    assert "temperature" not in ours.arguments(ours.options.updated(TASK, {"do_sample": False}))
+    assert ours.arguments(ours.options.updated(TASK, {"temperature": 0.1}))["temperature"] == 0.1
+
+
+@pytest.mark.parametrize("stop", ["e", ["q", "a"], "\u2603 never comes"], ids=str)
+def test_stop_sequences(pair, stop):
+    ours, _ = same_stop = pair()
+    result = same(same_stop, TEXTS, stop_sequence=stop, do_sample=False, max_new_tokens=20)
+    assert ours.bundle.given[0]["stop_strings"] == ([stop] if isinstance(stop, str) else stop)
+    assert len(result) == len(TEXTS)
+
+
+def test_several_sequences(pair):
+    result = same(pair(), [*TEXTS, CHAT][:4], num_return_sequences=2, num_beams=2, **GREEDY)
+    assert [len(item) for item in result] == [2] * 4
+
+
+def test_scores(pair):
+    pipes = pair()
+    wanted = {"return_dict_in_generate": True, "output_scores": True, "output_logits": True}
+    result = same(pipes, TEXTS[:2], **wanted, **GREEDY)
+    assert np.shape(result[0][0]["scores"]) == (6, len(pipes[0].tokenizer))
+    assert "scores" not in pipes[0](TEXTS[0], output_scores=True, **GREEDY)[0]
+
+
+def test_a_hole_keeps_the_end_of_a_long_prompt(pair):
+    pipes = pair()
+    result = same(pipes, TEXTS[0] * 300, handle_long_generation="hole", return_full_text=False, **GREEDY)
+    assert result[0]["generated_text"]
+    with pytest.raises(UsageError, match="leaves no room"):
+        pipes[0]("a", handle_long_generation="hole", max_new_tokens=CONTEXT, do_sample=False)
+
+
+def test_template_variables_and_named_templates(pair):
+    pipes = pair()
+    for more in ({"enable_thinking": False}, {"chat_template": "{{ messages[0].content }}"}, {"truncation": True}):
+        same(pipes, CHAT, tokenizer_encode_kwargs=more, return_tensors=True, **GREEDY)
+
+
+def test_content_in_blocks_goes_on(pair):
+    ours, _ = pair()
+    blocks = [{"type": "text", "text": "It "}, {"type": "text", "text": "is "}]
+    template = "{% for m in messages %}{% for b in m.content %}{{ b.text }}{% endfor %}{% endfor %}"
+    chat = [{"role": "assistant", "content": blocks}]
+    result = ours(chat, tokenizer_encode_kwargs={"chat_template": template}, **GREEDY)[0]["generated_text"]
+    assert result[0]["content"][0] == blocks[0]
+    assert result[0]["content"][1]["text"].startswith("It is "[3:])
+    assert len(result[0]["content"][1]["text"]) > len("is ")
+
+
+def test_from_several_threads(pair):
+    ours, theirs = pair()
+    expected = [theirs(text, **GREEDY) for text in TEXTS]
+    found = {}
+    threads = [
+        threading.Thread(target=lambda i=i, text=text: found.update({i: ours(text, **GREEDY)}))
+        for i, text in enumerate(TEXTS)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[i] for i in range(len(TEXTS))] == expected
+
+
+# Streaming.
+
+
+@pytest.mark.parametrize("inputs", [TEXTS[0], CHAT], ids=["text", "chat"])
+@pytest.mark.parametrize("every_token", [True, False])
+def test_a_streamer_sees_the_answer(pair, inputs, every_token):
+    ours, _ = pair()
+    texts = []
+    streamer = TextStreamer(ours.tokenizer, True, to=texts.append, every_token=every_token, skip_special_tokens=True)
+    result = ours(inputs, streamer=streamer, return_full_text=False, **GREEDY)
+    assert "".join(texts) == result[0]["generated_text"]
+
+
+def test_an_iterator_while_another_thread_generates(pair):
+    ours, theirs = pair()
+    streamer = TextIteratorStreamer(ours.tokenizer, True, timeout=30, every_token=True, skip_special_tokens=True)
+    thread = threading.Thread(target=ours, args=(TEXTS[0],), kwargs={"streamer": streamer, **GREEDY})
+    thread.start()
+    text = "".join(streamer)
+    thread.join()
+    assert text == theirs(TEXTS[0], return_full_text=False, **GREEDY)[0]["generated_text"]
+
+
+def test_a_reader_that_leaves_ends_generation(pair):
+    ours, _ = pair()
+    streamer = TextIteratorStreamer(ours.tokenizer, True, timeout=30, every_token=True)
+    results = []
+    options = {
+        "streamer": streamer,
+        "max_new_tokens": 380,
+        "do_sample": False,
+        "eos_token_id": [],
+        "return_tensors": True,
+    }
+    thread = threading.Thread(target=lambda: results.extend(ours("a", **options)))
+    thread.start()
+    for _ in streamer:
+        break
+    thread.join(60)
+    assert not thread.is_alive()
+    assert len(results[0]["generated_token_ids"]) < 900
+
+
+def test_a_callback_that_fails_ends_generation(pair):
+    ours, _ = pair()
+
+    def read(_text):
+        raise BrokenPipeError
+
+    streamer = TextStreamer(ours.tokenizer, True, to=read, every_token=True)
+    result = ours("a", streamer=streamer, return_tensors=True, do_sample=False)
+    assert len(result[0]["generated_token_ids"]) < 9
+
+
+def test_an_error_reaches_a_waiting_reader(pair):
+    ours, _ = pair()
+    streamer = TextIteratorStreamer(ours.tokenizer, timeout=30)
+    with pytest.raises(UsageError):
+        ours("a", streamer=streamer, no_such_argument=1)
+    with pytest.raises(UsageError, match="no_such_argument"):
+        next(iter(streamer))
+
+
+def test_a_streamer_takes_one_row(pair):
+    ours, _ = pair()
+    with pytest.raises(UsageError):
+        ours(TEXTS, streamer=TextStreamer(ours.tokenizer), batch_size=2, **GREEDY)
+    texts = []
+    ours(TEXTS, streamer=TextStreamer(ours.tokenizer, True, to=texts.append), **GREEDY)
+    assert texts
+
+
+# Bad calls.
+
+
+class Kind(Enum):
+    STRANGE = 0
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "said"),
+    [
+        ("a", {"return_full_text": True, "return_text": True}, "exclude each other"),
+        ("a", {"return_full_text": True, "return_tensors": True}, "exclude each other"),
+        ("a", {"return_text": True, "return_tensors": True}, "exclude each other"),
+        ("a", {"return_type": "strange"}, "return_type must be one of"),
+        ("a", {"return_type": Kind.STRANGE}, "return_type must be one of"),
+        ("a", {"max_newtokens": 3}, "Did you mean 'max_new_tokens'"),
+        ("a", {"xyzzy": 3}, "It takes: return_full_text"),
+        ("a", {"generation": {}}, "takes no argument 'generation'"),
+        ("a", {"handle_long_generation": "cut"}, "None or 'hole'"),
+        ("a", {"generation_config": 3}, "generation_config must be"),
+        ("a", {"max_new_tokens": 0}, "max_new_tokens"),
+        ("a", {"num_return_sequences": 2}, "num_return_sequences"),
+        ("a", {"stop_sequence": 3}, "stop_sequence must be"),
+        ("a", {"stop_sequence": [""]}, "stop_sequence must be"),
+        ("a", {"prefix": 3}, "prefix must be"),
+        ("a", {"tokenizer_encode_kwargs": 3}, "tokenizer_encode_kwargs must be"),
+        ("a", {"tokenizer_encode_kwargs": {"strange": 3}}, "strange"),
+        ("a " * 2 * CONTEXT, {}, "token"),
+        (3, {}, "takes a text or a chat"),
+        ([3], {}, "takes a text or a chat"),
+        ([[]], {}, "takes a text or a chat"),
+        ({"role": "user", "content": "x"}, {}, "takes a text or a chat"),
+        ([USER, "text"], {}, "each message of a chat"),
+        ([USER, {"role": "user"}], {}, "each message of a chat"),
+        (PREFILLED, {"documents": "text"}, "documents must be"),
+        (CHAT, {"tools": ["look"]}, "a tool is"),
+        ([{"role": "user", "content": 3}], {"continue_final_message": True}, "continue_final_message"),
+    ],
+)
+def test_a_bad_call(pair, inputs, options, said):
+    ours, _ = pair()
+    with pytest.raises(UsageError, match=said) as refusal:
+        ours(inputs, **{**GREEDY, **options})
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_empty_prompt_without_a_first_token(pair):
+    ours, _ = pair(says={"bos_token_id": None})
+    ours.bundle._model.config = copy.copy(ours.bundle._model.config)
+    ours.bundle._model.config.bos_token_id = None
+    with pytest.raises(UsageError, match="without a single token"):
+        ours("", **GREEDY)
+
+
+def test_a_template_that_loops(pair):
+    ours, _ = pair()
+    source = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    ours.tokenizer.chat_templates = type(ours.tokenizer.chat_templates)({"default": source})
+    with pytest.raises(IntegrityError, match="the chat template is refused"):
+        ours(CHAT, **GREEDY)
+
+
+def test_a_chat_without_a_template(pair):
+    ours, _ = pair()
+    ours.tokenizer.chat_templates = type(ours.tokenizer.chat_templates)()
+    with pytest.raises(UsageError, match="no chat template"):
+        ours(CHAT, **GREEDY)
+    assert ours("a", **GREEDY)
+
+
+def test_what_is_not_done(pair):
+    ours, _ = pair()
+    with pytest.raises(UnsupportedError, match="sanitize_control_tokens"):
+        ours(CHAT, tokenizer_encode_kwargs={"sanitize_control_tokens": True}, **GREEDY)
