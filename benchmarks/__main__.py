@@ -1,4 +1,4 @@
-"""`./dev bench [start|latency|exporting]`: measure, write benchmarks/results/, renew the README's table."""
+"""`./dev bench [start|latency|exporting|generation]`: measure, write benchmarks/results/, renew the README's table."""
 
 import argparse
 import importlib
@@ -11,7 +11,7 @@ from .table import renew_readme
 
 RESULTS = Path(__file__).parent / "results"
 # Measurements and how many rounds each takes: processes are slow to start, runs of a model are not.
-MEASUREMENTS = {"start": 7, "latency": 40, "exporting": 3}
+MEASUREMENTS = {"start": 7, "latency": 40, "exporting": 3, "generation": 5}
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
-"""`./dev demo`: a real checkpoint becomes a bundle, proves itself, answers without PyTorch, and is timed."""
+"""`./dev demo`: real checkpoints become bundles, prove themselves, embed, chat and transcribe without PyTorch."""
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.checkpoints import minilm
+from benchmarks.checkpoints import minilm, smollm2, whisper_tiny
 from benchmarks.measure import interleaved, ratio, spread
 from benchmarks.texts import TEXTS
 from vitrify import pipeline
@@ -21,6 +22,8 @@ def main() -> None:
         _run("export", str(minilm()), "-o", str(bundle))
         _run("verify", str(bundle))
         _similarities(bundle)
+        _chat(Path(scratch))
+        _transcript(Path(scratch))
         _latency(bundle)
 
 
@@ -41,6 +44,25 @@ def _similarities(bundle: Path) -> None:
     for index, text in enumerate(TEXTS[::2]):
         closest = int(scores[2 * index].argmax())
         print(f"  {scores[2 * index, closest]:.2f}  {text}  ~  {TEXTS[closest]}")
+
+
+def _chat(scratch: Path) -> None:
+    bundle = scratch / "smollm2"
+    _run("export", str(smollm2()), "-o", str(bundle), "--profile", "cpu-w8")
+    question = json.dumps([{"role": "user", "content": "What is the capital of France?"}])
+    options = ("--param", "do_sample=false", "--param", "max_new_tokens=40", "--param", "return_full_text=false")
+    _run("run", "text-generation", question, "-m", str(bundle), *options)
+
+
+def _transcript(scratch: Path) -> None:
+    import soundfile
+
+    from benchmarks.speech import RATE, speech
+
+    bundle, recording = scratch / "whisper", scratch / "speech.wav"
+    soundfile.write(recording, speech(10), RATE)
+    _run("export", str(whisper_tiny()), "-o", str(bundle))
+    _run("run", "automatic-speech-recognition", str(recording), "-m", str(bundle), "--param", "num_beams=1")
 
 
 def _latency(bundle: Path) -> None:

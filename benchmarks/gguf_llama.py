@@ -89,7 +89,9 @@ def _tokenizer(fields: dict[str, Callable[[], Any]]) -> Any:
     backend.decoder = decoders.ByteLevel()
     control = [token for token, kind in zip(tokens, kinds, strict=True) if kind == _CONTROL]
     backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in control])
-    named = {f"{ours}_token": tokens[fields[f"tokenizer.ggml.{theirs}_token_id"]()] for ours, theirs in _SPECIAL.items()}
+    named = {
+        f"{ours}_token": tokens[fields[f"tokenizer.ggml.{theirs}_token_id"]()] for ours, theirs in _SPECIAL.items()
+    }
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         **named,

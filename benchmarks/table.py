@@ -17,21 +17,30 @@ def renew_readme() -> None:
 
 
 def figures() -> str:
-    """Return the table, in Markdown, of every result file that is there."""
+    """Return the tables, in Markdown, of every result file that is there: one for each machine and set of versions."""
     results = {path.stem: json.loads(path.read_text()) for path in RESULTS.glob("*.json")}
-    rows = [row for name, make in _ROWS.items() if name in results for row in make(results[name]["result"])]
-    environment = next(iter(results.values()))["environment"]
+    rows: dict[str, list[tuple[str, str, str]]] = {}
+    for name, make in _ROWS.items():
+        if name in results:
+            rows.setdefault(_machine(results[name]["environment"]), []).extend(make(results[name]["result"]))
+    return "\n".join(line for machine, found in rows.items() for line in _table(machine, found))
+
+
+def _machine(environment: dict[str, Any]) -> str:
     machine = f"{environment['cpu']} ({', '.join(environment['features'])}), {environment['cores']} shared cores"
     packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
-    lines = [
+    return f"{machine}, Python {environment['python']}, {packages}. Medians, quartiles in brackets."
+
+
+def _table(machine: str, rows: list[tuple[str, str, str]]) -> list[str]:
+    return [
         "| what | vitrify | beside it, in the same run |",
         "|---|---|---|",
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
-        f"{machine}, Python {environment['python']}, {packages}. Medians, quartiles in brackets.",
+        machine,
         "",
     ]
-    return "\n".join(lines)
 
 
 def _start(result: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -82,7 +91,33 @@ def _exporting(result: dict[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
-_ROWS = {"start": _start, "latency": _latency, "exporting": _exporting}
+def _generation(result: dict[str, Any]) -> list[tuple[str, str, str]]:
+    export = sum(result["export_seconds"].values())
+    rows = [("export of SmolLM2-135M with three profiles, proven", f"{export:.0f} s", _sizes(result["sizes"]))]
+    for work, found in result["work"].items():
+        speeds = found["tokens_per_second"]
+        for profile in result["quality"]:
+            bare = f"bare steps {profile}"
+            beside = [f"PyTorch fp32 {_speed(speeds['PyTorch fp32'])} = {_ratio(found['ratios'][profile])}"]
+            beside += [f"its graph's bare steps {_speed(speeds[bare])}"] if bare in speeds else []
+            rows.append((f"SmolLM2-135M: {work}, `{profile}`", _speed(speeds[profile]), "; ".join(beside)))
+    said = "; ".join(
+        f"`{name}` {100 * quality['agreement']:.0f} % of the most likely tokens, divergence {quality['kl_mean']:.3f} nats"
+        for name, quality in result["quality"].items()
+        if quality
+    )
+    return [*rows, ("what few bits leave of PyTorch's answers", said, "")]
+
+
+def _sizes(sizes: dict[str, float]) -> str:
+    return "weights files over the checkpoint's: " + ", ".join(f"`{name}` {size:.2f}x" for name, size in sizes.items())
+
+
+def _speed(spread: dict[str, float]) -> str:
+    return f"{spread['median']:.1f} tokens/s [{spread['q1']:.1f}-{spread['q3']:.1f}]"
+
+
+_ROWS = {"start": _start, "latency": _latency, "exporting": _exporting, "generation": _generation}
 
 
 def _milliseconds(spread: dict[str, float]) -> str:

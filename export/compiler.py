@@ -156,6 +156,8 @@ def _compile(
         _write_processor(checkpoint, out)
     plan, variants, findings = _first_that_passes(checkpoint, out, targets, steps, allow_mismatch=allow_mismatch)
     results = {name: summary(figures) for name, figures in findings.figures.items()}
+    for name, quality in variants.quality.items():
+        results[name]["quality"] = dataclasses.asdict(quality)
     if not findings.kept:
         raise ExportError(f"no case of the parity grid fits {PARITY_BYTES} bytes: the model's outputs are too large")
     write_cases(out / PARITY, findings.kept)

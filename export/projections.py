@@ -20,7 +20,7 @@ def find_projections(model: Any, inputs: dict[str, torch.Tensor], cache_of: Any)
     """
     seen: list[tuple[torch.nn.Module, torch.Tensor, torch.Tensor]] = []
     hooks = [
-        module.register_forward_hook(lambda one, given, made: seen.append((one, given[0], made)))
+        module.register_forward_hook(lambda one, given, made: _note(seen, one, given[0], made))
         for module in model.modules()
         if isinstance(module, torch.nn.Linear)
     ]
@@ -35,6 +35,10 @@ def find_projections(model: Any, inputs: dict[str, torch.Tensor], cache_of: Any)
         for part, tensor in (("key", layer.keys), ("value", layer.values)):
             found.append(_projection(f"{index}.encoder.{part}", tensor, seen, states))
     return found
+
+
+def _note(seen: list[Any], module: torch.nn.Module, given: torch.Tensor, made: torch.Tensor) -> None:
+    seen.append((module, given, made))
 
 
 def _projection(name: str, tensor: torch.Tensor, seen: Any, states: torch.Tensor) -> Projection:

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..profiles import Profile
@@ -13,16 +13,22 @@ from .checkpoint import Checkpoint
 from .families import Family
 from .passes.quantize import quantize_dynamic
 from .plan import Plan
+from .quality import Quality
 from .saving import save_graphs
+from .weights import quantize
 
 
 @dataclass(frozen=True)
 class Variants:
-    """What was written into the bundle's `folder`: `names` are the graphs that the family could make."""
+    """What was written into the bundle's `folder`: `names` are the graphs that the family could make.
+
+    `quality` says of each profile with weights in few bits what they did to its answers.
+    """
 
     family: Family
     folder: Path
     names: tuple[str, ...]
+    quality: dict[str, Quality] = field(default_factory=dict)
 
     def files(self, target: Profile) -> dict[str, str]:
         """Return the files of a profile by the graph's name.
@@ -30,13 +36,13 @@ class Variants:
         A quantized profile has the graphs that the runtime runs; one in float32 those for others as well.
         """
         kept = [name for name in self.names if self.family.only.get(name, target.provider) == target.provider]
-        if target.quantization is not None:
+        if target.is_quantized:
             kept = list(ways_to_run(self.family.name, kept)[0])
         return {name: self.family.file(name, suffix=target.graph_suffix) for name in kept}
 
     def data(self, target: Profile) -> dict[str, str]:
         """Return the weights file of each graph of a profile that uses another graph's."""
-        if target.quantization is not None:
+        if target.is_quantized:
             return {}
         owners = {name: self.family.shared[name] for name in self.files(target) if name in self.family.shared}
         return {name: f"{self.family.file(owner, suffix=target.graph_suffix)}_data" for name, owner in owners.items()}
@@ -83,11 +89,14 @@ def write_variants(
     variants = Variants(family, folder, tuple(graphs))
     for target in targets:
         for name, file in variants.files(target).items():
+            source = folder / family.file(name, suffix="")
             if target.quantization is not None and not (folder / file).exists():
                 quantize_dynamic(
-                    folder / family.file(name, suffix=""),
+                    source,
                     folder / file,
                     per_channel=target.quantization.per_channel,
                     embeddings=target.quantization.embeddings,
                 )
+            if target.weights is not None:
+                variants.quality[target.name] = quantize(checkpoint, family.name, name, source, folder / file, target)
     return variants

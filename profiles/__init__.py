@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-PRECISIONS = ("fp32", "bf16", "int8", "fp16")
+PRECISIONS = ("fp32", "bf16", "int8", "fp16", "w8", "w4")
 PROVIDERS = ("cpu", "openvino", "cuda")
 _FOLDER = Path(__file__).parent
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -55,6 +55,28 @@ class Quantization:
 
 
 @dataclass(frozen=True)
+class WeightQuantization:
+    """How weights are stored in few bits while activations stay float32; for models that write text.
+
+    `bits` and, for the head, `head_bits` are 4 or 8; `block_size` weights share a scale. `accuracy_level` 4 multiplies in
+    int8, 0 in float32. `embeddings` quantizes lookup tables too. At least `agreement` of the most likely tokens must be
+    PyTorch's over a text, and the mean KL divergence at most `divergence` nats; layers that break it get more bits.
+    """
+
+    bits: int
+    block_size: int = 32
+    accuracy_level: int = 4
+    head_bits: int | None = None
+    embeddings: bool = True
+    symmetric: bool = True
+    agreement: float = 0.0
+    divergence: float = 1e3
+
+    def __post_init__(self) -> None:
+        _check("weights", self, _WEIGHT_RULES)
+
+
+@dataclass(frozen=True)
 class Profile:
     """A deployment target.
 
@@ -74,6 +96,8 @@ class Profile:
         What the provider is given: ONNX Runtime's session config entries (cpu), OpenVINO's properties (openvino).
     quantization
         Present exactly if `precision` is int8.
+    weights
+        Present exactly if `precision` is w8 or w4.
     graph_suffix
         Names the graph's file: `onnx/model{suffix}.onnx`. Profiles of one suffix share a graph.
     shape_ranges
@@ -91,23 +115,37 @@ class Profile:
     requires: tuple[tuple[str, ...], ...] = ()
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
     quantization: Quantization | None = None
+    weights: WeightQuantization | None = None
     graph_suffix: str = ""
     shape_ranges: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check(f"profile {self.name!r}", self, _PROFILE_RULES)
-        if (self.quantization is not None) != (self.precision == "int8"):
-            raise ProfileError(
-                f"profile '{self.name}': got precision '{self.precision}' "
-                f"{'with' if self.quantization else 'without'} [quantization], which belongs to int8 and only to it"
-            )
+        for table, value, precisions in (
+            ("quantization", self.quantization, ("int8",)),
+            ("weights", self.weights, ("w8", "w4")),
+        ):
+            if (value is not None) != (self.precision in precisions):
+                raise ProfileError(
+                    f"profile '{self.name}': got precision '{self.precision}' {'with' if value else 'without'} "
+                    f"[{table}], which belongs to {' and '.join(precisions)} and only to it"
+                )
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether its graphs hold other weights than the checkpoint's."""
+        return self.quantization is not None or self.weights is not None
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
         """Return the profile that TOML or JSON describes; raise ProfileError on an unknown, missing or bad key."""
         what = f"profile {content.get('name', '?')!r}"
         values = dict(content)
-        for key, nested in (("tolerance", Tolerance), ("quantization", Quantization)):
+        for key, nested in (
+            ("tolerance", Tolerance),
+            ("quantization", Quantization),
+            ("weights", WeightQuantization),
+        ):
             if isinstance(values.get(key), Mapping):
                 values[key] = _made(nested, values[key], what=f"{what}, [{key}]")
         for key in ("requires", "shape_ranges"):
@@ -174,8 +212,8 @@ def _check(what: str, made: Any, rules: Mapping[str, Rule]) -> None:
             raise ProfileError(f"{what}: '{name}' is {value!r}, expected {words}")
 
 
-def _one_of(*values: str) -> Rule:
-    return (lambda value: value in values), f"one of {', '.join(values)}"
+def _one_of(*values: object) -> Rule:
+    return (lambda value: value in values), f"one of {', '.join(map(str, values))}"
 
 
 def _whole(low: int, high: int) -> Rule:
@@ -215,6 +253,16 @@ def _is_ranges(value: Any) -> bool:
 
 
 _BOOL: Rule = _of(bool, "true or false")
+_WEIGHT_RULES: Mapping[str, Rule] = {
+    "bits": _one_of(4, 8),
+    "block_size": _one_of(32, 64, 128),
+    "accuracy_level": _one_of(0, 1, 4),
+    "head_bits": _one_of(4, 8, None),
+    "embeddings": _BOOL,
+    "symmetric": _BOOL,
+    "agreement": _number(1.0),
+    "divergence": _number(1e3),
+}
 _TOLERANCE_RULES: Mapping[str, Rule] = {
     "absolute": _number(1e3),
     "relative": _number(1.0),
@@ -231,6 +279,7 @@ _PROFILE_RULES: Mapping[str, Rule] = {
     "requires": (_is_feature_sets, 'a list of lists of CPU features, such as [["amx_bf16"], ["avx512_bf16"]]'),
     "options": (_is_options, "a table of texts, whole numbers and booleans"),
     "quantization": _of((Quantization, type(None)), "a table [quantization]"),
+    "weights": _of((WeightQuantization, type(None)), "a table [weights]"),
     "graph_suffix": _text(_SUFFIX, "nothing, or words that each begin with '_', such as '_int8'"),
     "shape_ranges": (_is_ranges, "minimum <= optimum <= maximum for each axis, such as sequence = [1, 128, 512]"),
 }

@@ -119,7 +119,9 @@ def pipeline(
     if name not in loaded.manifest.tasks:
         served = ", ".join(loaded.manifest.tasks)
         raise UsageError(f"bundle '{loaded.name}' does not serve '{name}'. Its head serves: {served}")
-    return find_task(name).pipeline_class()(loaded, task=name, batch_size=batch_size, **options)
+    # A translation's task may name the languages.
+    called = task if row is not None and task is not None and task not in {row.name, *row.aliases} else name
+    return find_task(name).pipeline_class()(loaded, task=called, batch_size=batch_size, **options)
 
 
 def _refuse(**given: Any) -> None:

@@ -179,6 +179,8 @@ def _write_tokenizer(row: ModelType, folder: Path) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)
         MAKERS[row.tokenizer](folder)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        if tokenizer.is_fast:
+            tokenizer.save_pretrained(folder)
     ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
     return {"vocab_size": len(tokenizer), **ids, **{name: _resolved(row.generation[name], tokenizer) for name in row.generation}}
 

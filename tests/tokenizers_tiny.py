@@ -2,9 +2,11 @@
 
 import json
 import math
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -50,6 +52,8 @@ def tiny_tokenizer(recipe: Recipe, *, model_max_length: int) -> Any:
     """Return an instance of the recipe's transformers class with a trained vocabulary of 300 to 700 tokens."""
     import transformers
 
+    if recipe.model == "letters":
+        return _of_letters(recipe)
     model = _VOCABULARIES[recipe.model](recipe)
     arguments = {**(recipe.arguments or {}), "model_max_length": model_max_length}
     if recipe.template is not None:
@@ -60,6 +64,16 @@ def tiny_tokenizer(recipe: Recipe, *, model_max_length: int) -> Any:
         tokenizer.add_special_tokens({"extra_special_tokens": list(recipe.added)})
     tokenizer.add_tokens([f"<|{step * 0.02:.2f}|>" for step in range(recipe.timestamps)])
     return tokenizer
+
+
+def _of_letters(recipe: Recipe) -> Any:
+    """Return an instance of a class that reads its vocabulary from a file: upper-case letters, as CTC heads have them."""
+    import transformers
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "vocab.json"
+        path.write_text(json.dumps(_numbered(recipe, "ETAONIHSRDLUMWCFGYPBVK'XJQZ")))
+        return getattr(transformers, recipe.cls)(str(path), **(recipe.arguments or {}))
 
 
 def _byte_level(model: Mapping[str, Any], template: Mapping[str, Any]) -> Tokenizer:

@@ -18,7 +18,7 @@ def evaluate(graph: onnx_ir.Model, value: onnx_ir.Value, *, tokens: int, past: i
     session = onnxruntime.InferenceSession(
         onnx_ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    return session.run(None, {str(one.name): _fed(one, tokens, past) for one in needed})[0]
+    return np.asarray(session.run(None, {str(one.name): _fed(one, tokens, past) for one in needed})[0])
 
 
 def _inputs_of(graph: onnx_ir.Model, value: onnx_ir.Value) -> list[onnx_ir.Value]:

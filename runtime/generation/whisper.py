@@ -163,8 +163,8 @@ class _Run:
         asked = self.options.return_timestamps
         if is_long and asked is False:
             raise UsageError(
-                "a recording longer than 30 seconds is cut by its timestamps, and return_timestamps=False forbids them: "
-                "leave it out, or pass chunk_length_s=30"
+                "a recording longer than 30 seconds is cut by its timestamps, and return_timestamps=False forbids "
+                "them: leave it out, or pass chunk_length_s=30"
             )
         timestamps = is_long or bool(self.settings.return_timestamps if asked is None else asked)
         if timestamps and self.settings.no_timestamps is None:
@@ -311,17 +311,14 @@ class _Run:
 
     def _limit(self, prompt: int) -> int:
         """Return how many tokens may be written after a prompt; UsageError if there is no room for them."""
-        room = self.settings.positions - prompt
-        wanted = self.config.max_new_tokens
-        if wanted is None:
-            longest = self.config.max_length
-            wanted = (
-                room if longest is None else min(longest + min(self.settings.positions // 2 - 1, prompt) - prompt, room)
-            )
+        positions, longest, wanted = self.settings.positions, self.config.max_length, self.config.max_new_tokens
+        room = positions - prompt
+        if wanted is None:  # of the prompt, what was told before does not count
+            wanted = room if longest is None else min(longest + min(positions // 2 - 1, prompt) - prompt, room)
         if not 0 < wanted <= room:
             raise UsageError(
-                f"max_new_tokens={wanted} after a prompt of {prompt} tokens do not fit the {self.settings.positions} that "
-                "this model holds: lower max_new_tokens, or shorten prompt_ids"
+                f"max_new_tokens={wanted} after a prompt of {prompt} tokens do not fit the {positions} "
+                "that this model holds: lower max_new_tokens, or shorten prompt_ids"
             )
         return wanted
 

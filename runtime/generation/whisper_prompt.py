@@ -39,14 +39,14 @@ class WhisperSettings:
     @classmethod
     def from_mappings(cls, config: Mapping[str, Any], generation_config: Mapping[str, Any]) -> Self:
         """Return the settings of a checkpoint's `config.json` and `generation_config.json`; UsageError if one lacks."""
-        given = {**{name: config.get(name) for name in ("decoder_start_token_id", "eos_token_id")}}
+        given: dict[str, Any] = {name: config.get(name) for name in ("decoder_start_token_id", "eos_token_id")}
         given |= {name: value for name, value in generation_config.items() if value is not None}
-        for name, values in (("decoder_start_token_id", given), ("max_source_positions", config)):
-            if values.get(name) is None:
+        for name in ("decoder_start_token_id", "eos_token_id", "max_source_positions"):
+            if given.get(name, config.get(name)) is None:
                 raise UsageError(
                     f"this Whisper checkpoint says no '{name}': add it to its configuration and export again"
                 )
-        end, suppressed = given.get("eos_token_id"), given.get("suppress_tokens") or ()
+        end, suppressed = given["eos_token_id"], given.get("suppress_tokens") or ()
         return cls(
             start=given["decoder_start_token_id"],
             end=end[0] if isinstance(end, (list, tuple)) else end,
@@ -166,6 +166,6 @@ def initial_tokens(
 
 def _forced(pairs: Sequence[Sequence[int | None]]) -> list[int | None]:
     """Return the old way to say language and task, `[[1, language], [2, task]]`, as a list of tokens."""
-    given = dict(pairs)
-    tokens = [given[place] for place in range(1, len(given) + 1) if place in given]
-    return tokens if len(tokens) == len(given) else []
+    given = {place: token for place, token in pairs}  # noqa: C416 - dict() would lose the types
+    places = range(1, len(given) + 1)
+    return [given[place] for place in places] if set(given) == set(places) else []

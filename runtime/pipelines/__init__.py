@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -89,6 +90,38 @@ TASKS = (
         ("HuggingFaceTB/SmolLM3-3B", "a07cc9a"),
     ),
     Task(
+        "text2text-generation",
+        "answer a text with a text",
+        "text2text:Text2TextGenerationPipeline",
+        ("seq2seq-lm",),
+        "text",
+        ("google-t5/t5-base", "a9723ea"),
+    ),
+    Task(
+        "summarization",
+        "say in short what a text says",
+        "text2text:SummarizationPipeline",
+        ("seq2seq-lm",),
+        "text",
+        ("sshleifer/distilbart-cnn-12-6", "a4f8f3e"),
+    ),
+    Task(
+        "translation",
+        "translate a text; also translation_xx_to_yy",
+        "text2text:TranslationPipeline",
+        ("seq2seq-lm",),
+        "text",
+        ("google-t5/t5-base", "a9723ea"),
+    ),
+    Task(
+        "image-to-text",
+        "write about an image",
+        "image_to_text:ImageToTextPipeline",
+        ("image-to-text",),
+        "image",
+        ("ydshieh/vit-gpt2-coco-en", "5bebf1e"),
+    ),
+    Task(
         "automatic-speech-recognition",
         "write down what is said in a recording",
         "automatic_speech_recognition:AutomaticSpeechRecognitionPipeline",
@@ -114,6 +147,8 @@ TASKS = (
     ),
 )
 
+# A translation may name its languages.
+_LANGUAGES = re.compile(r"translation_\w+_to_\w+")
 _BY_NAME = {name: task for task in TASKS for name in (task.name, *task.aliases)}
 
 # Tasks of transformers, or formerly of transformers, that vitrify does not run.
@@ -127,16 +162,12 @@ _ELSEWHERE = frozenset(
         "image-segmentation",
         "image-text-to-text",
         "image-to-image",
-        "image-to-text",
         "keypoint-matching",
         "mask-generation",
         "object-detection",
-        "summarization",
         "table-question-answering",
         "text-to-audio",
         "text-to-speech",
-        "text2text-generation",
-        "translation",
         "video-classification",
         "visual-question-answering",
         "zero-shot-audio-classification",
@@ -148,10 +179,10 @@ _ELSEWHERE = frozenset(
 
 def find_task(name: str) -> Task:
     """Return the task of this name or alias; raise UsageError or, for a task of other tools, UnsupportedError."""
-    if task := _BY_NAME.get(name):
+    if task := _BY_NAME.get("translation" if _LANGUAGES.fullmatch(name) else name):
         return task
     known = ", ".join(sorted(_BY_NAME))
-    if name in _ELSEWHERE or name.startswith("translation_"):
+    if name in _ELSEWHERE:
         raise UnsupportedError(f"task '{name}' is not among those vitrify runs: {known}")
     close = difflib.get_close_matches(name, _BY_NAME, 1)
     hint = f"Did you mean '{close[0]}'? " if close else ""

@@ -109,7 +109,8 @@ class Text2TextGenerationPipeline(GenerationPipeline):
         """
         given = super().arguments(parameters)
         asked = {name for name, value in parameters.generation.items() if value is not None}
-        said = {} if "generation_config" in asked else self._said
+        # 4.57.3 takes its own number of beams over that of the model's config, whatever its documentation says.
+        said = {} if "generation_config" in asked else {"num_beams": self.defaults["num_beams"], **self._said}
         # Of a task's own length 4.57.3 made only the warnings: new tokens win, and their default stands.
         new = {"max_length"} if "max_new_tokens" in given else set()
         given |= {name: value for name, value in said.items() if name not in asked | new}

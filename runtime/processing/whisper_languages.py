@@ -19,7 +19,7 @@ uz uzbek, fo faroese, ht haitian creole, ps pashto, tk turkmen, nn nynorsk, mt m
 my myanmar, bo tibetan, tl tagalog, mg malagasy, as assamese, tt tatar, haw hawaiian, ln lingala, ha hausa, ba bashkir,
 jw javanese, su sundanese, yue cantonese
 """
-LANGUAGES: dict[str, str] = {
+LANGUAGES: dict[str, str] = {  # noqa: C416 - dict() would lose the types
     code: name for code, name in (row.split(maxsplit=1) for row in _TABLE.strip().split(","))
 }
 

@@ -48,9 +48,10 @@ CALLS: Mapping[str, tuple[Call, ...]] = {
         ("text2text-generation", {}, LONG, {**SHORT, "truncation": True}),
         ("text2text-generation", {"num_beams": 2, "max_new_tokens": 5}, TEXTS[1], {}),
         ("text2text-generation", {"max_length": 7}, TEXTS[1], {}),
-        ("text2text-generation", {}, TEXTS[2], {}),
+        # Many tokens without beams, whose sums of many steps differ by rounding from release to release.
+        ("text2text-generation", {}, TEXTS[2], {"num_beams": 1}),
         ("summarization", {}, TEXTS[1], {"max_new_tokens": 12}),
-        ("summarization", {}, TEXTS[1], {}),
+        ("summarization", {}, TEXTS[1], {"num_beams": 1}),
         ("translation_en_to_de", {}, TEXTS[0], SHORT),
         ("translation_en_to_fr", {}, TEXTS[0], SHORT),
         ("translation", {}, TEXTS[0], SHORT),

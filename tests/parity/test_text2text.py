@@ -150,6 +150,16 @@ def test_what_is_asked_wins_over_what_the_checkpoint_says_of_the_task(bundle):
     assert "no_repeat_ngram_size" not in loaded.batches[1][1]
 
 
+def test_the_model_says_its_length_but_not_its_beams(bundle):
+    loaded = bundle("bart")
+    pipe = made(loaded, "summarization")
+    pipe("One day")
+    pipe("One day", num_beams=3)
+    assert [given["num_beams"] for _, given in loaded.batches] == [4, 3]
+    assert loaded.generation_config["num_beams"] == 2
+    assert all(given["max_length"] == 14 and "max_new_tokens" not in given for _, given in loaded.batches)
+
+
 def test_a_stop_sequence_ends_at_its_first_token(bundle, caplog):
     loaded = bundle("t5")
     pipe = made(loaded, num_beams=1, max_new_tokens=8, return_tensors=True)

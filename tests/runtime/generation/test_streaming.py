@@ -86,7 +86,7 @@ def test_same_chunks_over_lines(bpe):
 @pytest.mark.parametrize("every_token", [False, True])
 def test_the_chunks_are_the_text(both, every_token):
     _, ours = both
-    for text in (*TEXTS, " ".join(TEXTS)):
+    for text in (*TEXTS, *UNBROKEN, " ".join(TEXTS)):
         ids = ids_of(ours, text)
         chunks = chunks_of(TextStreamer, [], ids, args=(ours,), every_token=every_token, skip_special_tokens=True)
         assert "".join(chunk for _, chunk in chunks) == ours.decode(ids, skip_special_tokens=True)

@@ -133,7 +133,7 @@ def test_only_rows_that_failed_are_tried_again():
     quiet, loud = np.zeros((80, WINDOW), np.float32), 3 * noises(WINDOW, seed=5)[0]
     recordings = [Recording(each, WINDOW) for each in (loud, quiet, loud)]
     cold = [each.tokens for each in ours(model, *recordings)]
-    found = ours(model, *recordings, compression_ratio_threshold=1.5, temperature=(0.0, 1.0))
+    found = ours(model, *recordings, compression_ratio_threshold=1.2, temperature=(0.0, 1.0))
     assert [each.tokens == tokens for each, tokens in zip(found, cold, strict=True)] == [True, False, True]
 
 

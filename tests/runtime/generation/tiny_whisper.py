@@ -23,7 +23,7 @@ CONTROLS += ("<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps
 
 @cache
 def tiny_tokenizer(*, special: bool = True) -> Any:
-    """Return a byte-level tokenizer; without `special` its control tokens are tokens like others, as in some folders."""
+    """Return a byte-level tokenizer; without `special` its control tokens are like others, as in some folders."""
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()

@@ -1,0 +1,67 @@
+"""image-to-text: what an encoder-decoder writes about an image, as the task of transformers 4.57 had it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..errors import UsageError
+from .base import Piece
+from .generation import Answers, GenerationParameters, GenerationPipeline
+from .image_inputs import ImagePipeline
+
+if TYPE_CHECKING:
+    from ..loading import LoadedBundle
+
+
+@dataclass(frozen=True)
+class ImageToTextParameters(GenerationParameters):
+    """`prompt`: what the answer begins with; `timeout`: seconds that the download of an image may take."""
+
+    prompt: str | None = None
+    timeout: float | None = None
+
+
+class ImageToTextPipeline(ImagePipeline, GenerationPipeline):
+    """`(images, prompt=, **generation)` -> [{"generated_text"}], `num_return_sequences` of them."""
+
+    parameters = ImageToTextParameters
+    defaults: ClassVar[dict[str, Any]] = {"max_new_tokens": 256}
+
+    def __init__(self, bundle: "LoadedBundle", *, task: str, **options: Any) -> None:
+        super().__init__(bundle, task=task, **options)
+        if self.image_processor is None:
+            raise UsageError(f"'{task}' needs an image processor and bundle '{bundle.name}' has none")
+
+    def pieces(self, item: Any, parameters: Any) -> Iterator[Piece]:
+        """Yield the image as the encoder takes it."""
+        yield self.image_piece(item, timeout=parameters.timeout, settings={})
+
+    def result(
+        self,
+        pieces: Sequence[Piece],  # noqa: ARG002 - an answer does not repeat its image
+        outputs: Sequence[Any],
+        parameters: Any,  # noqa: ARG002 - all of them went into generation
+    ) -> list[dict[str, Any]]:
+        """Return a record for each sequence of the one image."""
+        sequences = outputs[0].sequences
+        return [{"generated_text": self.tokenizer.decode(each, skip_special_tokens=True)} for each in sequences]
+
+    def _run(self, pending: Sequence[tuple[Piece, list[Any]]], parameters: Any) -> None:
+        given = self.arguments(parameters)
+        prompts = [self._prompt(parameters.prompt)] * len(pending) if parameters.prompt else []
+        shapes = {tuple(array.shape for array in piece.feeds.values()) for piece, _ in pending}
+        if len(shapes) > 1:  # images that the processor leaves at their own sizes share no batch
+            for one in pending:
+                self._run([one], parameters)
+            return
+        features = {name: np.stack([piece.feeds[name] for piece, _ in pending]) for name in pending[0][0].feeds}
+        made = self.bundle.generate_rows(prompts, given, features=features)
+        share = len(made.sequences) // len(pending)
+        for index, (_, outputs) in enumerate(pending):
+            own = slice(index * share, (index + 1) * share)
+            outputs.append(Answers(made.sequences[own], made.prompt_lengths[own]))
+
+    def _prompt(self, text: str) -> np.ndarray:
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"][0]
