@@ -48,7 +48,7 @@ def _similarities(bundle: Path) -> None:
 
 def _chat(scratch: Path) -> None:
     bundle = scratch / "smollm2"
-    _run("export", str(smollm2()), "-o", str(bundle), "--profile", "cpu-w8")
+    _run("export", str(smollm2()), "-o", str(bundle))
     question = json.dumps([{"role": "user", "content": "What is the capital of France?"}])
     options = ("--param", "do_sample=false", "--param", "max_new_tokens=40", "--param", "return_full_text=false")
     _run("run", "text-generation", question, "-m", str(bundle), *options)

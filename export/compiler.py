@@ -31,6 +31,7 @@ from ..runtime.loading import replayed
 from ..runtime.machine import this_machine
 from ..runtime.parity import summary, write_cases
 from ..runtime.pipelines import tasks_of
+from ..runtime.processing.chat import FILE, FOLDER
 from ..version import __version__
 from .checkpoint import Checkpoint, open_checkpoint
 from .ctc_tokenizer import is_ctc_tokenizer, write_ctc_tokenizer
@@ -48,7 +49,7 @@ from .variants import Variants, write_variants
 PARITY_BYTES = 5 * 10**6
 TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "tokenizers")
 # Files that a bundle takes from the checkpoint as they are.
-COPIED = ("generation_config.json", "chat_template.jinja")
+COPIED = ("generation_config.json",)
 # transformers.js looks for weights beside the graph only if config.json says so.
 JS_CONFIG = {"transformers.js_config": {"use_external_data_format": True}}
 Progress = Callable[[str], None]
@@ -223,6 +224,7 @@ def _write_processor(checkpoint: Checkpoint, out: Path) -> None:
     for name in COPIED:
         if (checkpoint.folder / name).is_file():
             shutil.copyfile(checkpoint.folder / name, out / name)
+    _write_chat_templates(checkpoint.tokenizer, out)
     if checkpoint.image_processor is not None:
         write_image_processor(checkpoint.image_processor, out)
     if checkpoint.speech_processor is not None:
@@ -231,6 +233,15 @@ def _write_processor(checkpoint: Checkpoint, out: Path) -> None:
         write_ctc_tokenizer(checkpoint.tokenizer, out)
     elif checkpoint.tokenizer is not None:
         write_tokenizer(checkpoint.tokenizer, out)
+
+
+def _write_chat_templates(tokenizer: Any, out: Path) -> None:
+    """Write the chat templates that the checkpoint's tokenizer holds, wherever it found them."""
+    held = getattr(tokenizer, "chat_template", None) or {}
+    for name, source in {"default": held}.items() if isinstance(held, str) else held.items():
+        path = out / FILE if name == "default" else out / FOLDER / f"{Path(name).name}.jinja"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(source, encoding="utf-8")
 
 
 def _manifest(

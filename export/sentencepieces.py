@@ -51,7 +51,8 @@ class Pieces:
         protobuf: Any = import_module("transformers.convert_slow_tokenizer").import_protobuf()
         proto = protobuf.ModelProto()
         proto.ParseFromString(model)
-        if proto.trainer_spec.model_type not in (UNIGRAM, BPE) or proto.trainer_spec.byte_fallback:
+        cuts_by = proto.trainer_spec.model_type  # SentencePiece's algorithm, no architecture
+        if cuts_by not in (UNIGRAM, BPE) or proto.trainer_spec.byte_fallback:
             raise UnsupportedError("SentencePiece models of unigrams or merges without byte fallback are supported")
         if others := {piece.type for piece in proto.pieces} - {NORMAL, UNKNOWN, CONTROL}:
             raise UnsupportedError(f"SentencePiece models with pieces of types {sorted(others)} are not supported")
@@ -59,7 +60,7 @@ class Pieces:
         return cls(
             scores={piece.piece: piece.score for piece in proto.pieces if piece.type == NORMAL},
             controls=frozenset(piece.piece for piece in proto.pieces if piece.type == CONTROL),
-            is_bpe=proto.trainer_spec.model_type == BPE,
+            is_bpe=cuts_by == BPE,
             charsmap=rules.precompiled_charsmap,
             composes="nfkc" in rules.name,
             adds_prefix=rules.add_dummy_prefix,

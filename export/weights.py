@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import onnx_ir
 
 from ..profiles import Profile, WeightQuantization
 from ..runtime.loading import Model, replayed
 from ..runtime.sessions import open_session
 from .checkpoint import Checkpoint
+from .passes.packing import pack_layers
 from .passes.weight_only import quantize_weights
 from .quality import Quality, QualityGate, measure_quality, nodes_to_keep
 
@@ -39,18 +41,20 @@ def quantize(checkpoint: Checkpoint, family: str, graph: str, source: Path, path
     assert weights is not None
     gate = QualityGate(weights.agreement, weights.divergence)
     ids = _tokens(checkpoint)
+    packed = onnx_ir.load(str(source))
+    pack_layers(packed)
     reference = _logits(family, graph, source, target, ids)
 
     def evaluate(kept: frozenset[str]) -> Quality:
-        _write(source, path, weights, kept)
+        _write(packed, path, weights, kept)
         return measure_quality(reference, _logits(family, graph, path, target, ids))
 
-    names = _write(source, path, weights, frozenset())
+    names = _write(packed, path, weights, frozenset())
     quality = measure_quality(reference, _logits(family, graph, path, target, ids))
     return quality if gate.passes(quality) else evaluate(frozenset(nodes_to_keep(names, evaluate, gate)))
 
 
-def _write(source: Path, path: Path, weights: WeightQuantization, kept: frozenset[str]) -> tuple[str, ...]:
+def _write(source: onnx_ir.Model, path: Path, weights: WeightQuantization, kept: frozenset[str]) -> tuple[str, ...]:
     return quantize_weights(
         source,
         path,

@@ -17,6 +17,7 @@ import numpy as np
 from ..profiles import Profile
 from .bundle import Axis, Bundle
 from .errors import UsageError
+from .generation.prefixes import Prefixes
 from .sessions import open_session
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class LoadedBundle:
         self.threads = threads
         self._lock = Lock()
         self._graphs: dict[str, Model] = {}
+        self._assistants: dict[Path, LoadedBundle] = {}
+        self.prefixes = Prefixes()
 
     @property
     def model(self) -> Model:
@@ -129,6 +132,14 @@ class LoadedBundle:
         wanted = ways_to_run(self.manifest.family, build.graphs)[0]
         return open_decoding(self.manifest.family, {name: self.graph(name) for name in wanted}, inputs)
 
+    def assistant(self, folder: str | Path) -> "LoadedBundle":
+        """Return the bundle in a folder that guesses for this one, loaded on first use."""
+        path = Path(folder).resolve()
+        with self._lock:
+            if path not in self._assistants:
+                self._assistants[path] = load_bundle(folder, threads=self.threads)
+            return self._assistants[path]
+
     def generate_rows(
         self, prompts: Sequence[np.ndarray], given: Mapping[str, Any], *, features: Row | None = None
     ) -> "Generated":
@@ -158,8 +169,9 @@ class LoadedBundle:
             An argument that cannot be right, or a bundle that does not generate.
 
         """
-        from .generation.call import generation_settings, rows_of
+        from .generation.call import generation_settings
         from .generation.loop import padded
+        from .generation.prompts import rows_of
 
         encoder = self.manifest.graphs.get("encoder_model")
         names = [tensor.name for tensor in encoder.inputs] if encoder else []
@@ -191,7 +203,7 @@ class LoadedBundle:
         if "tokenizer.json" not in self.manifest.files:
             return None
         for name in self.manifest.files:
-            if "tokenizer" in name or "special_tokens" in name:
+            if "tokenizer" in name or "special_tokens" in name or "chat_template" in name:
                 self.manifest.check(name)
         return _tokenizer(self.manifest.folder)
 

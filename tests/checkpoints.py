@@ -41,13 +41,15 @@ class Head:
 class Spread:
     """How far drawn weights spread.
 
-    `matrix` is the gain over 1/sqrt(fan in), `embedding` and `rest` are standard deviations, and `settled` says how far
-    the running statistics of batch norms go from (0, 1) to those of a drawn batch.
+    `matrix` is the gain over 1/sqrt(fan in), `embedding` and `rest` are standard deviations, `tied` is a factor on token
+    embeddings that are the head too, and `settled` says how far the running statistics of batch norms go from (0, 1) to
+    those of a drawn batch.
     """
 
     matrix: float = 1.0
     embedding: float = 1.0
     rest: float = 0.2
+    tied: float = 1.0
     settled: float = 1.0
 
 
@@ -153,6 +155,9 @@ def spread_weights(model: torch.nn.Module, spread: Spread) -> None:
                 parameter.normal_(std=spread.matrix / math.sqrt(parameter[0].numel()))
             else:
                 parameter.normal_(std=spread.rest)
+    if spread.tied != 1.0:
+        # A token that is close to its own embedding in the head follows itself for ever.
+        model.get_output_embeddings().weight.mul_(spread.tied)
 
 
 @torch.no_grad()

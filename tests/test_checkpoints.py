@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoTokenizer
+from transformers import AutoImageProcessor, AutoTokenizer
 
-from tests.checkpoints import HEADS, PAIRS, TYPES, make_checkpoint
+from tests.checkpoints import GENERATIVE_HEADS, GENERATIVE_PAIRS, GENERATORS, HEADS, PAIRS, TYPES, make_checkpoint
 
 REACTION = 0.01  # 100 times the tolerance of cpu-fp32 parity
 NOISE = 2e-5
@@ -103,18 +103,6 @@ def _images(folder: Path, *, seed: int):
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (2, 12, 16, 3), dtype=np.uint8)
     return dict(processor(list(pixels.repeat(6, 1).repeat(6, 2)), return_tensors="pt"))
-
-
-def audio(folder: Path, *, seed: int):
-    """Return one second of noise in two pitches, as the model's feature extractor makes it, half of the second row padded."""
-    extractor = AutoFeatureExtractor.from_pretrained(folder, local_files_only=True)
-    noise = np.random.default_rng(seed).standard_normal(16_000).astype(np.float32)
-    rows = [0.1 * noise, 0.1 * np.sin(np.cumsum(0.05 + 0.2 * np.abs(noise[:8_000])))]
-    return dict(extractor(rows, sampling_rate=16_000, padding=True, return_tensors="pt"))
-
-
-def picture_inputs(folder: Path, *, seed: int):
-    return _images(folder, seed=seed)
 
 
 def _outputs(head: str, folder: Path, inputs, **options):

@@ -10,6 +10,8 @@ import pytest
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
 HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
+CHAT_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+TEMPLATE = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +23,17 @@ def checkpoint():
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, checkpoint, vitrify):
-    """A folder where the tour's commands have run; the Hub id is the local checkpoint."""
+    """A folder where the tour's commands have run; the Hub ids are local checkpoints, the second one a tiny llama."""
+    from tests.checkpoints import make_checkpoint
+
     folder = tmp_path_factory.mktemp("tour")
+    writer = make_checkpoint("llama", "causal-lm", folder / "llama")
+    (writer / "chat_template.jinja").write_text(TEMPLATE)
+    local = {HUB_ID: str(checkpoint), CHAT_ID: str(writer)}
     commands = [line for kind, text in BLOCKS if not kind for line in text.splitlines() if line.startswith("vitrify ")]
-    assert len(commands) == 3
+    assert len(commands) == 5
     for line in commands:
-        words = [str(checkpoint) if word == HUB_ID else word for word in shlex.split(line, comments=True)]
+        words = [local.get(word, word) for word in shlex.split(line, comments=True)]
         done = vitrify(*words[1:], cwd=folder)
         assert done.code == 0, f"{line}: {done.err}"
         assert done.out

@@ -3,14 +3,20 @@
 It is what pipelines and `LoadedBundle.generate` share; the loop itself knows no bundle.
 """
 
+import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import UsageError
-from .config import GenerationConfig
+from .base import Processor
+from .config import GenerationConfig, entries_of
+from .grammar import NAMES, constraint
+from .growing import PAST
 from .loop import Generated, generate
+from .prompts import check_ids, first_tokens, token_rows
 
 if TYPE_CHECKING:
     from ..loading import LoadedBundle
@@ -18,6 +24,20 @@ if TYPE_CHECKING:
 # Special tokens that checkpoints without a generation_config.json name in config.json.
 _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_eos_token_id")
 _CONFIG_NAMES = frozenset(GenerationConfig.names())
+# What belongs to one call.
+_CALL_NAMES = frozenset(
+    {
+        "assistant_model",
+        "logits_processor",
+        "negative_prompt_ids",
+        "prefix_allowed_tokens_fn",
+        "stopping_criteria",
+        "streamer",
+        *NAMES,
+    }
+)
+# What a checkpoint that is made to guess says of it.
+_GUESSING = ("num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold")
 
 
 def generation_settings(bundle: "LoadedBundle") -> dict[str, Any]:
@@ -43,11 +63,13 @@ def generate_rows(
     bundle
         Of a family that generates.
     prompts
-        Token rows, 1-D int64: what a decoder continues, or what the encoder of an encoder-decoder reads.
+        Token rows, 1-D int64: what a decoder continues, or what the encoder of an encoder-decoder reads. A decoder's
+        that are empty begin with `bos_token_id`.
     given
-        Fields of `GenerationConfig` by name, over the checkpoint's own, and what belongs to a call: `streamer`,
-        `logits_processor`, `stopping_criteria`, `prefix_allowed_tokens_fn`, `negative_prompt_ids`, `decoder_input_ids`,
-        `assistant_model`, `grammar`, `json_schema`, `regex`.
+        Fields of `GenerationConfig` by name, over the checkpoint's own, and what belongs to a call: `generation_config`
+        (a mapping, or an object with `to_dict`, under the fields), `streamer`, `logits_processor`, `stopping_criteria`,
+        `prefix_allowed_tokens_fn`, `negative_prompt_ids`, `decoder_input_ids`, `assistant_model` (a loaded bundle of
+        the same vocabulary, or the folder of one) and one of `json_schema`, `regex`, `grammar`.
     features
         What an encoder of speech or images reads instead, by the names of its graph, one row each; then `prompts` are
         what the answers begin with, and may be empty for the usual start.
@@ -60,47 +82,161 @@ def generate_rows(
     """
     call = {name: value for name, value in given.items() if value is not None}
     fields = {name: call.pop(name) for name in list(call) if name in _CONFIG_NAMES}
-    config = GenerationConfig.from_mapping(generation_settings(bundle)).updated(**fields)
+    settings = generation_settings(bundle) | entries_of(call.pop("generation_config", None))
+    config = GenerationConfig.from_mapping(settings).updated(**fields)
     starts = call.pop("decoder_input_ids", None)
-    encoder_ids = None
+    if unknown := sorted(set(call) - _CALL_NAMES):
+        raise UsageError(f"generation takes no argument '{unknown[0]}' here")
     if bundle.manifest.family == "encoder-decoder":
-        if features is None:
-            features, encoder_ids = _encoder_inputs(bundle, prompts), prompts
-            prompts = []
-        rows = len(next(iter(features.values())))
-        prompts = list(starts) if starts is not None else prompts or [_start(config)] * rows
-    return _generated(bundle, prompts, config, call, features or {}, encoder_ids)
+        return _answered(bundle, prompts, config, call, features, None if starts is None else token_rows(starts))
+    if starts is not None:
+        raise UsageError("decoder_input_ids are for encoder-decoders: a decoder's are its prompts")
+    prompts = [np.asarray(row) for row in prompts]
+    if not all(map(len, prompts)) or not prompts:
+        first = first_tokens(config.bos_token_id, "bos_token_id", 1)[0]
+        prompts = [row if len(row) else first for row in prompts] or [first]
+    return _generated(bundle, prompts, config, call, features or {}, encoder_ids=prompts)
+
+
+def _answered(
+    bundle: "LoadedBundle",
+    prompts: Sequence[np.ndarray],
+    config: GenerationConfig,
+    call: Mapping[str, Any],
+    features: Mapping[str, np.ndarray] | None,
+    starts: Sequence[np.ndarray] | None,
+) -> Generated:
+    """Generate what an encoder-decoder answers; `starts` are what the answers begin with, if not as usual."""
+    encoder_ids = None
+    usual = config.bos_token_id if config.decoder_start_token_id is None else config.decoder_start_token_id
+    if features is None:
+        if not prompts:
+            raise UsageError("there are no prompts: give at least one")
+        check_ids(prompts, bundle.config.get("src_vocab_size", bundle.config.get("vocab_size")))
+        features, encoder_ids, prompts = _encoder_inputs(bundle, prompts), prompts, []
+        if starts is not None and usual is not None:  # as in transformers, where an encoder reads text
+            firsts = first_tokens(usual, "decoder_start_token_id", len(starts))
+            starts = [
+                row if row[0] == first[0] else np.append(first, row) for row, first in zip(starts, firsts, strict=True)
+            ]
+    rows = len(next(iter(features.values())))
+    begin = starts or prompts or first_tokens(usual, "decoder_start_token_id", rows)
+    if len(begin) != rows:
+        raise UsageError(f"{len(begin)} answers are begun for {rows} inputs: begin one for each")
+    return _generated(bundle, begin, config, call, features, encoder_ids=encoder_ids)
 
 
 def _generated(
     bundle: "LoadedBundle",
     prompts: Sequence[np.ndarray],
     config: GenerationConfig,
-    call: dict[str, Any],
+    call: Mapping[str, Any],
     features: Mapping[str, np.ndarray],
+    *,
     encoder_ids: Sequence[np.ndarray] | None,
 ) -> Generated:
-    """Run the loop with what belongs to this call."""
-    decoding = bundle.decoding(**features)
-    processors = list(call.pop("logits_processor", ()))
-    negative = call.pop("negative_prompt_ids", None)
-    options: dict[str, Any] = {
-        "stops": list(call.pop("stopping_criteria", ())),
-        "prefix_allowed_tokens_fn": call.pop("prefix_allowed_tokens_fn", None),
-        "streamer": call.pop("streamer", None),
-        "negative": None if negative is None else (bundle.decoding(**features), _rows(negative)),
-    }
-    if call:
-        raise UsageError(f"generation takes no argument '{next(iter(call))}' here")
-    return generate(
+    """Run the loop with what belongs to this call, on a decoder that goes on from the last call's where it may."""
+    may_go_on = _may_go_on(bundle, prompts, config)
+    kept = bundle.prefixes.take(prompts[0]) if may_go_on else None
+    decoding, held = kept or (bundle.decoding(**features), None)
+    check_ids(prompts, decoding.vocabulary)
+    assistant = _assistant(bundle, call.get("assistant_model"))
+    if assistant is not None:
+        config = _with_habits(config, assistant)
+    negative = call.get("negative_prompt_ids")
+    rules = _functions(call, "logits_processor")
+    stops = _functions(call, "stopping_criteria")
+    bounds = _bounds(bundle, config, call, decoding.vocabulary)
+    made = generate(
         decoding,
         prompts,
         config,
-        processors=processors,
+        processors=[*bounds, *rules],
+        stops=stops,
+        prefix_allowed_tokens_fn=call.get("prefix_allowed_tokens_fn"),
+        keep_rows=bool(bounds or rules or stops),  # what others wrote may go by the number of a row
+        streamer=call.get("streamer"),
         encoder_ids=encoder_ids,
+        negative=None if negative is None else (bundle.decoding(**features), token_rows(negative)),
         tokenizer=bundle.tokenizer,
-        **options,
+        held=held,
+        assistant=None if assistant is None else assistant.decoding(**features),
     )
+    if may_go_on and made.held is not None:
+        bundle.prefixes.put(decoding, made.held, size=len(made.held) * _bytes_of_token(bundle))
+    return made
+
+
+def _may_go_on(bundle: "LoadedBundle", prompts: Sequence[np.ndarray], config: GenerationConfig) -> bool:
+    """Tell whether this call may go on from a former one's keys and values without another result.
+
+    Where activations are quantized together, those of a token depend on what runs with it.
+    """
+    is_single = len(prompts) == 1 and config.copies == 1
+    return is_single and bundle.manifest.family == "decoder" and bundle.profile.precision != "int8"
+
+
+def _bytes_of_token(bundle: "LoadedBundle") -> int:
+    """Return how much the keys and values of a token take."""
+    caches = [tensor for tensor in bundle.manifest.graphs["model"].inputs if tensor.name.startswith(PAST)]
+    sizes = [[axis for axis in tensor.axes if isinstance(axis, int)] for tensor in caches]
+    return sum(math.prod(axes) * np.dtype(tensor.dtype).itemsize for axes, tensor in zip(sizes, caches, strict=True))
+
+
+def _bounds(
+    bundle: "LoadedBundle", config: GenerationConfig, call: Mapping[str, Any], vocabulary: int
+) -> list[Processor]:
+    """Return what keeps answers to a schema, an expression or a grammar."""
+    wanted = {name: call[name] for name in NAMES if name in call}
+    if not wanted:
+        return []
+    name = next(iter(wanted))
+    if config.beams > 1:
+        raise UsageError(f"{name} does not go with num_beams={config.beams}: pass num_beams=1")
+    if bundle.tokenizer is None:
+        raise UsageError(f"{name} needs the tokenizer, and bundle '{bundle.name}' has none")
+    return [constraint(wanted, tokenizer=bundle.tokenizer.backend, vocabulary=vocabulary, ends=config.eos_ids)]
+
+
+def _assistant(bundle: "LoadedBundle", given: Any) -> "LoadedBundle | None":
+    """Return the bundle that guesses, which must write the same tokens."""
+    if given is None:
+        return None
+    other = bundle.assistant(given) if isinstance(given, (str, Path)) else given
+    if not hasattr(other, "decoding"):
+        raise UsageError(f"assistant_model must be a loaded bundle or the folder of one, got {type(given).__name__}")
+    if other.manifest.family != bundle.manifest.family:
+        raise UsageError(
+            f"assistant_model '{other.name}' is of family '{other.manifest.family}', '{bundle.name}' of "
+            f"'{bundle.manifest.family}': they must be of one"
+        )
+    if not _are_alike(bundle, other):
+        raise UsageError(f"assistant_model '{other.name}' has other tokens than '{bundle.name}': pass one of its kind")
+    return other
+
+
+def _are_alike(bundle: "LoadedBundle", other: "LoadedBundle") -> bool:
+    """Tell whether two bundles have the same tokens; where one has no tokenizer there is nothing to compare."""
+    digests = [each.manifest.files.get("tokenizer.json") for each in (bundle, other)]
+    if None in digests or digests[0] == digests[1] or bundle.tokenizer is None or other.tokenizer is None:
+        return True
+    return bundle.tokenizer.get_vocab() == other.tokenizer.get_vocab()
+
+
+def _with_habits(config: GenerationConfig, assistant: "LoadedBundle") -> GenerationConfig:
+    """Return the config with what the assistant's checkpoint says of guessing, where nothing else is said."""
+    open_ones = [name for name in _GUESSING if getattr(config, name) is None]
+    found = {name: assistant.generation_config.get(name) for name in open_ones}
+    return config.updated(**found)
+
+
+def _functions(call: Mapping[str, Any], name: str) -> list[Any]:
+    """Return the functions of an argument that takes several, or one."""
+    given = call.get(name, ())
+    functions = [given] if callable(given) else list(given)
+    if wrong := [each for each in functions if not callable(each)]:
+        raise UsageError(f"{name} must be a list of functions, got a {type(wrong[0]).__name__} in it")
+    return functions
 
 
 def _encoder_inputs(bundle: "LoadedBundle", rows: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
@@ -111,25 +247,3 @@ def _encoder_inputs(bundle: "LoadedBundle", rows: Sequence[np.ndarray]) -> dict[
     for index, row in enumerate(rows):
         ids[index, : len(row)], mask[index, : len(row)] = row, 1
     return {"input_ids": ids, "attention_mask": mask}
-
-
-def _start(config: GenerationConfig) -> np.ndarray:
-    """Return what an answer begins with."""
-    first = config.decoder_start_token_id if config.decoder_start_token_id is not None else config.bos_token_id
-    if first is None:
-        raise UsageError("the checkpoint says no decoder_start_token_id: pass decoder_start_token_id=")
-    return np.atleast_1d(np.asarray(first, np.int64))
-
-
-def _rows(ids: Any) -> list[np.ndarray]:
-    """Return token ids as rows, int64."""
-    return [np.atleast_1d(np.asarray(row, np.int64)) for row in np.atleast_2d(np.asarray(ids))]
-
-
-def rows_of(input_ids: Any, attention_mask: Any = None) -> list[np.ndarray]:
-    """Return the rows of padded arrays [rows, tokens] without their padding."""
-    ids = np.atleast_2d(np.asarray(input_ids, np.int64))
-    mask = np.ones_like(ids) if attention_mask is None else np.atleast_2d(np.asarray(attention_mask))
-    if mask.shape != ids.shape:
-        raise UsageError(f"attention_mask is {list(mask.shape)}, input_ids {list(ids.shape)}: give them one shape")
-    return [row[kept.astype(bool)] for row, kept in zip(ids, mask, strict=True)]

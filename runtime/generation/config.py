@@ -20,6 +20,7 @@ FILE = "generation_config.json"
 DEFAULT_NEW_TOKENS = 20
 
 _LOG = logging.getLogger("vitrify")
+_SCHEDULES = ("constant", "heuristic", "heuristic_transient")
 _CACHES = ("dynamic", "static", "offloaded", "offloaded_static")
 
 
@@ -39,6 +40,8 @@ class GenerationConfig:
         Maps tuples of tokens to their bias, or is a list of `[[token, ...], bias]`, as JSON has it.
     eos_token_id
         One token or a list of them.
+    num_assistant_tokens_schedule
+        "heuristic" is "heuristic_transient": nothing is remembered from call to call.
     seed
         Makes sampling repeatable; no field of transformers, which draws from torch's global generator.
     use_cache, cache_implementation, max_cache_len, prefill_chunk_size, return_dict_in_generate, disable_compile
@@ -127,6 +130,11 @@ class GenerationConfig:
             _check_number(name, getattr(self, name))
         if self.early_stopping not in {None, True, False, "never"}:
             raise UsageError(f"early_stopping is {self.early_stopping!r}; it must be True, False or 'never'")
+        if self.num_assistant_tokens_schedule not in {None, *_SCHEDULES}:
+            raise UsageError(
+                f"num_assistant_tokens_schedule is {self.num_assistant_tokens_schedule!r}; it must be one of "
+                f"{', '.join(_SCHEDULES)}"
+            )
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -245,6 +253,17 @@ class GenerationConfig:
         return capacity + 1
 
 
+def entries_of(config: Any) -> dict[str, Any]:
+    """Return what a generation config sets: a mapping, ours, or an object with `to_dict`, such as transformers'."""
+    if isinstance(config, GenerationConfig):
+        config = {name: getattr(config, name) for name in _NAMES}
+    elif callable(to_dict := getattr(config, "to_dict", None)):
+        config = to_dict()
+    if not isinstance(config, (Mapping, type(None))):
+        raise UsageError(f"generation_config must be a dict or a GenerationConfig, got {type(config).__name__}")
+    return {name: value for name, value in (config or {}).items() if name in _NAMES and value is not None}
+
+
 def _tokens(value: int | Sequence[int] | None) -> tuple[int, ...]:
     if value is None:
         return ()
@@ -276,6 +295,7 @@ _NUMBERS: Mapping[str, tuple[type, float]] = {
     "guidance_scale": (float, -_ANY),
     "temperature": (float, -_ANY),
     "num_assistant_tokens": (int, 1),
+    "assistant_confidence_threshold": (float, 0),
     "prompt_lookup_num_tokens": (int, 1),
     "max_matching_ngram_size": (int, 1),
 }

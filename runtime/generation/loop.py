@@ -18,8 +18,10 @@ from .config import GenerationConfig
 from .generated import Generated, padded
 from .guidance import GuidedDecoding, log_softmax
 from .healing import heal
+from .prefixes import resume
 from .record import Logprobs, keeping
 from .rows import Rows
+from .speculation import speculative
 
 __all__ = ["Generated", "StreamClosed", "Streamer", "generate", "padded", "resume", "tokens"]
 
@@ -40,19 +42,6 @@ class Streamer(Protocol):
         """Take notice that no token follows; not called after an error or StreamClosed."""
 
 
-def resume(decoding: Decoding, held: np.ndarray, prompt: np.ndarray) -> np.ndarray:
-    """Make a decoder that holds one row go on with `prompt`; return the tokens that are left to append, at least one.
-
-    `held` are the ids that it holds. What `prompt` has not in common with them is forgotten.
-    """
-    longest = min(len(held), len(prompt) - 1)
-    differing = np.flatnonzero(held[:longest] != prompt[:longest])
-    common = int(differing[0]) if len(differing) else longest
-    if common < len(held):
-        decoding.truncate(common)
-    return prompt[common:]
-
-
 def generate(
     decoding: Decoding,
     prompts: Sequence[np.ndarray],
@@ -68,6 +57,7 @@ def generate(
     tokenizer: Any = None,
     generator: np.random.Generator | None = None,
     held: np.ndarray | None = None,
+    assistant: Decoding | None = None,
     logprobs: bool = False,
 ) -> Generated:
     """Continue prompts by what a decoder finds likely.
@@ -96,6 +86,10 @@ def generate(
         Where samples come from, instead of `config.seed`.
     held
         The ids that the decoder already holds, for a single prompt: what the prompt has in common is not run again.
+    assistant
+        A smaller decoder of the same vocabulary that holds nothing, to guess several tokens of a single prompt ahead.
+    logprobs
+        Whether to return the log probability of every token.
 
     Raises
     ------
@@ -127,13 +121,19 @@ def generate(
     )
     parts = assemble(config, call)
     new = prompts if held is None else resume(decoding, held, prompts[0])[None]
+    decoding.reserve(limit)
     if config.guided:
         decoding = _guided(decoding, prompts, config, negative)
+    guessing = speculative(decoding, config, prompts, limit=limit, assistant=assistant)
+    decoding = guessing or decoding
     start = partial(_prefilled, decoding, new, copies=config.copies)
     if config.beams > 1:
         return _searched(decoding, prompts, start, config, parts)
     rows = Rows(_repeated(prompts, config.copies), limit=limit, pad=config.pad_id or 0, kept=parts.keep_rows)
-    return _continued(decoding, rows, start, parts, config, streamer=streamer, with_logprobs=logprobs)
+    made = _continued(decoding, rows, start, parts, config, streamer=streamer, with_logprobs=logprobs)
+    if guessing:
+        guessing.settle()
+    return made
 
 
 def tokens(

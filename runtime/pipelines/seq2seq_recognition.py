@@ -91,10 +91,13 @@ class Seq2SeqRecognitionPipeline(AutomaticSpeechRecognitionPipeline):
         extras = defaultdict(list)
         for key, value in (pair for each in heard for pair in each.extras.items()):
             extras[key].append(value)
-        return self.read(heard, outputs, parameters) | extras
+        return {**self.read(heard, outputs, parameters), **extras}
 
     def read(self, heard: Sequence[Heard], outputs: Sequence[np.ndarray], parameters: Any) -> dict[str, Any]:  # noqa: ARG002 - for Whisper
-        """Return the result of what each chunk said."""
+        """Return the result of what each chunk said.
+
+        transformers 5.23 loses the overlap on its way, and so tells it twice.
+        """
         if heard[-1].stride is not None:
             tokens = join_overlaps([each.tolist() for each in outputs], special=set(self.decoder.all_special_ids))
         else:

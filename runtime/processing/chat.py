@@ -121,16 +121,12 @@ class ChatTemplates:
 
         """
         source = self.source(chat_template, tools=tools)
-        chat = _shown_chat(messages)
         if continue_final_message and add_generation_prompt:
             raise UsageError("continue_final_message and add_generation_prompt exclude each other: keep one")
-        final = ""
-        if continue_final_message:
-            entry = continue_final_message if isinstance(continue_final_message, str) else "content"
-            final = _mark_end(chat[-1], entry, source)
-        named = {name: token for name, token in (special_tokens or {}).items() if name in NAMED}
+        chat = _shown_chat(messages)
+        final = _mark_end(chat[-1], continue_final_message, source) if continue_final_message else None
         shown = {
-            **named,
+            **{name: token for name, token in (special_tokens or {}).items() if name in NAMED},
             **_shown(dict(variables or {})),
             "messages": chat,
             "tools": _shown(tool_schemas(tools)),
@@ -138,7 +134,7 @@ class ChatTemplates:
             "add_generation_prompt": add_generation_prompt,
         }
         text = render_template(source, shown, given=source not in self.sources.values())
-        return _cut_at_end(text, final) if continue_final_message else text
+        return text if final is None else _cut_at_end(text, final)
 
 
 def render_template(source: str, variables: Mapping[str, Any], *, given: bool = False) -> str:
@@ -261,8 +257,9 @@ def _plain(value: Any) -> Any:
     return f"<{type(value).__name__}>"  # images and arrays: templates only ask whether they are there
 
 
-def _mark_end(message: dict[str, Any], entry: str, source: str) -> str:
+def _mark_end(message: dict[str, Any], wish: bool | str, source: str) -> str:
     """Write the mark behind the text to continue, in the message; return that text."""
+    entry = wish if isinstance(wish, str) else "content"
     final = message.get(entry)
     names = [name for name in _REASONING if message.get(name) == final] if entry in _REASONING else [entry]
     if final is None:

@@ -1,8 +1,9 @@
 """Text to token ids and back, on `tokenizers` alone, as transformers' AutoTokenizer does it; knows no model."""
 
 import logging
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tokenizers
@@ -13,6 +14,9 @@ from .languages import Languages
 from .special_tokens import SIDES, TokenizerConfig, read_tokenizer_config
 from .text_inputs import PADDING, TRUNCATION, Text, choose, count, find_surrogate, rows_of
 from .vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from .chat import ChatTemplates
 
 Truncation = tuple[int, int, str, str]  # max_length, stride, strategy, direction
 
@@ -40,6 +44,14 @@ class Tokenizer(Vocabulary):
         self.languages = None if config.languages is None else Languages.from_mapping(config.languages)
         self._truncation: Truncation | None = None
         self._has_warned = False
+        self._folder: Path | None = None
+
+    @cached_property
+    def chat_templates(self) -> "ChatTemplates":
+        """The templates that turn a chat into a text; none for a tokenizer that is in no folder."""
+        from .chat import ChatTemplates
+
+        return ChatTemplates() if self._folder is None else ChatTemplates.from_folder(self._folder)
 
     @classmethod
     def from_folder(cls, folder: Path) -> "Tokenizer":
@@ -54,7 +66,9 @@ class Tokenizer(Vocabulary):
             raise UsageError(f"no tokenizer.json to read in '{folder}' ({error.strerror}): is it a bundle?") from error
         except Exception as error:  # tokenizers raises bare ones
             raise IntegrityError(f"'{path}' is truncated or malformed: {error}; export the bundle again") from error
-        return cls(backend, config=read_tokenizer_config(Path(folder)))
+        made = cls(backend, config=read_tokenizer_config(Path(folder)))
+        made._folder = Path(folder)
+        return made
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         return self.backend.num_special_tokens_to_add(pair)

@@ -1,5 +1,6 @@
-"""A bundle that generates by PyTorch: the fake at the seam between the pipelines that generate and the token loop."""
+"""Text generation on both sides: a bundle that generates by PyTorch, as the fake at the seam, and a llama that chats."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -7,13 +8,31 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
+import transformers
 
+from tests.checkpoints import TOKENIZERS, Spread, spread_weights
 from tests.runtime.generation.torch_decoding import TorchDecoding
+from tests.tokenizers_tiny import tiny_tokenizer
+from vitrify.export.tokenizer import write_tokenizer
 from vitrify.runtime.generation.base import Decoding
 from vitrify.runtime.generation.config import GenerationConfig
 from vitrify.runtime.generation.loop import Generated, generate
+from vitrify.runtime.pipelines.text_generation import TextGenerationPipeline
 from vitrify.runtime.processing.chat import ChatTemplates
 from vitrify.runtime.processing.text import Tokenizer
+
+TASK = "text-generation"
+CONTEXT = 1000
+TEMPLATES = Path(__file__).parents[1] / "runtime" / "processing" / "chat_templates"
+TEMPLATE = (TEMPLATES / "qwen.jinja").read_text(encoding="utf-8")
+GREEDY = {"do_sample": False, "max_new_tokens": 6}
+
+TEXTS = ["My name is Sarah", "a", "El niño comió 東京", "What is the capital of France? Paris"]
+USER = {"role": "user", "content": "What is it?"}
+CHAT = [{"role": "system", "content": "Be kind."}, USER]
+PREFILLED = [USER, {"role": "assistant", "content": "It is "}]
+SCHEMA = {"type": "function", "function": {"name": "look", "description": "Look", "parameters": {}}}
 
 
 class TorchBundle:
@@ -50,3 +69,40 @@ class TorchBundle:
         config = GenerationConfig.from_mapping(self.generation_config).updated(**fields)
         streamer = given.get("streamer")
         return generate(self.decoding(), prompts, config, streamer=streamer, tokenizer=self.tokenizer)
+
+
+def chatting_llama(folder: Path) -> tuple[Any, Any, Path]:
+    """Return a seeded model, transformers' tokenizer, and the folder that both of their files are written to."""
+    torch.set_num_threads(1)
+    tokenizer = tiny_tokenizer(TOKENIZERS["gpt2"], model_max_length=CONTEXT)
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.pad_token = None
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=CONTEXT,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=None,
+    )
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        model = transformers.LlamaForCausalLM(config).eval()
+        spread_weights(model, Spread())
+    write_tokenizer(tokenizer, folder)
+    (folder / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
+    return model, tokenizer, folder
+
+
+def generating_pair(made: tuple[Any, Any, Path], *, says: Mapping[str, Any] | None = None, **options: Any) -> Any:
+    """Return (our pipeline, transformers'), with what the model's generation config says beside its tokens."""
+    model, tokenizer, folder = made
+    model = copy.copy(model)
+    tokens = {name: getattr(model.config, name) for name in ("bos_token_id", "eos_token_id")}
+    model.generation_config = transformers.GenerationConfig(**{**tokens, **(says or {})})
+    theirs = transformers.pipeline(TASK, model=model, tokenizer=copy.deepcopy(tokenizer), device="cpu", **options)
+    return TextGenerationPipeline(TorchBundle(model, folder), task=TASK, **options), theirs

@@ -19,6 +19,7 @@ from vitrify.runtime.generation.loop import StreamClosed
 from vitrify.runtime.generation.streaming import BROKEN, StreamTimeout, TextIteratorStreamer, TextStreamer
 from vitrify.runtime.processing.text import Tokenizer
 
+UNBROKEN = ("é東😀½" * 30, "abcdefghij" * 12, "\n".join("ab" * 40))
 TEXTS = (
     *SENTENCES,
     "one two\nthree four\n\n 東京 が 好き です\n",

@@ -129,11 +129,11 @@ def test_a_doubtful_window_is_tried_again_hotter_without_a_second_encoding():
 
 
 def test_only_rows_that_failed_are_tried_again():
-    model = TorchSpeechModel(tiny_model(seed=1))
+    model = TorchSpeechModel(tiny_model(seed=2))  # which repeats itself more, the louder the noise
     quiet, loud = np.zeros((80, WINDOW), np.float32), 3 * noises(WINDOW, seed=5)[0]
-    recordings = [Recording(each, WINDOW) for each in (loud, quiet, loud)]
+    recordings = [Recording(each, WINDOW) for each in (quiet, loud, quiet)]
     cold = [each.tokens for each in ours(model, *recordings)]
-    found = ours(model, *recordings, compression_ratio_threshold=1.2, temperature=(0.0, 1.0))
+    found = ours(model, *recordings, compression_ratio_threshold=1.42, temperature=(0.0, 1.0))
     assert [each.tokens == tokens for each, tokens in zip(found, cold, strict=True)] == [True, False, True]
 
 
