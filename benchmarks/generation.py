@@ -1,4 +1,4 @@
-"""SmolLM2-135M writing through `pipeline()` on every CPU profile, beside PyTorch and the bare steps of its own graph."""
+"""SmolLM2-135M writing through `pipeline()` on each CPU profile, beside PyTorch and the bare steps of its own graph."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A Llama checkpoint from a GGUF file: config, dequantized weights and a byte-level tokenizer, as transformers reads them."""
+"""A Llama checkpoint from a GGUF file: config, dequantized weights and a byte-level tokenizer for transformers."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ def write_llama(file: Path, folder: Path) -> None:
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
     reader = GGUFReader(file)
-    fields = {name: field.contents for name, field in reader.fields.items()}
+    fields: dict[str, Callable[[], Any]] = {name: field.contents for name, field in reader.fields.items()}
     special = {f"{ours}_token_id": fields[f"tokenizer.ggml.{theirs}_token_id"]() for ours, theirs in _SPECIAL.items()}
     model = LlamaForCausalLM(LlamaConfig(**_sizes(fields), **special, tie_word_embeddings=True))
     heads = {"attn_q": model.config.num_attention_heads, "attn_k": model.config.num_key_value_heads}

@@ -80,7 +80,7 @@ def _synthesised() -> tuple[int, list[np.ndarray]]:
     pieces: list[np.ndarray] = []
 
     @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-    def keep(wave, count, _events):  # noqa: ANN001, ANN202  ctypes has its own types for these
+    def keep(wave, count, _events):
         if wave and count > 0:
             pieces.append(np.ctypeslib.as_array(wave, (count,)).copy())
         return 0

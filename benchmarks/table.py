@@ -102,7 +102,7 @@ def _generation(result: dict[str, Any]) -> list[tuple[str, str, str]]:
             beside += [f"its graph's bare steps {_speed(speeds[bare])}"] if bare in speeds else []
             rows.append((f"SmolLM2-135M: {work}, `{profile}`", _speed(speeds[profile]), "; ".join(beside)))
     said = "; ".join(
-        f"`{name}` {100 * quality['agreement']:.0f} % of the most likely tokens, divergence {quality['kl_mean']:.3f} nats"
+        f"`{name}` {quality['agreement']:.0%} of the most likely tokens, divergence {quality['kl_mean']:.3f} nats"
         for name, quality in result["quality"].items()
         if quality
     )

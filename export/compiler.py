@@ -27,11 +27,11 @@ from ..runtime.bundle import (
 from ..runtime.choice import check_machine
 from ..runtime.errors import EnvironmentMissing, ExportError, ParityError, UsageError
 from ..runtime.hub import Request
-from ..runtime.loading import replayed
 from ..runtime.machine import this_machine
 from ..runtime.parity import summary, write_cases
 from ..runtime.pipelines import tasks_of
 from ..runtime.processing.chat import FILE, FOLDER
+from ..runtime.ways import replayed
 from ..version import __version__
 from .checkpoint import Checkpoint, open_checkpoint
 from .ctc_tokenizer import is_ctc_tokenizer, write_ctc_tokenizer

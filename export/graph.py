@@ -15,6 +15,7 @@ import torch
 
 from ..runtime.errors import ExportError
 from .passes import finish
+from .traceable import traceable
 
 Axes = Mapping[str, Mapping[int, str]]
 # From this opset on scaled dot product attention stays one operator, which passes can recognize.
@@ -37,8 +38,8 @@ def graph_from_model(
     model
         In evaluation mode, float32.
     inputs
-        Keyword arguments of its forward: tensors, or a cache of keys and values; every named axis must be at least 2
-        long, and no two of one size.
+        Keyword arguments of its forward: tensors, a model's output, or a cache of keys and values; every named axis
+        must be at least 2 long, and no two of one size.
     axes
         For each input, the name of each dynamic axis by position; every other axis is fixed. One entry serves all
         tensors of a cache: `past_key_values`, and `past_key_values.encoder` for the keys and values of cross attention.
@@ -57,23 +58,25 @@ def graph_from_model(
 
     dynamic = {name: _dynamic_axes(value, axes.get(name, {})) for name, value in inputs.items()}
     config = OnnxConfig(dynamic=True, dynamic_shapes=dynamic, opset_version=opset, optimize=False)
-    with quiet():
+    with quiet(), traceable():
         try:
             exported = OnnxExporter().export(model, dict(inputs), config)
         except Exception as error:
             raise ExportError(f"{type(model).__name__} cannot be traced: {_reason(error)}") from error
         graph: onnx_ir.Model = exported.components["model"].program
+        for value in graph.graph.inputs:  # the exporter marks those whose name an output has too
+            value.name = str(value.name).removeprefix("input.")
         finish(graph, axes=axes, outputs=outputs, ir_version=ir_version)
     return graph
 
 
 def _dynamic_axes(value: Any, axes: Mapping[int, str]) -> Any:
-    """Return the dynamic axes of a tensor, or those of each tensor of a tuple or cache, in the exporter's order."""
+    """Return the dynamic axes of a tensor, or those of each tensor of an output or cache, in the exporter's order."""
     dynamic = dict.fromkeys(axes, torch.export.Dim.DYNAMIC)
     if isinstance(value, torch.Tensor):
         return dynamic
-    if isinstance(value, tuple):
-        return tuple(dict(dynamic) for _ in value)
+    if isinstance(value, dict):  # what another part of a model returns
+        return [dict(dynamic) for _ in value]
     caches = [value.self_attention_cache, value.cross_attention_cache] if hasattr(value, "is_updated") else [value]
     return [dict(dynamic) for cache in caches for _ in range(2 * len(cache.layers))]
 

@@ -45,7 +45,8 @@ class SpeechSource:
         waves = [(random.standard_normal(n) * np.linspace(0.05, 0.5, n)).astype(np.float32) for n in lengths]
         padded = type(self.extractor).__name__ == "WhisperFeatureExtractor"  # trained on windows of one length
         made = self.extractor(waves, sampling_rate=rate, return_tensors="np", padding="max_length" if padded else True)
-        return {name: np.asarray(value) for name, value in made.items() if name in self.names and name != "labels"}
+        kept = {name: np.asarray(value) for name, value in made.items() if name in self.names}
+        return {name: value.astype(np.int64) if "mask" in name else value for name, value in kept.items()}
 
 
 class ImageSource:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ..profiles import Profile
 from ..runtime.bundle import Axis, Graph
-from ..runtime.loading import Model, ways_to_run
+from ..runtime.model import Model
 from ..runtime.sessions import open_session
+from ..runtime.ways import ways_to_run
 from .checkpoint import Checkpoint
 from .families import Family
 from .passes.quantize import quantize_dynamic

@@ -6,8 +6,9 @@ import numpy as np
 import onnx_ir
 
 from ..profiles import Profile, WeightQuantization
-from ..runtime.loading import Model, replayed
+from ..runtime.model import Model
 from ..runtime.sessions import open_session
+from ..runtime.ways import replayed
 from .checkpoint import Checkpoint
 from .passes.packing import pack_layers
 from .passes.weight_only import quantize_weights

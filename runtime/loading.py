@@ -18,7 +18,9 @@ from ..profiles import Profile
 from .bundle import Axis, Bundle
 from .errors import UsageError
 from .generation.prefixes import Prefixes
+from .model import Model, Outputs, Row
 from .sessions import open_session
+from .ways import replayed, ways_to_run
 
 if TYPE_CHECKING:
     from .generation.base import Decoding
@@ -26,59 +28,11 @@ if TYPE_CHECKING:
     from .processing.image import ImageProcessor
     from .processing.speech import SpeechProcessor
     from .processing.text import Tokenizer
-    from .sessions.base import Session
 
-Row = dict[str, np.ndarray]
 # What `auto` accepts unless told otherwise: bfloat16 and int8 of common encoders stay below it.
 MAX_DRIFT = 0.05
 _PICTURES = frozenset({"pixel_values", "flattened_patches"})
 _LOG = logging.getLogger("vitrify")
-
-
-class Outputs(dict[str, np.ndarray]):
-    """A graph's outputs by name, in order; also by attribute and by position, as transformers' outputs."""
-
-    def __getattr__(self, name: str) -> np.ndarray:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(f"no output '{name}' (outputs: {', '.join(self)})") from None
-
-    def __getitem__(self, key: str | int) -> np.ndarray:
-        return list(self.values())[key] if isinstance(key, int) else super().__getitem__(key)
-
-
-class Model:
-    """A graph on its session: call it with arrays by name, as a transformers model."""
-
-    def __init__(self, session: "Session", axes: Mapping[str, Axis]) -> None:
-        self.session = session
-        self.axes = axes
-        self.input_names = tuple(tensor.name for tensor in session.inputs)
-
-    def __call__(self, **inputs: Any) -> Outputs:
-        """Run the graph; arguments it has no input for are an error, None is as good as absent."""
-        feeds = {name: np.asarray(value) for name, value in inputs.items() if value is not None}
-        self._check_sizes(feeds)
-        return Outputs(self.session.run(feeds))
-
-    def _check_sizes(self, feeds: Row) -> None:
-        for tensor in self.session.inputs:
-            value = feeds.get(tensor.name)
-            if value is None or value.ndim != len(tensor.axes):
-                continue  # the session says what is wrong
-            for axis, size in zip(tensor.axes, value.shape, strict=True):
-                self._check_size(axis, size)
-
-    def _check_size(self, axis: str | int, size: int) -> None:
-        limit = self.axes.get(axis) if isinstance(axis, str) else None
-        if limit is None:
-            return
-        if limit.maximum is not None and size > limit.maximum:
-            hint = " Shorten the text, or pass truncation=True" if axis == "sequence" else ""
-            raise UsageError(f"'{axis}' is {size}, this model takes at most {limit.maximum}.{hint}")
-        if size < limit.minimum:
-            raise UsageError(f"'{axis}' is {size}, this graph takes at least {limit.minimum}")
 
 
 class LoadedBundle:
@@ -169,19 +123,9 @@ class LoadedBundle:
             An argument that cannot be right, or a bundle that does not generate.
 
         """
-        from .generation.call import generation_settings
-        from .generation.loop import padded
-        from .generation.prompts import rows_of
+        from .generation.call import generate_arrays
 
-        encoder = self.manifest.graphs.get("encoder_model")
-        names = [tensor.name for tensor in encoder.inputs] if encoder else []
-        features = {name: np.asarray(given.pop(name)) for name in names if name in given}
-        prompts = [] if input_ids is None else rows_of(input_ids, attention_mask)
-        if attention_mask is not None and "attention_mask" in names and features:
-            features["attention_mask"] = np.asarray(attention_mask)
-        made = self.generate_rows(prompts, given, features=features or None)
-        pad = given.get("pad_token_id", generation_settings(self).get("pad_token_id"))
-        return padded(made, 0 if pad is None else pad)
+        return generate_arrays(self, input_ids, attention_mask, given)
 
     @cached_property
     def generation_config(self) -> Mapping[str, Any]:
@@ -304,38 +248,6 @@ class LoadedBundle:
         path = self.manifest.path(self.manifest.builds[self.profile.name].graphs[graph])
         session = open_session(path, provider=self.profile.provider, options=self.profile.options, threads=self.threads)
         return Model(session, self.manifest.axes)
-
-
-def replayed(family: str, graphs: Mapping[str, Model]) -> list[Callable[..., Outputs]]:
-    """Return what answers to a family's parity cases: its one graph, or a decoder that is told every token.
-
-    Where graphs overlap, because others run a model otherwise than this runtime does, every way is among them.
-    """
-    if family == "encoder":
-        return [graphs["model"]]
-    from .generation.decodings import TeacherForced, open_decoding
-
-    def forced(names: Sequence[str]) -> TeacherForced:
-        own = {name: graphs[name] for name in names}
-        return TeacherForced(lambda inputs: open_decoding(family, own, inputs))
-
-    return [forced(names) for names in ways_to_run(family, graphs)]
-
-
-# The sets of graphs that each run a whole bundle; the runtime takes the first that is there, others take another.
-_WAYS: Mapping[str, Sequence[Sequence[str]]] = {
-    "encoder": (("model",),),
-    "decoder": (("in_place",), ("model",)),
-    "encoder-decoder": (
-        ("encoder_model", "cross_attention", "decoder_step"),
-        ("encoder_model", "decoder_model_merged"),
-    ),
-}
-
-
-def ways_to_run(family: str, names: Collection[str]) -> list[Sequence[str]]:
-    """Return every set of these graphs that runs the bundle, each of which must be the same model."""
-    return [way for way in _WAYS[family] if set(way) <= set(names)]
 
 
 def _tokenizer(source: Any) -> "Tokenizer":

@@ -41,9 +41,9 @@ class Head:
 class Spread:
     """How far drawn weights spread.
 
-    `matrix` is the gain over 1/sqrt(fan in), `embedding` and `rest` are standard deviations, `tied` is a factor on token
-    embeddings that are the head too, and `settled` says how far the running statistics of batch norms go from (0, 1) to
-    those of a drawn batch.
+    `matrix` is the gain over 1/sqrt(fan in), `embedding` and `rest` are standard deviations, `tied` is a factor on the
+    token embeddings that are the head too, and `settled` says how far the running statistics of batch norms go from
+    (0, 1) to those of a drawn batch.
     """
 
     matrix: float = 1.0
@@ -187,7 +187,11 @@ def _write_tokenizer(row: ModelType, folder: Path) -> dict[str, Any]:
         if tokenizer.is_fast:
             tokenizer.save_pretrained(folder)
     ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
-    return {"vocab_size": len(tokenizer), **ids, **{name: _resolved(row.generation[name], tokenizer) for name in row.generation}}
+    return {
+        "vocab_size": len(tokenizer),
+        **ids,
+        **{name: _resolved(row.generation[name], tokenizer) for name in row.generation},
+    }
 
 
 def _resolved(value: Any, tokenizer: Any) -> Any:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoImageProcessor, AutoTokenizer
 
-from tests.checkpoints import GENERATIVE_HEADS, GENERATIVE_PAIRS, GENERATORS, HEADS, PAIRS, TYPES, make_checkpoint
+from tests.checkpoints import HEADS, PAIRS, TYPES, make_checkpoint
 
 REACTION = 0.01  # 100 times the tolerance of cpu-fp32 parity
 NOISE = 2e-5

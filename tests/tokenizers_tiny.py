@@ -35,7 +35,7 @@ SENTENCES = (
 class Recipe:
     """A row of `[tokenizers]`: a transformers class, how its vocabulary is made, and its special tokens.
 
-    Special tokens `added`, and as many plain ones for `timestamps` 20 ms apart, follow the vocabulary that the class takes.
+    After the vocabulary that the class takes come special tokens, `added`, and plain ones, `timestamps` 20 ms apart.
     """
 
     cls: str
@@ -67,7 +67,7 @@ def tiny_tokenizer(recipe: Recipe, *, model_max_length: int) -> Any:
 
 
 def _of_letters(recipe: Recipe) -> Any:
-    """Return an instance of a class that reads its vocabulary from a file: upper-case letters, as CTC heads have them."""
+    """Return a tokenizer whose class reads its vocabulary from a file: upper-case letters, as CTC heads have them."""
     import transformers
 
     with tempfile.TemporaryDirectory() as folder:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import onnx_ir
@@ -13,8 +14,10 @@ from ...runtime.errors import UsageError
 from ..checkpoint import Checkpoint
 from ..graph import ATTENTION_OPSET, graph_from_model
 from ..passes.attention import decompose_attention
-from ..passes.group_query import Unfusable, fuse_attention
-from ..passes.inputs import drop_unused_inputs
+from ..passes.eager_attention import compose_attention
+from ..passes.evaluate import Unfusable
+from ..passes.group_query import CAPACITY, fuse_attention
+from ..passes.inputs import drop_unused_inputs, read_sizes_off_tokens
 from ..passes.last_logits import keep_last_logits
 from ..passes.norms import fuse_norms
 from ..plan import Plan
@@ -31,8 +34,8 @@ _AXES = {
 # No two sizes alike, or the tracer takes their axes for one.
 TRACED_ROWS, TRACED_TOKENS, TRACED_PAST = 2, 3, 5
 STEPS = 64
-# Tables of sines end there: 16 MB for heads of 128.
-MOST_POSITIONS = 32_768
+# Tables of sines end there: 64 MB for heads of 128.
+MOST_POSITIONS = 131_072
 _LOG = logging.getLogger("vitrify")
 
 
@@ -50,26 +53,40 @@ class DecoderFamily(Family):
     def oracle(self, checkpoint: Checkpoint) -> TeacherOracle:
         return TeacherOracle(checkpoint)
 
-    def plans(self, checkpoint: Checkpoint, oracle: Any) -> Iterator[Plan]:  # noqa: ARG002 - one plan needs no trial
+    def plans(self, checkpoint: Checkpoint, oracle: Any) -> Iterator[Plan]:  # noqa: ARG002 - no plan needs a trial
         maximum = getattr(checkpoint.config, "max_position_embeddings", None)
-        yield Plan(
-            traced=_traced(checkpoint),
+        traced = _traced(checkpoint)
+        yield self._plan(checkpoint, traced, maximum)
+        if first := _unstretched(checkpoint.config, maximum):
+            yield self._plan(checkpoint, traced, first)
+
+    def _plan(self, checkpoint: Checkpoint, traced: dict[str, Any], maximum: int | None) -> Plan:
+        return Plan(
+            traced=traced,
             grid=tuple((course.name, course.inputs(checkpoint)) for course in _courses(maximum)),
-            axes={"batch": Axis(), "sequence": Axis(), "past": Axis(0), "total": Axis(1, maximum)},
+            axes={
+                "batch": Axis(),
+                "sequence": Axis(),
+                "past": Axis(0),
+                "total": Axis(1, maximum),
+                CAPACITY: Axis(1, min(maximum or MOST_POSITIONS, MOST_POSITIONS)),
+            },
         )
 
     def trace(self, checkpoint: Checkpoint, plan: Plan, *, opset: int, ir_version: int) -> dict[str, onnx_ir.Model]:
-        graph = graph_from_model(
-            checkpoint.model,
-            plan.traced,
-            axes=_AXES,
-            outputs=("logits",),
-            opset=max(opset, ATTENTION_OPSET),
-            ir_version=ir_version,
-        )
+        with _keys_for_every_head():
+            graph = graph_from_model(
+                checkpoint.model,
+                plan.traced,
+                axes=_AXES,
+                outputs=("logits",),
+                opset=max(opset, ATTENTION_OPSET),
+                ir_version=ir_version,
+            )
+        read_sizes_off_tokens(graph)
         drop_unused_inputs(graph)
         keep_last_logits(graph)
-        made = {"model": graph, **_in_place(graph, positions=plan.axes["total"].maximum)}
+        made = {"model": graph, **_in_place(graph, positions=plan.axes[CAPACITY].maximum)}
         for each in made.values():
             if opset < ATTENTION_OPSET:
                 decompose_attention(each)
@@ -77,17 +94,48 @@ class DecoderFamily(Family):
         return made
 
 
+@contextmanager
+def _keys_for_every_head() -> Iterator[None]:
+    """Give every head of queries keys of its own: the tracer's attention does not broadcast one head of keys to many.
+
+    PyTorch's does, and the first Falcon counts on it.
+    """
+    original = torch.nn.functional.scaled_dot_product_attention
+
+    def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *rest: Any, **named: Any) -> Any:
+        if query.ndim == 4 and key.shape[1] == 1 != query.shape[1]:
+            key, value = (side.expand(-1, query.shape[1], -1, -1) for side in (key, value))
+        return original(query, key, value, *rest, **named)
+
+    torch.nn.functional.scaled_dot_product_attention = attention
+    try:
+        yield
+    finally:
+        torch.nn.functional.scaled_dot_product_attention = original
+
+
 def _in_place(graph: onnx_ir.Model, *, positions: int | None) -> dict[str, onnx_ir.Model]:
     """Return the variant whose cache stays where it is, or nothing for attention that is not of its kind."""
     variant = graph.clone()
+    compose_attention(variant)
     try:
-        fuse_attention(variant, positions=min(positions or MOST_POSITIONS, MOST_POSITIONS))
+        fuse_attention(variant, positions=positions or MOST_POSITIONS)
     except Unfusable as reason:
         _LOG.info("no cache in place: %s", reason)
         return {}
     fuse_norms(variant)
     common.RemoveUnusedNodesPass()(variant)
     return {"in_place": variant}
+
+
+def _unstretched(config: Any, maximum: int | None) -> int | None:
+    """Return how many tokens the model was first trained on, if it was stretched to more.
+
+    Some rotate every token otherwise once a row is longer than that; a cache cannot follow.
+    """
+    rope = getattr(config, "rope_parameters", None) or {}
+    first = rope.get("original_max_position_embeddings") or getattr(config, "original_max_position_embeddings", None)
+    return first if maximum and first and first < maximum else None
 
 
 def _courses(maximum: int | None) -> Iterator[Course]:

@@ -15,6 +15,7 @@ from ...runtime.bundle import Axis
 from ...runtime.errors import UsageError
 from ..checkpoint import Checkpoint
 from ..graph import ATTENTION_OPSET, graph_from_model
+from ..passes.alignment import alignment_graph
 from ..passes.attention import decompose_attention
 from ..passes.caches import drop_presents
 from ..passes.cross_attention import STATES, cross_graph, merged
@@ -29,7 +30,16 @@ from .base import Family
 
 TRACED_ROWS, TRACED_SOURCE, TRACED_TOKENS, TRACED_PAST = 2, 7, 3, 5
 STEPS = 64
-_NAMES = {"encoder_outputs.0": STATES, "attention_mask": "encoder_attention_mask", "decoder_input_ids": "input_ids"}
+MASK = "encoder_attention_mask"
+_NAMES = {
+    "encoder_outputs.last_hidden_state": STATES,
+    "encoder_outputs.attention_mask": MASK,
+    "attention_mask": MASK,
+    "decoder_input_ids": "input_ids",
+}
+# What of an encoder's output a decoder reads; the mask only of one that makes its own.
+_ENCODED = ("last_hidden_state", "attention_mask")
+_OUTPUTS = {"attention_mask": MASK, "output.attention_mask": MASK}
 
 
 class EncoderDecoderFamily(Family):
@@ -41,8 +51,9 @@ class EncoderDecoderFamily(Family):
         "decoder_model_merged": "onnx/decoder_model_merged{suffix}.onnx",
         "cross_attention": "onnx/cross_attention{suffix}.onnx",
         "decoder_step": "onnx/decoder_step{suffix}.onnx",
+        "alignment": "onnx/alignment{suffix}.onnx",
     }
-    shared = {"cross_attention": "decoder_model_merged", "decoder_step": "decoder_model_merged"}  # noqa: RUF012
+    shared = dict.fromkeys(("cross_attention", "decoder_step", "alignment"), "decoder_model_merged")  # noqa: RUF012
 
     def oracle(self, checkpoint: Checkpoint) -> Seq2SeqOracle:
         return Seq2SeqOracle(checkpoint)
@@ -59,36 +70,46 @@ class EncoderDecoderFamily(Family):
 
     def trace(self, checkpoint: Checkpoint, plan: Plan, *, opset: int, ir_version: int) -> dict[str, onnx_ir.Model]:
         versions = {"opset": max(opset, ATTENTION_OPSET), "ir_version": ir_version}
-        traced = to_torch(plan.traced)
-        axes = axes_of(source_of(checkpoint), second="encoder_sequence")
-        encoder = checkpoint.model.get_encoder()
-        encoder_inputs = {name: value for name, value in traced.items() if name in _forward_names(encoder)}
-        encoder_graph = graph_from_model(encoder, encoder_inputs, axes=axes, outputs=("last_hidden_state",), **versions)
-        made = _run(checkpoint.model, traced, TRACED_PAST)
-        projections = find_projections(
-            checkpoint.model, traced, lambda given: _cache_and_states(checkpoint.model, given)
+        model, traced = checkpoint.model, to_torch(plan.traced)
+        encoder = model.get_encoder()
+        given = {name: value for name, value in traced.items() if name in _forward_names(encoder)}
+        with torch.inference_mode():
+            encoded = encoder(**given)
+        axes = axes_of(source_of(checkpoint), second=_second_axis(encoded, traced[model.main_input_name]))
+        encoder_graph = graph_from_model(
+            encoder, given, axes=axes, outputs=("last_hidden_state", *_OUTPUTS), opset=opset, ir_version=ir_version
         )
-        step = _traced_step(checkpoint, traced, made, axes, versions)
+        for value in encoder_graph.graph.outputs:
+            value.name = _OUTPUTS.get(str(value.name), value.name)
+        projections = find_projections(model, traced, lambda given: _cache_and_states(model, given))
+        step = _traced_step(checkpoint, traced, encoded, axes, versions)
         graphs = {
             "encoder_model": encoder_graph,
             "decoder_model_merged": merged(step, projections),
             "cross_attention": cross_graph(projections, **versions),
             "decoder_step": step,
         }
-        for graph in graphs.values():
-            if opset < ATTENTION_OPSET:
+        if heads := getattr(model.generation_config, "alignment_heads", None):
+            graphs["alignment"] = alignment_graph(step, [(layer, head) for layer, head in heads])
+        for name, graph in graphs.items():
+            if opset < ATTENTION_OPSET and name != "encoder_model":
                 decompose_attention(graph)
                 graph.graph.opset_imports[""] = opset  # nothing else that a tracer writes is newer
         return graphs
 
 
-def _traced_step(checkpoint: Checkpoint, traced: Any, made: Any, axes: Any, versions: Any) -> onnx_ir.Model:
+def _second_axis(encoded: Any, given: torch.Tensor) -> str:
+    """Return what the encoder's inputs call the axis after the batch: their own name where states are fewer."""
+    return "encoder_sequence" if encoded.last_hidden_state.shape[1] == given.shape[1] else "source"
+
+
+def _traced_step(checkpoint: Checkpoint, traced: Any, encoded: Any, axes: Any, versions: Any) -> onnx_ir.Model:
     """Return the decoder of one step: tokens and both caches in, logits and the grown cache out."""
-    states = made.encoder_last_hidden_state.clone()
+    kept = {name: encoded[name].clone() for name in _ENCODED if encoded.get(name) is not None}
     inputs: dict[str, Any] = {
-        "encoder_outputs": (states,),
+        "encoder_outputs": type(encoded)(**kept),
         "decoder_input_ids": torch.from_numpy(answer_tokens(checkpoint, TRACED_ROWS, TRACED_TOKENS)),
-        "past_key_values": _both_caches(made.past_key_values),
+        "past_key_values": _both_caches(_run(checkpoint.model, traced, TRACED_PAST).past_key_values),
     }
     named = {
         "encoder_outputs": {0: "batch", 1: "encoder_sequence"},
@@ -96,7 +117,7 @@ def _traced_step(checkpoint: Checkpoint, traced: Any, made: Any, axes: Any, vers
         "past_key_values": {0: "batch", 2: "past"},
         "past_key_values.encoder": {0: "batch", 2: "encoder_sequence"},
     }
-    if "attention_mask" in traced:
+    if "attention_mask" in traced and "attention_mask" not in kept:
         inputs["attention_mask"] = traced["attention_mask"]
         named["attention_mask"] = axes["attention_mask"]
     step = graph_from_model(checkpoint.model, inputs, axes=named, outputs=("logits",), **versions)
@@ -111,7 +132,11 @@ def _run(model: Any, traced: dict[str, torch.Tensor], tokens: int) -> Any:
     rows = len(next(iter(traced.values())))
     start = torch.full((rows, tokens), start_token(model), dtype=torch.int64)
     with torch.inference_mode():
-        return model(**traced, decoder_input_ids=start, use_cache=True)
+        made = model(**traced, decoder_input_ids=start, use_cache=True)
+    for cache in (made.past_key_values.self_attention_cache, made.past_key_values.cross_attention_cache):
+        # Some configs count more layers than their decoder has.
+        cache.layers = [layer for layer in cache.layers if layer.keys is not None]
+    return made
 
 
 def start_token(model: Any) -> int:

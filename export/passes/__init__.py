@@ -34,7 +34,7 @@ def finish(
 
 
 def _axes_of(name: str, axes: Mapping[str, Mapping[int, str]]) -> Mapping[int, str]:
-    """Return the axes of an input; all tensors of a tuple or cache share an entry."""
+    """Return the axes of an input; all tensors of an output or cache share an entry."""
     if not name.startswith(f"{CACHE}."):
         return axes.get(name.partition(".")[0], {})
     return axes[f"{CACHE}.encoder" if ".encoder." in name else CACHE]

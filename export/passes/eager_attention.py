@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 import onnx_ir
 from onnx_ir import tape
 
+from .rotation import made_by
+
 _SWAPPED = [0, 1, 3, 2]
 _FLOAT = onnx_ir.TensorType(onnx_ir.DataType.FLOAT)
 
@@ -54,7 +56,9 @@ def _weighted(value: onnx_ir.Value) -> onnx_ir.Node | None:
 def _scores(value: onnx_ir.Value | None) -> _Scores | None:
     """Read scores up to the product of queries and keys, or return None where they are something else."""
     node = value.producer() if value is not None else None
-    match node.op_type if node is not None else None:
+    if node is None:
+        return None
+    match node.op_type:
         case "MatMul":
             return _product(node)
         case "Cast":
@@ -70,11 +74,11 @@ def _scores(value: onnx_ir.Value | None) -> _Scores | None:
 
 
 def _product(node: onnx_ir.Node) -> _Scores | None:
-    query, swapped = node.inputs[0], node.inputs[1].producer() if node.inputs[1] is not None else None
-    is_swapped = swapped is not None and swapped.op_type == "Transpose"
-    if query is None or not is_swapped or list(swapped.attributes["perm"].as_ints()) != _SWAPPED:
+    query, swapped = node.inputs[0], made_by(node.inputs[1], "Transpose")
+    key = swapped.inputs[0] if swapped is not None else None
+    if query is None or swapped is None or key is None or list(swapped.attributes["perm"].as_ints()) != _SWAPPED:
         return None
-    return _Scores(query, swapped.inputs[0]) if swapped.inputs[0] is not None else None
+    return _Scores(query, key)
 
 
 def _scaled(node: onnx_ir.Node) -> _Scores | None:
@@ -85,10 +89,9 @@ def _scaled(node: onnx_ir.Node) -> _Scores | None:
 
 
 def _capped(node: onnx_ir.Node) -> _Scores | None:
-    cap, bent = _number(node.inputs[1]), node.inputs[0].producer() if node.inputs[0] is not None else None
-    divided = bent.inputs[0] if bent is not None and bent.op_type == "Tanh" else None
-    shrunk = divided.producer() if divided is not None else None
-    if node.op_type != "Mul" or shrunk is None or shrunk.op_type != "Div" or _number(shrunk.inputs[1]) != cap:
+    cap, bent = _number(node.inputs[1]), made_by(node.inputs[0], "Tanh")
+    shrunk = made_by(bent.inputs[0], "Div") if bent is not None else None
+    if node.op_type != "Mul" or shrunk is None or _number(shrunk.inputs[1]) != cap:
         return None
     scores = _scores(shrunk.inputs[0])
     return replace(scores, cap=cap) if cap and scores and not (scores.cap or scores.is_masked) else None

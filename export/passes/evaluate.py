@@ -6,8 +6,15 @@ import onnx_ir
 from .caches import CACHE
 
 
+class Unfusable(Exception):  # noqa: N818 - an answer, no failure
+    """Attention that is not what GroupQueryAttention computes; the reason is the message."""
+
+
 def evaluate(graph: onnx_ir.Model, value: onnx_ir.Value, *, tokens: int, past: int) -> np.ndarray:
-    """Return `value` for one row of `tokens` tokens after `past` ones; only what it depends on is run."""
+    """Return `value` for one row of `tokens` tokens after `past` ones; only what it depends on is run.
+
+    Raise Unfusable where ONNX Runtime cannot.
+    """
     import onnxruntime
 
     needed = _inputs_of(graph, value)
@@ -15,10 +22,14 @@ def evaluate(graph: onnx_ir.Model, value: onnx_ir.Value, *, tokens: int, past: i
     model = onnx_ir.Model(part, ir_version=graph.ir_version)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(
-        onnx_ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    return np.asarray(session.run(None, {str(one.name): _fed(one, tokens, past) for one in needed})[0])
+    feeds = {str(one.name): _fed(one, tokens, past) for one in needed}
+    try:
+        session = onnxruntime.InferenceSession(
+            onnx_ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        return np.asarray(session.run(None, feeds)[0])
+    except Exception as error:  # its exceptions have no class in common
+        raise Unfusable(f"'{value.name}' cannot be computed by itself: {str(error).splitlines()[0]}") from error
 
 
 def _inputs_of(graph: onnx_ir.Model, value: onnx_ir.Value) -> list[onnx_ir.Value]:

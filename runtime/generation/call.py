@@ -15,11 +15,13 @@ from .base import Processor
 from .config import GenerationConfig, entries_of
 from .grammar import NAMES, constraint
 from .growing import PAST
-from .loop import Generated, generate
-from .prompts import check_ids, first_tokens, token_rows
+from .loop import Generated, generate, padded
+from .prompts import check_ids, first_tokens, rows_of, token_rows
 
 if TYPE_CHECKING:
     from ..loading import LoadedBundle
+
+__all__ = ["generate_arrays", "generate_rows", "generation_settings", "rows_of"]
 
 # Special tokens that checkpoints without a generation_config.json name in config.json.
 _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_eos_token_id")
@@ -80,10 +82,9 @@ def generate_rows(
         An argument that cannot be right.
 
     """
-    call = {name: value for name, value in given.items() if value is not None}
-    fields = {name: call.pop(name) for name in list(call) if name in _CONFIG_NAMES}
-    settings = generation_settings(bundle) | entries_of(call.pop("generation_config", None))
-    config = GenerationConfig.from_mapping(settings).updated(**fields)
+    config = _config(bundle, given)
+    named = {"generation_config", *_CONFIG_NAMES}
+    call = {name: value for name, value in given.items() if value is not None and name not in named}
     starts = call.pop("decoder_input_ids", None)
     if unknown := sorted(set(call) - _CALL_NAMES):
         raise UsageError(f"generation takes no argument '{unknown[0]}' here")
@@ -96,6 +97,29 @@ def generate_rows(
         first = first_tokens(config.bos_token_id, "bos_token_id", 1)[0]
         prompts = [row if len(row) else first for row in prompts] or [first]
     return _generated(bundle, prompts, config, call, features or {}, encoder_ids=prompts)
+
+
+def generate_arrays(
+    bundle: "LoadedBundle", input_ids: Any, attention_mask: Any, given: Mapping[str, Any]
+) -> np.ndarray:
+    """Generate for arrays (see `LoadedBundle.generate`)."""
+    encoder = bundle.manifest.graphs.get("encoder_model")
+    names = [tensor.name for tensor in encoder.inputs] if encoder else []
+    features = {name: np.asarray(given[name]) for name in names if name in given}
+    rest = {name: value for name, value in given.items() if name not in features}
+    prompts = [] if input_ids is None else rows_of(input_ids, attention_mask)
+    if attention_mask is not None and "attention_mask" in names and features:
+        features["attention_mask"] = np.asarray(attention_mask)
+    made = generate_rows(bundle, prompts, rest, features=features or None)
+    pad = _config(bundle, rest).pad_id
+    return padded(made, 0 if pad is None else pad)
+
+
+def _config(bundle: "LoadedBundle", given: Mapping[str, Any]) -> GenerationConfig:
+    """Return the fields that are given over the checkpoint's own."""
+    settings = generation_settings(bundle) | entries_of(given.get("generation_config"))
+    fields = {name: value for name, value in given.items() if name in _CONFIG_NAMES and value is not None}
+    return GenerationConfig.from_mapping(settings).updated(**fields)
 
 
 def _answered(
@@ -117,7 +141,8 @@ def _answered(
         if starts is not None and usual is not None:  # as in transformers, where an encoder reads text
             firsts = first_tokens(usual, "decoder_start_token_id", len(starts))
             starts = [
-                row if row[0] == first[0] else np.append(first, row) for row, first in zip(starts, firsts, strict=True)
+                row if row[:1].tolist() == first.tolist() else np.append(first, row)
+                for row, first in zip(starts, firsts, strict=True)
             ]
     rows = len(next(iter(features.values())))
     begin = starts or prompts or first_tokens(usual, "decoder_start_token_id", rows)

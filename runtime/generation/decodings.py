@@ -43,18 +43,14 @@ def _open_decoder(graphs: Graphs, inputs: Arrays) -> "Decoding":
 def _open_encoder_decoder(graphs: Graphs, inputs: Arrays) -> "Decoding":
     """Run the encoder, then what cross attention reads, once; the steps read both again."""
     encoder, step = graphs["encoder_model"], graphs.get("decoder_step") or graphs["decoder_model_merged"]
-    states = encoder(**{name: value for name, value in inputs.items() if name in encoder.input_names})[0]
-    if "decoder_step" not in graphs:  # the graph that others load does it all, on its first call
-        return GrowingDecoding(step, _read_again(step, states, inputs))
-    cross = graphs["cross_attention"](**{STATES: states})
-    constants = {name.replace(PRESENT, PAST): value for name, value in cross.items()}
-    return GrowingDecoding(step, constants | _read_again(step, states, inputs))
-
-
-def _read_again(step: "Model", states: np.ndarray, inputs: Arrays) -> dict[str, np.ndarray]:
-    """Return what the steps read of the encoder beside its keys and values."""
-    found = {STATES: states, MASK: inputs.get("attention_mask")}
-    return {name: value for name, value in found.items() if name in step.input_names and value is not None}
+    encoded = encoder(**{name: value for name, value in inputs.items() if name in encoder.input_names})
+    # An encoder that shortens its input may return a mask of its own.
+    found = {STATES: encoded[0], MASK: encoded.get(MASK, inputs.get("attention_mask"))}
+    constants = {name: value for name, value in found.items() if name in step.input_names and value is not None}
+    if "decoder_step" in graphs:  # the graph that others load does it all, on its first call
+        cross = graphs["cross_attention"](**{STATES: encoded[0]})
+        constants |= {name.replace(PRESENT, PAST): value for name, value in cross.items()}
+    return GrowingDecoding(step, constants)
 
 
 _OPENERS: Mapping[str, Callable[[Graphs, Arrays], "Decoding"]] = {

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # The arguments that say what may be written.
 NAMES = ("json_schema", "regex", "grammar")
+# Between the parts of JSON: enough for lines and their indentation, but a model must not write white space for ever.
+_SPACE = r"[\x20\x0A\x0D\x09]{1,16}"
 
 
 def constraint(
@@ -114,15 +116,20 @@ class _Row:
 
 
 def _compiled(name: str, value: Any) -> str:
-    """Return what llguidance makes matchers of; it looks for errors only then."""
+    """Return what llguidance makes matchers of; it looks for most errors only then."""
+    given = _schema(value) if name == "json_schema" else value
+    if name != "json_schema" and not isinstance(given, str):
+        raise UsageError(f"{name} must be a text, got {type(given).__name__}")
     matcher = _library().LLMatcher
-    if name == "json_schema":
-        return matcher.grammar_from_json_schema(json.dumps(_schema(value)))
-    if not isinstance(value, str):
-        raise UsageError(f"{name} must be a text, got {type(value).__name__}")
-    if name == "regex":
-        return matcher.grammar_from_regex(value)
-    return value if value.lstrip().startswith("{") else matcher.grammar_from_lark(value)
+    try:
+        if name == "json_schema":
+            options = {"whitespace_pattern": _SPACE} if isinstance(given, dict) else None
+            return matcher.grammar_from_json_schema(json.dumps(given), options)
+        if name == "regex":
+            return matcher.grammar_from_regex(given)
+        return given if given.lstrip().startswith("{") else matcher.grammar_from_lark(given)
+    except ValueError as error:  # surrogates, or options of its own that a schema has
+        raise UsageError(f"{name} cannot be followed: {' '.join(str(error).split())}. Correct it") from error
 
 
 def _schema(value: Any) -> Any:
@@ -138,9 +145,8 @@ def _schema(value: Any) -> Any:
 
 def _reason(matcher: "llguidance.LLMatcher") -> str:
     """Return why a matcher gave up, in one line."""
-    if matcher.stop_reason() in {"NoExtension", "NoExtensionBias"}:
-        return "it matches nothing"
-    return " ".join(matcher.get_error().split("<state>")[0].split()) or "it matches nothing"
+    reason = " ".join(matcher.get_error().split("<state>")[0].split())
+    return "it matches nothing" if reason.startswith("NoExtension") else reason
 
 
 @lru_cache(maxsize=2)

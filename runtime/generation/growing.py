@@ -14,7 +14,7 @@ from ..errors import UsageError
 from .base import Decoding
 
 if TYPE_CHECKING:
-    from ..loading import Model
+    from ..model import Model
 
 PAST, PRESENT, KEEP, BRANCH = "past_key_values.", "present.", "num_logits_to_keep", "use_cache_branch"
 
@@ -49,18 +49,14 @@ class GrowingDecoding(Decoding):
         return self._lengths
 
     def append(self, tokens: Sequence[np.ndarray] | np.ndarray, *, keep: int | None = 1) -> np.ndarray:
-        if self._cache:
+        if self._mask.shape[1]:
             ids = np.asarray(tokens, np.int64)
             mask = np.concatenate([self._mask, np.ones_like(ids)], axis=1)
         else:
             ids, mask = left_padded(tokens)
             if not (self._takes_mask or mask.all()):
                 raise UsageError("this decoder takes prompts of one length only")
-            sizes: dict[str | int, int] = {"batch": len(ids), "past": 0, "encoder_sequence": 0}
-            self._cache = {
-                name: np.zeros([sizes.get(axis, axis) for axis in tensor.axes], tensor.dtype)
-                for name, tensor in self._past.items()
-            }
+            self._cache = self._cache or self._empty_cache(len(ids))
         lengths = mask.sum(1)
         check_capacity(lengths, self.capacity)
         feeds = {"input_ids": ids, **self._constants, **self._cache}
@@ -77,6 +73,13 @@ class GrowingDecoding(Decoding):
         self._cache = {name: outputs[PRESENT + name.removeprefix(PAST)] for name in self._past}
         return outputs["logits"]
 
+    def _empty_cache(self, rows: int) -> dict[str, np.ndarray]:
+        sizes: dict[str | int, int] = {"batch": rows, "past": 0, "encoder_sequence": 0}
+        return {
+            name: np.zeros([int(sizes.get(axis, axis)) for axis in tensor.axes], tensor.dtype)
+            for name, tensor in self._past.items()
+        }
+
     def select(self, rows: np.ndarray) -> None:
         self._cache = {name: value[rows] for name, value in self._cache.items()}
         self._mask, self._lengths = self._mask[rows], self._lengths[rows]
@@ -85,14 +88,19 @@ class GrowingDecoding(Decoding):
             self._origin = origin
 
     def truncate(self, length: int) -> None:
-        drop = int(self._lengths.max(initial=0)) - length
-        assert drop >= 0
-        assert (self._lengths - drop >= 0).all()
-        if drop:
-            width = self._mask.shape[1] - drop
-            self._cache = {name: value[:, :, :width] for name, value in self._cache.items()}
-            self._mask = self._mask[:, :width]
-            self._lengths = self._lengths - drop
+        kept = np.minimum(self._lengths, length)
+        dropped, width = self._lengths - kept, int(kept.max(initial=0))
+        if not dropped.any():
+            return
+        # Rows end in one column: what remains of each moves to the right until it does again.
+        columns = np.maximum(self._mask.shape[1] - dropped[:, None] + np.arange(-width, 0), 0)
+        rows = np.arange(len(kept))[:, None]
+        for name, tensor in self._past.items():
+            if "past" in tensor.axes:  # what is kept of an encoder has another length
+                moved = self._cache[name].swapaxes(1, 2)[rows, columns].swapaxes(1, 2)
+                self._cache = {**self._cache, name: np.ascontiguousarray(moved)}
+        self._mask = (np.arange(-width, 0) >= -kept[:, None]).astype(np.int64)
+        self._lengths = kept
 
     def clone(self) -> Self:
         return copy(self)  # arrays are replaced, never written into

@@ -1,7 +1,8 @@
 """A decoder whose cache stays where it is: every step writes the new keys and values behind those before.
 
 The buffers have room for more tokens than they hold and are bound to the session once, not at every step. Rows begin
-at their first token, so shorter ones need no mask; ONNX Runtime's kernel takes several tokens after a past in one row only.
+at their first token, so shorter ones need no mask; ONNX Runtime's kernel takes several tokens after
+a past in one row only.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from .base import Decoding
 from .growing import KEEP, PAST, PRESENT, check_capacity
 
 if TYPE_CHECKING:
-    from ..loading import Model
+    from ..model import Model
 
 # Room to begin with, and the least that buffers grow by.
 ROOM = 128
@@ -30,7 +31,7 @@ class InPlaceDecoding(Decoding):
         self._takes_positions = "position_ids" in inputs
         logits = next(tensor for tensor in self._session.outputs if tensor.name == "logits")
         self.vocabulary = int(logits.axes[-1])
-        limit = model.axes.get("total")
+        limit = model.axes.get("capacity") or model.axes.get("total")
         self.capacity = limit.maximum if limit else None
         self._lengths = np.zeros(0, np.int64)
         self._buffers: dict[str, np.ndarray] = {}
@@ -134,7 +135,7 @@ class InPlaceDecoding(Decoding):
 
     def clone(self) -> Self:
         other = copy(self)
-        other.__dict__ |= {"_buffers": {name: buffer.copy() for name, buffer in self._buffers.items()}, "_step": None}
+        vars(other).update(_buffers={name: buffer.copy() for name, buffer in self._buffers.items()}, _step=None)
         return other
 
 

@@ -68,12 +68,14 @@ class Prefixes:
         with self._lock:
             if not self._entries:
                 return None
-            common, place = max((common_length(entry.held, prompt), i) for i, entry in enumerate(self._entries))
-            if common < self._shortest:
+            common = [common_length(entry.held, prompt) for entry in self._entries]
+            place = max(range(len(common)), key=lambda i: (common[i], -len(self._entries[i].held)))
+            entry = self._entries[place]
+            if common[place] < self._shortest:
                 return None
-            if 2 * common < len(self._entries[place].held):
-                return self._entries[place].decoding.clone(), self._entries[place].held
-            entry = self._entries.pop(place)
+            if 2 * common[place] < len(entry.held):
+                return entry.decoding.clone(), entry.held
+            del self._entries[place]
             return entry.decoding, entry.held
 
     def put(self, decoding: Decoding, held: np.ndarray, *, size: int) -> None:

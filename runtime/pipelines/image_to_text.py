@@ -1,6 +1,6 @@
 """image-to-text: what an encoder-decoder writes about an image, as the task of transformers 4.57 had it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,7 +27,7 @@ class ImageToTextPipeline(ImagePipeline, GenerationPipeline):
     """`(images, prompt=, **generation)` -> [{"generated_text"}], `num_return_sequences` of them."""
 
     parameters = ImageToTextParameters
-    defaults: ClassVar[dict[str, Any]] = {"max_new_tokens": 256}
+    defaults: ClassVar[Mapping[str, Any]] = {"max_new_tokens": 256}
 
     def __init__(self, bundle: "LoadedBundle", *, task: str, **options: Any) -> None:
         super().__init__(bundle, task=task, **options)

@@ -10,14 +10,14 @@ from onnx import helper, numpy_helper
 
 from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle
-from vitrify.export.families import encoder
 from vitrify.export.checkpoint import open_checkpoint
+from vitrify.export.families import encoder
 from vitrify.export.gate import Subject, examine
 from vitrify.export.grids import plans_for
 from vitrify.export.oracle import ForwardOracle
 from vitrify.profiles import load_profile
 from vitrify.runtime.errors import ParityError
-from vitrify.runtime.loading import Model
+from vitrify.runtime.model import Model
 from vitrify.runtime.parity import Case, figures_of, summary
 from vitrify.runtime.sessions import open_session
 

@@ -1,4 +1,4 @@
-"""Text generation on both sides: a bundle that generates by PyTorch, as the fake at the seam, and a llama that chats."""
+"""Both sides of text generation: a bundle that generates by PyTorch, as the fake at the seam; a llama that chats."""
 
 import copy
 from collections.abc import Mapping, Sequence
