@@ -85,6 +85,8 @@ def _reason(error: BaseException) -> str:
     """Return the first line of the innermost error: the outer ones repeat it with advice on torch."""
     while error.__cause__ is not None:
         error = error.__cause__
+    if type(error).__name__.startswith("GuardOnDataDependent"):
+        return "what it does depends on the values of its inputs, which a graph cannot express"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"
 

@@ -44,6 +44,7 @@ def alignment_graph(step: onnx_ir.Model, heads: Sequence[tuple[int, int]]) -> on
     kept = [value for value in graph.inputs if value.uses()]
     graph.inputs.clear()
     graph.inputs.extend(kept)
+    common.RemoveUnusedNodesPass()(model)  # values of inputs that are gone
     return model
 
 

@@ -79,8 +79,12 @@ class Prefixes:
             return entry.decoding, entry.held
 
     def put(self, decoding: Decoding, held: np.ndarray, *, size: int) -> None:
-        """Keep a decoder of one row that holds the ids `held`, in about `size` bytes; the oldest ones go."""
+        """Keep a decoder of one row that holds the ids `held`, in about `size` bytes; the oldest ones go.
+
+        So do those that hold no more than its beginning.
+        """
         with self._lock:
+            self._entries = [each for each in self._entries if not np.array_equal(each.held, held[: len(each.held)])]
             self._entries.append(_Entry(decoding, held.copy(), size))
             while len(self._entries) > self._most or sum(entry.size for entry in self._entries) > self._most_bytes:
                 self._entries.pop(0)

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import UsageError
 from ..generation import whisper
 from ..generation.config import GenerationConfig
+from ..generation.growing import PAST, PRESENT
 from ..generation.whisper_prompt import TranscriptionOptions
 from ..processing.transcripts import ChunkTokens, transcript
 from .audio_inputs import Recording
@@ -148,5 +149,9 @@ class _BundleModel:
         return self.bundle.decoding(input_features=features)
 
     def alignment(self, features: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        found = self.bundle.graph("alignment")(input_features=features, decoder_input_ids=tokens)
-        return found["cross_attentions"]
+        graph, aligner = self.bundle.graph, self.bundle.graph("alignment")
+        states = graph("encoder_model")(input_features=features)[0]
+        cross = graph("cross_attention")(encoder_hidden_states=states)
+        read = {name.replace(PRESENT, PAST): value for name, value in cross.items()}
+        read = {name: value for name, value in read.items() if name in aligner.input_names}
+        return aligner(input_ids=tokens, **read)["cross_attentions"]

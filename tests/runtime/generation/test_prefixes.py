@@ -51,8 +51,14 @@ def test_the_oldest_ones_go():
     assert not filled([1], entries=0).held
 
 
+def test_what_begins_another_goes():
+    prefixes = filled([1, 2], [7, 8], [1, 2, 3], [1, 2, 3], [1, 2, 4])
+    assert [row.tolist() for row in prefixes.held] == [[7, 8], [1, 2, 3], [1, 2, 4]]
+    assert len(filled([1, 2, 3], [1, 2]).held) == 2
+
+
 def test_no_decoder_is_in_two_calls_at_once():
-    prefixes = filled([1, 2, 3], [1, 2, 3, 4])
+    prefixes = filled([1, 2, 3, 4], [1, 2, 3])
     with ThreadPoolExecutor(8) as pool:
         taken = list(pool.map(lambda _: prefixes.take(np.array([1, 2, 3, 4, 5])), range(64)))
     assert sorted(entry[0].name for entry in taken if entry) == ["[1, 2, 3, 4]", "[1, 2, 3]"]
