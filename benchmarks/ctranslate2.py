@@ -34,7 +34,8 @@ def whisper_weights(path: Path) -> dict[str, np.ndarray]:
 
 def _variables(file: BinaryIO) -> dict[str, np.ndarray]:
     """Read past the header (version, specification, revision), then name, shape, dtype and bytes of each variable."""
-    _number(file, "I"), _string(file), _number(file, "I")
+    for skip in (lambda: _number(file, "I"), lambda: _string(file), lambda: _number(file, "I")):
+        skip()
     return dict(_variable(file) for _ in range(_number(file, "I")))
 
 

@@ -115,7 +115,7 @@ def _overhead(folder: Path) -> dict[str, float]:
         spent.append(time.perf_counter() - start)
         return made
 
-    decoding.__dict__["append"] = timed
+    vars(decoding)["append"] = timed
     start = time.perf_counter()
     generate(decoding, [np.arange(300, 320)], GenerationConfig(max_new_tokens=NEW, eos_token_id=[2]))
     return {"per step": 1e6 * (time.perf_counter() - start - sum(spent)) / len(spent)}

@@ -40,7 +40,7 @@ def find_projections(model: Any, inputs: dict[str, torch.Tensor], cache_of: Any)
     return found
 
 
-def _note(seen: list[Any], module: torch.nn.Module, given: torch.Tensor, made: torch.Tensor) -> None:
+def _note(seen: list[Any], module: torch.nn.Module, given: Any, made: Any) -> None:
     seen.append((module, given, made))
 
 

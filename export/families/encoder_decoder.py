@@ -4,7 +4,7 @@ Others load `encoder_model` and `decoder_model_merged`; the runtime runs `cross_
 share the merged graph's weights and copy nothing from step to step.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,12 +24,13 @@ from ..passes.last_logits import keep_last_logits
 from ..plan import Plan
 from ..projections import find_projections
 from ..samples import Arrays
-from ..sources import Source, axes_of, source_of
+from ..sources import Source, TextSource, axes_of, source_of
 from ..teacher import Seq2SeqOracle, answer_tokens, to_torch
 from .base import Family
 
 TRACED_ROWS, TRACED_SOURCE, TRACED_TOKENS, TRACED_PAST = 2, 7, 3, 5
 STEPS = 64
+LONG = 256
 MASK = "encoder_attention_mask"
 _NAMES = {
     "encoder_outputs.last_hidden_state": STATES,
@@ -170,13 +171,25 @@ def _forward_names(module: Any) -> Any:
 def _longest_answer(checkpoint: Checkpoint) -> int | None:
     config = checkpoint.config.get_text_config(decoder=True)
     names = ("max_target_positions", "max_decoder_position_embeddings", "max_position_embeddings")
+    return _first_of(config, names)
+
+
+def _longest_source(checkpoint: Checkpoint) -> int | None:
+    names = ("max_source_positions", "max_encoder_position_embeddings", "max_position_embeddings")
+    return _first_of(checkpoint.config.get_text_config(encoder=True), names)
+
+
+def _first_of(config: Any, names: Sequence[str]) -> int | None:
     return next((value for name in names if (value := getattr(config, name, None))), None)
 
 
 def _grid(checkpoint: Checkpoint, source: Source, maximum: int | None) -> Iterator[tuple[str, Arrays]]:
-    """Yield what is compared: short ones that the bundle can keep, then many steps."""
+    """Yield what is compared: short ones that the bundle can keep, then many steps, then a long text."""
     steps = min(STEPS, (maximum or 2048) - 2)
-    for rows, size, prompt, chunks in ((1, 3, 1, (1, 1, 1)), (2, 9, 2, (3, 1)), (3, 20, 1, (1,) * steps)):
+    courses = [(1, 3, 1, (1, 1, 1)), (2, 9, 2, (3, 1)), (3, 20, 1, (1,) * steps)]
+    if isinstance(source, TextSource):  # attention in blocks: of 128 tokens in LongT5
+        courses.append((1, min(LONG, _longest_source(checkpoint) or LONG), 1, (1,)))
+    for rows, size, prompt, chunks in courses:
         tokens = answer_tokens(checkpoint, rows, prompt + sum(chunks), seed=1)
         inputs = {
             **source.batch(rows, size, seed=1),

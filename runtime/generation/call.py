@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["generate_arrays", "generate_rows", "generation_settings", "rows_of"]
 
 # Special tokens that checkpoints without a generation_config.json name in config.json.
-_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_eos_token_id")
+_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+# A rule, which counts only where there is no generation_config.json that leaves it out.
+_FORCED = ("forced_bos_token_id", "forced_eos_token_id")
 _CONFIG_NAMES = frozenset(GenerationConfig.names())
 # What belongs to one call.
 _CALL_NAMES = frozenset(
@@ -45,9 +47,8 @@ _GUESSING = ("num_assistant_tokens", "num_assistant_tokens_schedule", "assistant
 def generation_settings(bundle: "LoadedBundle") -> dict[str, Any]:
     """Return what the checkpoint says of generation: its special tokens, its generation_config.json over them."""
     nested = bundle.config.get("decoder") or bundle.config.get("text_config") or {}
-    found = {
-        name: config[name] for config in (nested, bundle.config) for name in _TOKENS if config.get(name) is not None
-    }
+    names = _TOKENS if bundle.generation_config else (*_TOKENS, *_FORCED)
+    found = {name: config[name] for config in (nested, bundle.config) for name in names if config.get(name) is not None}
     return found | {name: value for name, value in bundle.generation_config.items() if value is not None}
 
 

@@ -105,6 +105,11 @@ def generate(
         prompts = heal(_emptied(decoding.clone()), prompts, tokenizer)
     width = max(map(len, prompts))
     limit = config.last_length(width, decoding.capacity)
+    if decoding.capacity is not None and width >= decoding.capacity:
+        raise UsageError(
+            f"the prompt has {width} tokens and this model takes {decoding.capacity}, prompt and answer together: "
+            "shorten it, or let text-generation cut it with truncation=True or handle_long_generation='hole'"
+        )
     if limit <= width:
         raise UsageError(f"prompt and answer may have {limit} tokens, the prompt has {width}: pass max_new_tokens")
     call = Call(
