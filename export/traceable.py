@@ -1,4 +1,4 @@
-"""What a tracer would freeze, written so that it can follow: one row for each method that takes the size of an input apart.
+"""What a tracer would freeze, written so that it can follow: a row for each method that takes a size apart.
 
 1. A row names a method of transformers and gives another that returns the same for every size.
 2. Rows hold only while a model is traced; the parity gate compares with the method as it is.
@@ -14,7 +14,7 @@ _MODELS = "transformers.models"
 
 
 def _moonshine_states(_model: Any, samples: Any) -> Any:
-    """Return how many states the three convolutions leave of so many samples; `int(...)` of a quotient is a constant."""
+    """Return how many states three convolutions leave of so many samples; `int(...)` of a quotient is a constant."""
     for kernel, stride in ((127, 64), (7, 3), (3, 2)):
         samples = (samples - kernel) // stride + 1
     return samples

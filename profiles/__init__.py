@@ -59,8 +59,8 @@ class WeightQuantization:
     """How weights are stored in few bits while activations stay float32; for models that write text.
 
     `bits` and, for the head, `head_bits` are 4 or 8; `block_size` weights share a scale. `accuracy_level` 4 multiplies
-    in int8, 0 in float32. `embeddings` quantizes lookup tables too. At least `agreement` of the most likely tokens must be
-    PyTorch's over a text, and the mean KL divergence at most `divergence` nats; layers that break it get more bits.
+    in int8, 0 in float32. `embeddings` quantizes lookup tables too. At least `agreement` of the most likely tokens must
+    be PyTorch's over a text, and the mean KL divergence at most `divergence` nats; layers that break it get more bits.
     """
 
     bits: int

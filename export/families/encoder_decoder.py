@@ -54,7 +54,7 @@ class EncoderDecoderFamily(Family):
         "decoder_step": "onnx/decoder_step{suffix}.onnx",
         "alignment": "onnx/alignment{suffix}.onnx",
     }
-    shared = dict.fromkeys(("cross_attention", "decoder_step", "alignment"), "decoder_model_merged")  # noqa: RUF012
+    shared = dict.fromkeys(("cross_attention", "decoder_step", "alignment"), "decoder_model_merged")
 
     def oracle(self, checkpoint: Checkpoint) -> Seq2SeqOracle:
         return Seq2SeqOracle(checkpoint)
