@@ -125,7 +125,8 @@ def export_bundle(
         The graph is not the same model; nothing is written.
 
     """
-    targets = _load_profiles(profiles)
+    wanted = [profiles] if isinstance(profiles, (str, Path)) else list(profiles)
+    targets = _load_profiles(wanted)
     folder = Path(folder)
     steps = _Steps(progress or (lambda _: None))
     request = Request(model, revision, token, local_files_only, trust_remote_code, allow_pickle)
@@ -133,6 +134,7 @@ def export_bundle(
         with steps("reading the checkpoint"):
             found = fetch(request, Path(scratch), processor=tokenizer or image_processor)
             checkpoint = open_checkpoint(found.folder, task=task, trust_remote_code=trust_remote_code)
+            targets = _fitting(targets, checkpoint, automatic="auto" in wanted)
             origin = dataclasses.replace(
                 source or found.provenance,
                 files=checkpoint.source_files(),
@@ -276,9 +278,8 @@ def _manifest(
 
 def _load_profiles(names: Sequence[str | Path]) -> list[Profile]:
     """Return the profiles of these names; "auto" stands for every one that this machine can run."""
-    wanted = [names] if isinstance(names, (str, Path)) else list(names)
     try:
-        profiles = [profile for name in wanted for profile in (_runnable() if name == "auto" else [load_profile(name)])]
+        profiles = [profile for name in names for profile in (_runnable() if name == "auto" else [load_profile(name)])]
     except ProfileError as error:
         raise UsageError(str(error)) from error
     if not profiles:
@@ -286,6 +287,17 @@ def _load_profiles(names: Sequence[str | Path]) -> list[Profile]:
     for profile in profiles:
         check_machine(profile, this_machine())  # before minutes are spent on a graph that cannot be compared
     return list({profile.name: profile for profile in profiles}.values())
+
+
+def _fitting(targets: list[Profile], checkpoint: Checkpoint, *, automatic: bool) -> list[Profile]:
+    """Return the profiles that are for models of this family; raise UsageError for others that were asked for."""
+    unfit = [target for target in targets if target.weights is not None and checkpoint.head.family != "decoder"]
+    if unfit and not automatic:
+        raise UsageError(
+            f"profile '{unfit[0].name}' is for decoders, and {type(checkpoint.model).__name__} is none: "
+            "use cpu-fp32, or cpu-int8 for a smaller graph"
+        )
+    return [target for target in targets if target not in unfit]
 
 
 def _runnable() -> list[Profile]:

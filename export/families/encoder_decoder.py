@@ -14,7 +14,7 @@ import torch
 from ...runtime.bundle import Axis
 from ...runtime.errors import UsageError
 from ..checkpoint import Checkpoint
-from ..graph import ATTENTION_OPSET, graph_from_model
+from ..graph import ATTENTION_OPSET, graph_from_model, quiet
 from ..passes.alignment import alignment_graph
 from ..passes.attention import decompose_attention
 from ..passes.caches import drop_presents
@@ -74,7 +74,7 @@ class EncoderDecoderFamily(Family):
         model, traced = checkpoint.model, to_torch(plan.traced)
         encoder = model.get_encoder()
         given = {name: value for name, value in traced.items() if name in _forward_names(encoder)}
-        with torch.inference_mode():
+        with quiet(), torch.inference_mode():
             encoded = encoder(**given)
         axes = axes_of(source_of(checkpoint), second=_second_axis(encoded, traced[model.main_input_name]))
         encoder_graph = graph_from_model(
@@ -132,7 +132,7 @@ def _traced_step(checkpoint: Checkpoint, traced: Any, encoded: Any, axes: Any, v
 def _run(model: Any, traced: dict[str, torch.Tensor], tokens: int) -> Any:
     rows = len(next(iter(traced.values())))
     start = torch.full((rows, tokens), start_token(model), dtype=torch.int64)
-    with torch.inference_mode():
+    with quiet(), torch.inference_mode():
         made = model(**traced, decoder_input_ids=start, use_cache=True)
     for cache in (made.past_key_values.self_attention_cache, made.past_key_values.cross_attention_cache):
         # Some configs count more layers than their decoder has.

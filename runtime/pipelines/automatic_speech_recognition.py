@@ -9,12 +9,12 @@ from .audio_inputs import AudioPipeline
 if TYPE_CHECKING:
     from ..loading import LoadedBundle
 
-# By head, and by the feature extractor where one has its own way.
-_WAYS = {
-    ("ctc", None): "ctc_recognition:CTCRecognitionPipeline",
-    ("speech-seq2seq", "WhisperFeatureExtractor"): "whisper:WhisperRecognitionPipeline",
-    ("speech-seq2seq", None): "seq2seq_recognition:Seq2SeqRecognitionPipeline",
+_BY_HEAD = {
+    "ctc": "ctc_recognition:CTCRecognitionPipeline",
+    "speech-seq2seq": "seq2seq_recognition:Seq2SeqRecognitionPipeline",
 }
+# Those of a head whose recordings are heard in a way of their own, by their feature extractor.
+_BY_EXTRACTOR = {("speech-seq2seq", "WhisperFeatureExtractor"): "whisper:WhisperRecognitionPipeline"}
 
 
 class AutomaticSpeechRecognitionPipeline(AudioPipeline):
@@ -22,10 +22,14 @@ class AutomaticSpeechRecognitionPipeline(AudioPipeline):
 
     def __new__(cls, bundle: "LoadedBundle", **options: Any) -> Self:  # noqa: ARG004 - for __init__
         """Return a pipeline of the class for this bundle, not yet initialised."""
-        head, extractor = bundle.manifest.head, bundle.speech_processor
-        way = _WAYS.get((head, extractor.name if extractor else None)) or _WAYS.get((head, None))
-        if way is None:
-            heads = ", ".join(dict.fromkeys(known for known, _ in _WAYS))
-            raise UnsupportedError(f"no speech recognition with the head '{head}' (there is: {heads})")
-        module, name = way.split(":")
+        head = bundle.manifest.head
+        if head not in _BY_HEAD:
+            raise UnsupportedError(f"no speech recognition with the head '{head}' (there is: {', '.join(_BY_HEAD)})")
+        module, name = _class_for(bundle, head).split(":")
         return object.__new__(getattr(importlib.import_module(f".{module}", __package__), name))
+
+
+def _class_for(bundle: "LoadedBundle", head: str) -> str:
+    if not any(known == head for known, _ in _BY_EXTRACTOR) or bundle.speech_processor is None:
+        return _BY_HEAD[head]
+    return _BY_EXTRACTOR.get((head, bundle.speech_processor.name), _BY_HEAD[head])

@@ -8,7 +8,7 @@ import torch
 import transformers
 
 from tests.checkpoints import make_checkpoint
-from vitrify import export_bundle, load_bundle
+from vitrify import export_bundle, load_bundle, pipeline
 from vitrify.export import traceable as tracing
 from vitrify.profiles import load_profile
 from vitrify.runtime.generation.decodings import TeacherForced, open_decoding
@@ -27,7 +27,8 @@ def _exported(folder, model_type, head):
     checkpoint = make_checkpoint(model_type, head, folder / "checkpoint")
     export_bundle(checkpoint, folder / "bundle")
     cases = read_cases(next((folder / "bundle" / "parity").iterdir()))
-    return SimpleNamespace(checkpoint=checkpoint, graphs=load_bundle(folder / "bundle").graphs(), cases=cases)
+    graphs = load_bundle(folder / "bundle").graphs()
+    return SimpleNamespace(checkpoint=checkpoint, folder=folder / "bundle", graphs=graphs, cases=cases)
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +184,18 @@ def test_alignment_is_what_the_heads_attend_to(whisper, tokens):
     cross, aligner = whisper.graphs["cross_attention"](encoder_hidden_states=states), whisper.graphs["alignment"]
     read = {name: cross[name.replace(PAST, PRESENT)] for name in aligner.input_names if name.startswith(PAST)}
     np.testing.assert_allclose(aligner(input_ids=ids, **read)["cross_attentions"], expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("given", [{}, {"return_timestamps": True}, {"return_timestamps": "word"}])
+def test_a_recording_is_heard_as_by_transformers(whisper, given):
+    """The bundle's feature extractor chooses Whisper's pipeline; times of words come from the graph of alignment."""
+    ours = pipeline("automatic-speech-recognition", whisper.folder)
+    theirs = transformers.pipeline("automatic-speech-recognition", model=str(whisper.checkpoint), device="cpu")
+    sound = np.random.default_rng(3).normal(size=15_000).astype(np.float32) * 0.2
+    given = {**given, "generate_kwargs": {"language": "en", "max_new_tokens": 20}}
+    expected = theirs(sound.copy(), **given)
+    assert ours(sound, **given) == expected
+    assert expected["text"]
 
 
 def test_alignment_comes_with_alignment_heads_alone(bart, whisper):

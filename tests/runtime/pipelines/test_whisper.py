@@ -3,6 +3,7 @@
 import copy
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -35,10 +36,22 @@ class FakeBundle:
         return self.speech.decoding(input_features)
 
     def graph(self, name):
-        assert name == "alignment"
-        return lambda *, input_features, decoder_input_ids: {
-            "cross_attentions": self.speech.alignment(input_features, decoder_input_ids)
-        }
+        return {"encoder_model": self._encoder, "cross_attention": self._cross, "alignment": self._Aligner(self)}[name]
+
+    # The features stand for what is made of them: PyTorch's model does all in one.
+    def _encoder(self, *, input_features):
+        return [input_features]
+
+    def _cross(self, *, encoder_hidden_states):
+        return {"present.0.encoder.key": encoder_hidden_states, "present.0.encoder.value": None}
+
+    @dataclass
+    class _Aligner:
+        bundle: "FakeBundle"
+        input_names: tuple[str, ...] = ("input_ids", "past_key_values.0.encoder.key")
+
+        def __call__(self, *, input_ids, **read):
+            return {"cross_attentions": self.bundle.speech.alignment(read[self.input_names[1]], input_ids)}
 
 
 @pytest.fixture(scope="module")
