@@ -61,7 +61,12 @@ class LoadedBundle:
         return self.graph(next(iter(self.manifest.builds[self.profile.name].graphs)))
 
     def graph(self, name: str) -> Model:
-        """Return one of the bundle's graphs, opened on first use."""
+        """Return one of the graphs, opened on first use; raise UsageError if the profile has none of that name."""
+        if name not in self.manifest.builds[self.profile.name].graphs:
+            raise UsageError(
+                f"profile '{self.profile.name}' of bundle '{self.name}' has no graph '{name}', which this asks for: "
+                "use the profile cpu-fp32"
+            )
         with self._lock:
             if name not in self._graphs:
                 self._graphs[name] = self._open_graph(name)

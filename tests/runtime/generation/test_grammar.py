@@ -85,7 +85,7 @@ def written(tokenizer, model, given, *, prompts=(5,), processors=(), **options):
 
 
 @pytest.mark.parametrize("options", [{}, {"do_sample": True, "top_k": 0, "seed": 3}], ids=["greedy", "drawn"])
-@pytest.mark.parametrize(("given", "matches"), CASES, ids=str)
+@pytest.mark.parametrize(("given", "matches"), CASES, ids=range(len(CASES)))
 def test_every_answer_matches(tokenizer, model, given, matches, options):
     texts, answers = written(tokenizer, model, given, prompts=(5, 2, 7), **options)
     for text, answer in zip(texts, answers, strict=True):
