@@ -69,7 +69,7 @@ def sign(bundle):
     ("task", "code", "said"),
     [
         ("text-clasification", 2, "Did you mean 'text-classification'?"),
-        ("summarization", 6, "text-classification"),
+        ("object-detection", 6, "text-classification"),
         ("question-answering", 2, "feature-extraction"),
         ("image-feature-extraction", 2, "feature-extraction"),
     ],
