@@ -14,6 +14,7 @@ from onnx_ir.passes import common
 
 from ...runtime.errors import ExportError
 from .caches import CACHE
+from .constants import whole_numbers
 
 OUTPUT = "cross_attentions"
 _FLOAT = onnx_ir.TensorType(onnx_ir.DataType.FLOAT)
@@ -33,7 +34,9 @@ def alignment_graph(step: onnx_ir.Model, heads: Sequence[tuple[int, int]]) -> on
     new = tape.Tape()
     found = new.op("Concat", parts, attributes={"axis": 1})
     if order != list(heads):
-        found = new.op("Gather", [found, _constant(new, [order.index(head) for head in heads])], attributes={"axis": 1})
+        found = new.op(
+            "Gather", [found, whole_numbers(new, [order.index(head) for head in heads])], attributes={"axis": 1}
+        )
     found.name, found.type = OUTPUT, _FLOAT
     found.shape = onnx_ir.Shape(["batch", len(heads), "sequence", "encoder_sequence"])
     graph.extend(new.nodes)
@@ -56,7 +59,7 @@ def _looked_at(graph: onnx_ir.Graph, layer: int, heads: Sequence[int]) -> onnx_i
     assert query.shape is not None
     scale = node.attributes.get_float("scale", 0.0) or float(query.shape[-1]) ** -0.5  # pyright: ignore[reportArgumentType]
     new = tape.Tape()
-    chosen = _constant(new, list(heads))
+    chosen = whole_numbers(new, list(heads))
     query, key = (new.op("Gather", [value, chosen], attributes={"axis": 1}) for value in (query, key))
     factor = new.op("Constant", [], attributes={"value": onnx_ir.tensor(np.array(scale, np.float32))})
     turned = new.op("Transpose", [key], attributes={"perm": [0, 1, 3, 2]})
@@ -83,11 +86,7 @@ def _forget_past(graph: onnx_ir.Graph) -> None:
         assert value.shape is not None
         new = tape.Tape()
         rows = new.op("Shape", [tokens], attributes={"start": 0, "end": 1})
-        rest = _constant(new, [int(value.shape[1]), 0, int(value.shape[3])])  # pyright: ignore[reportArgumentType]
+        rest = whole_numbers(new, [int(value.shape[1]), 0, int(value.shape[3])])  # pyright: ignore[reportArgumentType]
         empty = new.op("ConstantOfShape", [new.op("Concat", [rows, rest], attributes={"axis": 0})])
         onnx_ir.convenience.replace_all_uses_with(value, empty)
         graph.insert_before(graph[0], list(new.nodes))
-
-
-def _constant(new: tape.Tape, numbers: Sequence[int]) -> onnx_ir.Value:
-    return new.op("Constant", [], attributes={"value": onnx_ir.tensor(np.array(numbers, np.int64))})

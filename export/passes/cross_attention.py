@@ -15,6 +15,7 @@ import onnx_ir
 from onnx_ir import tape
 
 from .caches import CACHE, PRESENT
+from .constants import whole_numbers
 
 STATES, BRANCH = "encoder_hidden_states", "use_cache_branch"
 _TO_THE_END = np.iinfo(np.int64).max
@@ -62,7 +63,7 @@ def _projected(
         weights.append(_initializer(f"{projection.name}.bias", projection.bias))
         made = new.op("Add", [made, weights[1]])
     size = projection.weight.shape[1] // projection.heads
-    cut = new.op("Reshape", [made, _constant(new, [0, 0, projection.heads, size])])
+    cut = new.op("Reshape", [made, whole_numbers(new, [0, 0, projection.heads, size])])
     return new.op("Transpose", [cut], attributes={"perm": [0, 2, 1, 3]}), weights
 
 
@@ -83,7 +84,7 @@ def merged(step: onnx_ir.Model, projections: Sequence[Projection]) -> onnx_ir.Mo
     else_branch, weights = _computed(inputs[STATES], projections)
     chosen = onnx_ir.node(
         "If",
-        [new.op("Reshape", [branch, _constant(new, [])])],
+        [new.op("Reshape", [branch, whole_numbers(new, [])])],
         attributes={"then_branch": then_branch, "else_branch": else_branch},
         num_outputs=len(cached),
     )
@@ -104,8 +105,8 @@ def merged(step: onnx_ir.Model, projections: Sequence[Projection]) -> onnx_ir.Mo
 
 def _empty_unless(new: tape.Tape, branch: onnx_ir.Value, values: Sequence[onnx_ir.Value]) -> None:
     """Let every reader of `values` see zero tokens of them where `branch` is false."""
-    limit = new.op("Mul", [new.op("Cast", [branch], attributes={"to": 7}), _constant(new, [_TO_THE_END])])
-    bounds = _constant(new, [0]), limit, _constant(new, [2])
+    limit = new.op("Mul", [new.op("Cast", [branch], attributes={"to": 7}), whole_numbers(new, [_TO_THE_END])])
+    bounds = whole_numbers(new, [0]), limit, whole_numbers(new, [2])
     for value in values:
         readers = list(value.uses())
         cut = new.op("Slice", [value, *bounds])
@@ -147,7 +148,3 @@ def _value(name: str, shape: Sequence[str | int]) -> onnx_ir.Value:
 def _initializer(name: str, array: np.ndarray) -> onnx_ir.Value:
     tensor = onnx_ir.tensor(np.ascontiguousarray(array), name=name)
     return onnx_ir.Value(name=name, shape=onnx_ir.Shape(array.shape), type=_FLOAT, const_value=tensor)
-
-
-def _constant(new: tape.Tape, numbers: list[int]) -> onnx_ir.Value:
-    return new.op("Constant", [], attributes={"value": onnx_ir.tensor(np.array(numbers, np.int64))})

@@ -20,6 +20,7 @@ from onnx_ir import tape
 from onnx_ir.passes import common
 
 from .caches import CACHE
+from .constants import whole_numbers
 from .evaluate import Unfusable
 from .inputs import drop_unused_inputs
 from .last_logits import INPUT as KEPT
@@ -156,7 +157,7 @@ def _replace(
         onnx_ir.convenience.replace_all_uses_with(after, fused.outputs[0])
         return
     back = tape.Tape()
-    cut = back.op("Reshape", [fused.outputs[0], _numbers(back, [0, 0, heads, size])])
+    cut = back.op("Reshape", [fused.outputs[0], whole_numbers(back, [0, 0, heads, size])])
     whole = back.op("Transpose", [cut], attributes={"perm": _HEADS_FIRST})
     graph.insert_before(attention, list(back.nodes))
     onnx_ir.convenience.replace_all_uses_with(output, whole)
@@ -198,7 +199,7 @@ def _flat(new: tape.Tape, value: onnx_ir.Value | None) -> onnx_ir.Value:
             return source
     else:
         value = new.op("Transpose", [value], attributes={"perm": _HEADS_FIRST})
-    return new.op("Reshape", [value, _numbers(new, [0, 0, -1])])
+    return new.op("Reshape", [value, whole_numbers(new, [0, 0, -1])])
 
 
 def _unmasked(value: onnx_ir.Value) -> onnx_ir.Value:
@@ -236,7 +237,3 @@ def _constant(graph: onnx_ir.Graph, name: str, array: np.ndarray) -> onnx_ir.Val
     )
     graph.register_initializer(value)
     return value
-
-
-def _numbers(new: tape.Tape, numbers: list[int]) -> onnx_ir.Value:
-    return new.op("Constant", [], attributes={"value": onnx_ir.tensor(np.array(numbers, np.int64))})

@@ -11,6 +11,7 @@ import onnx_ir
 from onnx_ir import tape
 
 from ...runtime.errors import ExportError
+from .constants import whole_numbers
 
 INPUT = "num_logits_to_keep"
 _VALUE_BY_VALUE = frozenset({"Cast", "Mul", "Div", "Add", "Sub", "Tanh", "Identity"})
@@ -24,8 +25,8 @@ def keep_last_logits(graph: onnx_ir.Model) -> None:
     data = head.inputs[0]
     new = tape.Tape()
     count = _count(graph.graph)
-    start = new.op("Neg", [new.op("Reshape", [count, _constant(new, [1])])])
-    last = new.op("Slice", [data, start, _constant(new, [_TO_THE_END]), _constant(new, [1])])
+    start = new.op("Neg", [new.op("Reshape", [count, whole_numbers(new, [1])])])
+    last = new.op("Slice", [data, start, whole_numbers(new, [_TO_THE_END]), whole_numbers(new, [1])])
     graph.graph.insert_before(head, list(new.nodes))
     head.replace_input_with(0, last)
     assert logits.shape is not None
@@ -60,7 +61,3 @@ def _count(graph: onnx_ir.Graph) -> onnx_ir.Value:
     graph.inputs.append(value)
     graph.register_initializer(value)
     return value
-
-
-def _constant(new: tape.Tape, numbers: list[int]) -> onnx_ir.Value:
-    return new.op("Constant", [], attributes={"value": onnx_ir.tensor(np.array(numbers, np.int64))})

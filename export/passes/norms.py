@@ -7,6 +7,8 @@
 import numpy as np
 import onnx_ir
 
+from .rotation import made_by
+
 _DOMAIN = "com.microsoft"
 
 
@@ -21,14 +23,14 @@ def fuse_norms(graph: onnx_ir.Model) -> None:
 def _matched(node: onnx_ir.Node) -> tuple[onnx_ir.Value, onnx_ir.Value, float] | None:
     """Return (x, weight, epsilon) of the norm that ends in `node`, or None."""
     for weight, scaled in (node.inputs, reversed(node.inputs)):
-        product = _made_by(scaled, "Mul")
+        product = made_by(scaled, "Mul")
         if product is None or weight is None or weight.shape is None or len(weight.shape) != 1:
             continue
         value, inverse = product.inputs
-        root = _made_by(_input(_made_by(inverse, "Reciprocal")), "Sqrt")
-        total = _made_by(_input(root), "Add")
-        mean = _made_by(_input(total), "ReduceMean")
-        square = _made_by(_input(mean), "Pow")
+        root = made_by(_input(made_by(inverse, "Reciprocal")), "Sqrt")
+        total = made_by(_input(root), "Add")
+        mean = made_by(_input(total), "ReduceMean")
+        square = made_by(_input(mean), "Pow")
         if value is None or square is None or square.inputs[0] is not value:
             continue
         epsilon, power = _number(total.inputs[1] if total else None), _number(square.inputs[1])
@@ -41,7 +43,7 @@ def _matched(node: onnx_ir.Node) -> tuple[onnx_ir.Value, onnx_ir.Value, float] |
 def _replace(
     graph: onnx_ir.Graph, node: onnx_ir.Node, value: onnx_ir.Value, weight: onnx_ir.Value, epsilon: float
 ) -> None:
-    total = _made_by(value, "Add")
+    total = made_by(value, "Add")
     terms = list(total.inputs) if total else []
     if total is not None and weight.is_initializer() and all(_is_hidden(term) for term in terms):
         fused = onnx_ir.node(
@@ -71,11 +73,6 @@ def _is_hidden(value: onnx_ir.Value | None) -> bool:
 
 def _name(new: onnx_ir.Value, old: onnx_ir.Value) -> None:
     new.shape, new.type = old.shape, old.type
-
-
-def _made_by(value: onnx_ir.Value | None, op_type: str) -> onnx_ir.Node | None:
-    node = value.producer() if value is not None else None
-    return node if node is not None and node.op_type == op_type else None
 
 
 def _input(node: onnx_ir.Node | None) -> onnx_ir.Value | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from ..errors import UsageError
-from ..generation.config import GenerationConfig
+from ..generation.config import GenerationConfig, entries_of
 from .base import Parameters, Piece
 from .text_inputs import TextPipeline
 
@@ -111,9 +111,9 @@ class GenerationPipeline(TextPipeline):
         None is as good as absent, but keeps a default of the pipeline away, as in transformers.
         """
         given = dict(parameters.generation)
-        wished = _entries(given.pop("generation_config", None))
+        wished = entries_of(given.pop("generation_config", None))
         model = {name: value for name, value in self.bundle.generation_config.items() if name in CONFIG_NAMES}
-        base = _without_none(model) | _without_none(wished)
+        base = _without_none(model) | wished
         return self._defaults_beside(base | given) | base | _without_none(given)
 
     def _defaults_beside(self, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,19 +161,6 @@ def _extras(made: "Generated") -> list[dict[str, Any]]:
         for extra, score in zip(extras, made.sequences_scores.tolist(), strict=True):
             extra["sequences_scores"] = score
     return extras
-
-
-def _entries(config: Any) -> Mapping[str, Any]:
-    """Return what a generation config sets: a mapping, ours, or any object with `to_dict`, such as transformers'."""
-    if isinstance(config, GenerationConfig):
-        entries = {name: getattr(config, name) for name in CONFIG_NAMES}
-    elif callable(to_dict := getattr(config, "to_dict", None)):
-        entries = to_dict()
-    else:
-        entries = {} if config is None else config
-    if not isinstance(entries, Mapping):
-        raise UsageError(f"generation_config must be a dict or a GenerationConfig, got {type(config).__name__}")
-    return {name: value for name, value in entries.items() if name in CONFIG_NAMES}
 
 
 def _without_none(entries: Mapping[str, Any]) -> dict[str, Any]:
