@@ -1,17 +1,18 @@
 """What a preprocessor_config.json says: its settings, checked and bounded, and the shapes that its sizes mean."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
-from ..errors import IntegrityError, UsageError
+from ..errors import UnsupportedError, UsageError
+from .preprocessor_config import Check, checked, count, flag, number
 
 MAX_SIDE = 8192
 """The longest side, in pixels, that a configuration may ask for."""
 
-_MAX_NUMBER = 1e30  # fits float32, and is refused by comparison: JSON has NaN, Infinity and integers of any length
+MAX_PATCHES = 2**16
+"""The most patches that a configuration may ask for."""
 
 Size = Mapping[str, int]
 Shape = tuple[int, int]
@@ -23,7 +24,8 @@ class ImageSettings:
     """What a processor's configuration says, under transformers' names; a step whose flag is off needs nothing.
 
     A size is {height, width}, {shortest_edge}, {shortest_edge, longest_edge} or {max_height, max_width};
-    `resample` is Pillow's number of a filter; mean and std have one value per channel.
+    `resample` is Pillow's number of a filter; mean and std have one value per channel. `max_patches` and `patch_size`
+    (in pixels) are of processors that cut images into patches.
     """
 
     do_convert_rgb: bool = False
@@ -44,57 +46,37 @@ class ImageSettings:
     do_flip_channel_order: bool = False
     do_pad: bool = False
     pad_size: Size | None = None
+    do_align_long_axis: bool = False
+    do_thumbnail: bool = False
+    max_patches: int = 2048
+    patch_size: Size = field(default_factory=lambda: {"height": 16, "width": 16})
+    is_vqa: bool = False
+    header_text: None = None
 
-    def __post_init__(self) -> None:
-        for flag, needed in _NEEDS.items():
-            missing = [name for name in needed if getattr(self, flag) and getattr(self, name) is None]
+    def require(self, needs: Mapping[str, Sequence[str]]) -> None:
+        """Raise UsageError where a flag is on and a setting that it needs is not there."""
+        for name, needed in needs.items():
+            missing = [other for other in needed if getattr(self, name) and getattr(self, other) is None]
             if missing:
-                raise UsageError(f"{flag} is true, but {' and '.join(missing)} is not set")
+                raise UsageError(f"{name} is true, but {' and '.join(missing)} is not set")
 
 
-_NEEDS = {
-    "do_resize": ("size", "resample"),
-    "do_center_crop": ("crop_size",),
-    "do_rescale": ("rescale_factor",),
-    "do_normalize": ("image_mean", "image_std"),
-    "include_top": ("image_std",),
-}
-
-
-def _flag(name: str, value: Any, _square: bool) -> bool:
-    if not isinstance(value, bool):
-        raise UsageError(f"{name} is {value!r} (allowed: true, false)")
-    return value
-
-
-def _number(name: str, value: Any, _square: bool) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MAX_NUMBER:
-        raise UsageError(f"{name} is {value!r:.40} (allowed: a finite number of at most {_MAX_NUMBER:g})")
-    return value
-
-
-def _fraction(name: str, value: Any, square: bool) -> float:
-    if not 0 < _number(name, value, square) <= 1:
+def _fraction(name: str, value: Any) -> float:
+    if not 0 < number(name, value) <= 1:
         raise UsageError(f"{name} is {value!r} (allowed: more than 0, at most 1)")
     return value
 
 
-def _filter(name: str, value: Any, _square: bool) -> int:
-    if isinstance(value, bool) or value not in range(6):
-        raise UsageError(f"{name} is {value!r} (allowed: 0 to 5, Pillow's filters)")
-    return int(value)
-
-
-def _channels(name: str, value: Any, square: bool) -> tuple[float, ...]:
+def _channels(name: str, value: Any) -> tuple[float, ...]:
     values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * 3
     if len(values) != 3 or (name == "image_std" and 0 in values):
         raise UsageError(f"{name} is {value!r} (allowed: a number, or one per channel of 3; no zero as std)")
-    return tuple(_number(name, number, square) for number in values)
+    return tuple(number(name, each) for each in values)
 
 
-def _size(name: str, value: Any, square: bool) -> Size:
+def _size(name: str, value: Any) -> Size:
     if isinstance(value, int):
-        value = {"height": value, "width": value} if square or name != "size" else {"shortest_edge": value}
+        value = {"height": value, "width": value}
     elif isinstance(value, list | tuple) and len(value) == 2:
         value = {"height": value[0], "width": value[1]}
     allowed = _SIZINGS if name == "size" else [frozenset(("height", "width"))]
@@ -107,34 +89,42 @@ def _size(name: str, value: Any, square: bool) -> Size:
     return dict(value)
 
 
-_CHECKS: dict[str, Callable[[str, Any, bool], Any]] = {
-    "flag": _flag,
-    "number": _number,
-    "fraction": _fraction,
-    "filter": _filter,
-    "channels": _channels,
-    "size": _size,
-}
-SETTING_NAMES = tuple(field.name for field in fields(ImageSettings))
-_KINDS = dict.fromkeys(SETTING_NAMES, "flag") | {
-    "size": "size",
-    "crop_size": "size",
-    "pad_size": "size",
-    "resample": "filter",
-    "crop_pct": "fraction",
-    "rescale_factor": "number",
-    "image_mean": "channels",
-    "image_std": "channels",
+def _no_header(name: str, value: Any) -> bool:
+    if value is not False:
+        raise UnsupportedError(
+            f"{name} is {value!r:.40}: questions drawn above an image are not supported, because their font (Arial) is "
+            "no part of a checkpoint. Draw the question yourself and pass is_vqa=false, or take a model without"
+        )
+    return value
+
+
+SETTING_NAMES = tuple(item.name for item in fields(ImageSettings))
+_CHECKS: dict[str, Check] = {
+    **dict.fromkeys(SETTING_NAMES, flag),
+    **dict.fromkeys(("size", "crop_size", "pad_size", "patch_size"), _size),
+    **dict.fromkeys(("image_mean", "image_std"), _channels),
+    **dict.fromkeys(("is_vqa", "header_text"), _no_header),
+    "resample": partial(count, allowed=range(6)),  # Pillow's filters
+    "crop_pct": _fraction,
+    "rescale_factor": number,
+    "max_patches": partial(count, allowed=range(1, MAX_PATCHES + 1)),
 }
 
 
-def checked_settings(config: Mapping[str, Any], *, square: bool = True) -> dict[str, Any]:
-    """Return the settings among the values, checked; null means unset, other names belong to other programs."""
+def checked_settings(config: Mapping[str, Any], *, square: bool = True, width_first: bool = False) -> dict[str, Any]:
+    """Return the settings among the values, checked; null means unset, other names belong to other programs.
+
+    A whole number as `size` is a square's side, or the shortest edge where neither the values nor `square` say so;
+    a pair is [height, width] unless `width_first`.
+    """
     if config.get("default_to_square") is not None:
         square = bool(config["default_to_square"])
-    return {
-        name: _CHECKS[kind](name, config[name], square) for name, kind in _KINDS.items() if config.get(name) is not None
-    }
+    size = config.get("size")
+    if isinstance(size, int) and not square:
+        config = {**config, "size": {"shortest_edge": size}}
+    if isinstance(size, list | tuple) and width_first:
+        config = {**config, "size": size[::-1]}
+    return checked(config, _CHECKS)
 
 
 def _exactly(size: Size, _shape: Shape) -> Shape:
@@ -176,16 +166,3 @@ _SIZINGS: dict[frozenset[str], Callable[[Size, Shape], Shape]] = {
 def resized_shape(size: Size, shape: Shape) -> Shape:
     """Return the height and width that an image of `shape` gets by a size in any of its forms."""
     return _SIZINGS[frozenset(size)](size, shape)
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file. Raises IntegrityError where there is none."""
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise IntegrityError(f"there is no {path.name} in '{path.parent}', so images cannot be prepared") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise IntegrityError(f"cannot read '{path}' as JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise IntegrityError(f"'{path}' holds a {type(config).__name__}, not an object")
-    return config

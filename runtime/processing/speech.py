@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import IntegrityError, UnsupportedError, UsageError
+from ..errors import IntegrityError, UsageError
 from .mel import kaldi_log_mel, normalized_per_band, whisper_log_mel
-from .speech_settings import SpeechSettings, checked_settings, read_config
-
-CONFIG_NAME = "preprocessor_config.json"
+from .preprocessor_config import CONFIG_NAME, checked, known_class, read_config
+from .speech_settings import CHECKS, SpeechSettings
 
 PADDING = {False: None, "do_not_pad": None, True: "longest", "longest": "longest", "max_length": "max_length"}
 
@@ -110,15 +109,12 @@ class SpeechProcessor:
     @classmethod
     def from_folder(cls, folder: Path) -> "SpeechProcessor":
         """Read preprocessor_config.json. Raises IntegrityError where it is broken, UnsupportedError for its class."""
-        path = folder / CONFIG_NAME
-        config = read_config(path)
-        name = str(config.get("feature_extractor_type"))
-        if name not in EXTRACTORS:
-            raise UnsupportedError(f"feature extractor '{name}' is not supported (supported: {', '.join(EXTRACTORS)})")
+        config = read_config(folder, of="audio")
+        name = known_class(str(config.get("feature_extractor_type")), EXTRACTORS, what="feature extractor")
         try:
-            settings = SpeechSettings(**{**EXTRACTORS[name].defaults, **checked_settings(config)})
+            settings = SpeechSettings(**{**EXTRACTORS[name].defaults, **checked(config, CHECKS)})
         except UsageError as error:
-            raise IntegrityError(f"{path}: {error}") from error
+            raise IntegrityError(f"{folder / CONFIG_NAME}: {error}") from error
         return cls(name=name, settings=settings)
 
     @property

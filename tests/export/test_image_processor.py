@@ -8,7 +8,7 @@ import transformers
 from PIL import Image
 from transformers import AutoImageProcessor
 
-from vitrify.export.image_processor import load_image_processor, write_image_processor
+from vitrify.export.image_processor import TOLERANCES, load_image_processor, write_image_processor
 from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
 from vitrify.runtime.processing.image import PROCESSORS, ImageProcessor
 
@@ -25,9 +25,11 @@ def test_what_is_written_loads_back_equal_in_transformers_and_here(tmp_path, nam
     back = AutoImageProcessor.from_pretrained(tmp_path, backend="pil")
     assert type(back) is type(processor)
     assert processor.to_dict() == {key: value for key, value in back.to_dict().items() if key != "default_to_square"}
-    expected = processor(IMAGE, return_tensors="np")["pixel_values"]
-    np.testing.assert_array_equal(back(IMAGE, return_tensors="np")["pixel_values"], expected)
-    np.testing.assert_array_equal(ImageProcessor.from_folder(tmp_path)(IMAGE)["pixel_values"], expected)
+    expected, again = processor(IMAGE, return_tensors="np"), back(IMAGE, return_tensors="np")
+    ours = ImageProcessor.from_folder(tmp_path)(IMAGE)
+    for array in expected:
+        np.testing.assert_array_equal(again[array], expected[array])
+        np.testing.assert_allclose(ours[array], expected[array], rtol=0, atol=TOLERANCES.get(array, 0))
 
 
 def write(folder, config):
@@ -84,7 +86,11 @@ class Refusing(transformers.ViTImageProcessorPil):
 
 @pytest.mark.parametrize(
     ("other", "message"),
-    [(OtherPixels, "differs from transformers by"), (OtherShape, "gives shape"), (Refusing, r"refuses \(no\)")],
+    [
+        (OtherPixels, "pixel_values differs from transformers' by"),
+        (OtherShape, "gives pixel_values"),
+        (Refusing, r"refuses \(no\)"),
+    ],
 )
 def test_other_pixels_under_a_known_name_are_refused_and_nothing_is_written(tmp_path, other, message):
     processor = type("ViTImageProcessorPil", (other,), {})(size=32)
@@ -102,6 +108,51 @@ def test_settings_that_nothing_fits_are_refused(tmp_path):
 def test_settings_that_the_runtime_does_not_know_are_refused(tmp_path):
     with pytest.raises(UnsupportedError, match=r"longest_edge.*allowed: \{height, width\}"):
         write_image_processor(transformers.ViTImageProcessorPil(size={"longest_edge": 64}), tmp_path)
+
+
+class OtherPatches(transformers.Pix2StructImageProcessorPil):
+    def normalize(self, image):
+        return super().normalize(image) + np.float32(2e-4)
+
+
+class OneMore(transformers.Pix2StructImageProcessorPil):
+    def preprocess(self, images, **options):
+        made = super().preprocess(images, **options)
+        return {**made, "pixel_values": made["flattened_patches"]}
+
+
+class Unmasked(transformers.Pix2StructImageProcessorPil):
+    def preprocess(self, images, **options):
+        made = super().preprocess(images, **options)
+        return {**made, "attention_mask": np.ones_like(made["attention_mask"])}
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (OtherPatches, r"flattened_patches differs from transformers' by 0\.0002 \(allowed: 0\.0001\)"),
+        (OneMore, "gives flattened_patches, attention_mask, pixel_values, the runtime flattened_patches, attention"),
+        (Unmasked, r"attention_mask differs from transformers' by 1 \(allowed: 0\)"),
+    ],
+)
+def test_other_patches_under_a_known_name_are_refused(tmp_path, other, message):
+    processor = type("Pix2StructImageProcessorPil", (other,), {})(max_patches=30, patch_size={"height": 8, "width": 8})
+    with pytest.raises(UnsupportedError, match=message):
+        write_image_processor(processor, tmp_path)
+    assert not (tmp_path / NAME).exists()
+
+
+def test_questions_drawn_above_images_are_refused_by_name(tmp_path):
+    with pytest.raises(UnsupportedError, match=r"is_vqa is True: questions .* font \(Arial\) is no part"):
+        write_image_processor(transformers.Pix2StructImageProcessorPil(is_vqa=True), tmp_path)
+
+
+def test_the_size_of_a_first_donut_is_width_then_height(tmp_path):
+    legacy = {"feature_extractor_type": "DonutFeatureExtractor", "size": [40, 64], "do_align_long_axis": False}
+    write_image_processor(load_image_processor(write(tmp_path / "old", legacy)), tmp_path / "new")
+    config = json.loads((tmp_path / "new" / NAME).read_text())
+    assert config["size"] == {"height": 64, "width": 40}
+    assert config["do_thumbnail"] is True
 
 
 def test_an_unsupported_class_is_refused_by_name(tmp_path):
