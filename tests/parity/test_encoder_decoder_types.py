@@ -11,7 +11,7 @@ import vitrify
 from tests.checkpoints import GENERATIVE_HEADS, GENERATIVE_PAIRS, make_checkpoint
 from vitrify.export.checkpoint import open_checkpoint
 from vitrify.export.sources import source_of
-from vitrify.runtime.errors import ExportError, UnsupportedError
+from vitrify.runtime.errors import ExportError
 from vitrify.runtime.parity import read_cases
 
 TOLERANCE = 1e-4
@@ -21,17 +21,7 @@ UNTRACEABLE = {"led"}
 PAIRS = [pair for pair in GENERATIVE_PAIRS if pair[1] in HEADS and pair[0] not in UNTRACEABLE]
 # In every run; the others with `./dev check --all`.
 QUICK = {"t5", "bart", "whisper"}
-# Their graphs are the same model; what makes their inputs is not among the runtime's image processors.
-UNPROCESSED = {"donut", "pix2struct"}
-_NOT_YET = pytest.mark.xfail(raises=UnsupportedError, strict=True, reason="no such image processor in the runtime")
-
-
-def _marks(model_type: str) -> list[pytest.MarkDecorator]:
-    slow = [] if model_type in QUICK else [pytest.mark.slow]
-    return [*slow, _NOT_YET] if model_type in UNPROCESSED else slow
-
-
-ALL = [pytest.param(*pair, marks=_marks(pair[0])) for pair in PAIRS]
+ALL = [pytest.param(*pair, marks=[] if pair[0] in QUICK else pytest.mark.slow) for pair in PAIRS]
 # Below this margin between the two likeliest tokens either may be chosen, and what follows is another answer.
 MARGIN = 1e-3
 NEW = 24
