@@ -105,7 +105,8 @@ def model_from_pieces(
 ) -> tuple[models.Unigram | models.BPE, int | None]:
     """Return the model, and the number from which on its tokens count as unknown (None: all have a number)."""
     tokens = [stored(token, pieces, vocabulary, keeps_spaces=keeps_spaces) for token in vocabulary.tokens]
-    unnamed = [piece for piece in pieces.scores if piece not in set(vocabulary.tokens)]
+    named = set(vocabulary.tokens)
+    unnamed = [piece for piece in pieces.scores if piece not in named]
     everything = [*tokens, *unnamed]
     made = _bpe(pieces, vocabulary, everything) if pieces.is_bpe else _unigram(pieces, vocabulary, everything)
     return made, len(tokens) if unnamed else None
