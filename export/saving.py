@@ -1,6 +1,9 @@
 """Write graphs with their weights beside them; graphs that share weights name one file of them."""
 
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx_ir
@@ -30,3 +33,20 @@ def _point_to(graph: onnx_ir.Model, owner: Path) -> None:
         tensor = saved[name].const_value if name in saved else None
         if isinstance(tensor, onnx_ir.ExternalTensor):
             value.const_value = tensor
+
+
+@contextmanager
+def written_beside(path: Path) -> Iterator[tuple[Path, str]]:
+    """Yield a folder to write the graph of this name in, and its weights' file name; then move both beside `path`.
+
+    A stopped write leaves nothing by their name. A graph of small weights may have no file of weights.
+    """
+    data = f"{path.name}_data"
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield folder, data
+        for name in (data, path.name):
+            if (folder / name).exists():
+                (folder / name).replace(path.parent / name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,9 +1,10 @@
 """Turn the linear layers of a portable graph into int8, activations scaled at run time, and write it as another graph.
 
-1. `MatMul(x, W)` and `Gemm(x, W, c)` with a constant float32 matrix W become `DynamicQuantizeLinear` (x as uint8),
-   `MatMulInteger` and two multiplications: the pattern that ONNX Runtime fuses into one kernel. Weights are signed,
-   because unsigned times signed is the only int8 product that reaches AMX there.
-2. A weight's scale is max|w| / 127, for each column by itself if `per_channel`.
+1. `MatMul(x, W)` and `Gemm(x, W, c)` with a constant float32 matrix W, or with the transpose of one, become
+   `DynamicQuantizeLinear` (x as uint8), `MatMulInteger` and two multiplications: the pattern that ONNX Runtime fuses
+   into one kernel. Weights are signed, because unsigned times signed is the only int8 product that reaches AMX there.
+2. A weight's scale is max|w| / 127, for each column by itself if `per_channel`. CPUs without VNNI add two such products
+   in 16 bits, which may overflow: the profile asks ONNX Runtime for its exact kernels there.
 3. Layers that read the same value share its quantization.
 4. A weight with fewer than 16 rows or columns stays: a head of a few labels costs nothing and decides the answer.
 5. With `embeddings`, `Gather(W, ids)` along rows becomes a lookup of int8 rows and of their scales: a quarter of the
@@ -13,9 +14,6 @@
 Only standard operators; axes keep their names; the result is a function of the graph's bytes.
 """
 
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +21,10 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from ...runtime.errors import UnsupportedError, UsageError
+from ..saving import written_beside
+from .layers import Weight, is_lookup, layer_weight
 
-_SMALLEST = 16
+_LARGEST = 127
 
 
 def quantize_dynamic(graph_path: Path, out_path: Path, *, per_channel: bool = True, embeddings: bool = False) -> None:
@@ -42,13 +42,13 @@ def quantize_dynamic(graph_path: Path, out_path: Path, *, per_channel: bool = Tr
         raise UsageError(f"out_path: got '{out_path}', the graph itself; expected another file")
     model = ir.load(graph_path)
     quantizer = _Quantizer(model.graph, per_channel=per_channel)
-    layers = [node for node in model.graph if _is_layer(node)]
+    layers = [(node, weight) for node in model.graph if (weight := layer_weight(node))]
     if not layers:
         raise UnsupportedError(f"graph '{graph_path.name}' has no linear layer to quantize: use the profile cpu-fp32")
-    for node in layers:
-        quantizer.replace_layer(node)
+    for node, weight in layers:
+        quantizer.replace_layer(node, weight)
     if embeddings:
-        for node in [node for node in model.graph if _is_lookup(node)]:
+        for node in [node for node in model.graph if is_lookup(node)]:
             quantizer.replace_lookup(node)
     common.RemoveUnusedNodesPass()(model)
     _save(model, out_path)
@@ -63,15 +63,13 @@ class _Quantizer:
         self._activations: dict[str, tuple[ir.Value, ...]] = {}
         self._weights: dict[tuple[str, int, bool], tuple[ir.Value, ir.Value]] = {}
 
-    def replace_layer(self, node: ir.Node) -> None:
-        x, w = node.inputs[:2]
+    def replace_layer(self, node: ir.Node, read: Weight) -> None:
+        x = node.inputs[0]
         assert x is not None
-        assert w is not None
         quantized, scale, zero = self._activation(x, before=node)
-        rows = bool(node.attributes.get_int("transB", 0))
-        weight, weight_scale = self._weight(w, axis=0 if rows else 1, per_channel=self._per_channel)
+        weight, weight_scale = self._weight(read.value, axis=0 if read.by_row else 1, per_channel=self._per_channel)
         new = []
-        if rows:
+        if read.by_row:
             new.append(ir.node("Transpose", [weight]))
             weight = new[-1].outputs[0]
         product = ir.node("MatMulInteger", [quantized, weight, zero])
@@ -117,7 +115,7 @@ class _Quantizer:
             assert w.const_value is not None
             numbers = w.const_value.numpy()
             scale = _scale(numbers, axis=1 - axis if per_channel else None)
-            whole = np.clip(np.rint(numbers / scale), -127, 127).astype(np.int8)
+            whole = np.clip(np.rint(numbers / scale), -_LARGEST, _LARGEST).astype(np.int8)
             end = f"_by_{('row', 'column')[axis]}" if per_channel else ""
             self._weights[key] = (
                 self._constant(f"{name}_int8{end}", whole),
@@ -140,46 +138,10 @@ class _Quantizer:
 
 
 def _scale(numbers: np.ndarray, *, axis: int | None) -> np.ndarray:
-    largest = np.abs(numbers).max(axis=axis, keepdims=True).astype(np.float32)
-    return np.where(largest > 0, largest / np.float32(127), np.float32(1)).astype(np.float32)
-
-
-def _is_layer(node: ir.Node) -> bool:
-    if node.domain or node.op_type not in {"MatMul", "Gemm"}:
-        return False
-    plain = all(node.attributes.get_float(name, 1.0) == 1.0 for name in ("alpha", "beta"))
-    return plain and not node.attributes.get_int("transA", 0) and _is_matrix(node.inputs[1], sides=2)
-
-
-def _is_lookup(node: ir.Node) -> bool:
-    return (
-        not node.domain
-        and node.op_type == "Gather"
-        and not node.attributes.get_int("axis", 0)
-        and _is_matrix(node.inputs[0], sides=1)
-    )
-
-
-def _is_matrix(value: ir.Value | None, *, sides: int) -> bool:
-    """Say whether the value is a constant float32 matrix whose first `sides` sides are long enough to matter."""
-    tensor = value.const_value if value is not None and value.is_initializer() else None
-    if tensor is None or tensor.dtype != ir.DataType.FLOAT or len(tensor.shape) != 2:
-        return False
-    return min(tensor.shape.numpy()[:sides]) >= _SMALLEST
+    magnitude = np.abs(numbers).max(axis=axis, keepdims=True).astype(np.float32)
+    return np.where(magnitude > 0, magnitude / np.float32(_LARGEST), np.float32(1)).astype(np.float32)
 
 
 def _save(model: ir.Model, out_path: Path) -> None:
-    """Write both files in a folder beside `out_path`, then move them: a stopped write leaves nothing by their name."""
-    data = f"{out_path.name}_data"
-    folder = Path(tempfile.mkdtemp(prefix=f".{out_path.name}.", dir=out_path.parent))
-    try:
+    with written_beside(out_path) as (folder, data):
         ir.save(model, folder / out_path.name, external_data=data)
-        for name in _written(folder, data, out_path.name):
-            (folder / name).replace(out_path.parent / name)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _written(folder: Path, *names: str) -> Iterator[str]:
-    """Yield the names that are there: a graph of small weights has no external data."""
-    return (name for name in names if (folder / name).exists())

@@ -13,10 +13,7 @@
 Axes keep their names; the result is a function of the graph's bytes.
 """
 
-import shutil
-import tempfile
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -24,30 +21,16 @@ import onnx_ir
 from onnx_ir.passes import common
 
 from ...runtime.errors import UnsupportedError, UsageError
+from ..saving import written_beside
 from .blocks import Blocks, quantize_blocks
+from .layers import Weight, is_lookup, layer_weight
 
 LOGITS = "logits"
 _CONTRIB = "com.microsoft"
-_SMALLEST = 16
 _INLINE = 256  # bytes: what a smaller tensor is not worth a place in the data file for
 _ALLOWED = {"bits": (4, 8), "head_bits": (4, 8, None), "block_size": (32, 64, 128), "accuracy_level": (0, 1, 4)}
 # What may stand between the head and the output: it passes the logits on, number by number.
 _PASSING = {"Cast", "Identity", "Mul", "Div", "Tanh", "Slice", "Add", "Reshape", "Squeeze"}
-
-
-@dataclass(frozen=True)
-class Weight:
-    """A constant matrix as a node reads it: where it is stored, and whether its rows there are the node's outputs."""
-
-    value: onnx_ir.Value
-    by_row: bool
-
-    @property
-    def rows(self) -> np.ndarray:
-        """float32 [outputs, inputs]."""
-        assert self.value.const_value is not None
-        numbers = self.value.const_value.numpy()
-        return numbers if self.by_row else np.ascontiguousarray(numbers.T)
 
 
 def quantize_weights(
@@ -105,21 +88,6 @@ def quantizable(graph: onnx_ir.Graph, *, embeddings: bool = True) -> tuple[str, 
     return tuple(_name(node) for node in _candidates(graph, embeddings=embeddings))
 
 
-def layer_weight(node: onnx_ir.Node) -> Weight | None:
-    """Return the weight of a linear layer, or None if the node is none."""
-    if node.domain or node.op_type not in {"MatMul", "Gemm"}:
-        return None
-    plain = all(node.attributes.get_float(name, 1.0) == 1.0 for name in ("alpha", "beta"))
-    value = node.inputs[1]
-    if not plain or node.attributes.get_int("transA", 0) or value is None:
-        return None
-    by_row = bool(node.attributes.get_int("transB", 0))
-    turn = value.producer()
-    if turn is not None and turn.op_type == "Transpose" and list(turn.attributes.get_ints("perm", [1, 0])) == [1, 0]:
-        value, by_row = turn.inputs[0], not by_row
-    return Weight(value, by_row) if value is not None and _is_matrix(value) else None
-
-
 def _chosen(
     graph: onnx_ir.Graph,
     bits: int,
@@ -137,7 +105,7 @@ def _chosen(
     width = {node: head_bits if node is head else bits for node in nodes}
     width |= {node: 8 for node in nodes if _name(node) in eight}
     width = {node: wide for node, wide in width.items() if _name(node) not in skip}
-    for node in (node for node in nodes if _is_lookup(node)):
+    for node in (node for node in nodes if is_lookup(node)):
         for tied in _tied(node, nodes):
             if tied in width and node in width:
                 width[node] = width[tied]
@@ -149,7 +117,7 @@ def _chosen(
 
 
 def _candidates(graph: onnx_ir.Graph, *, embeddings: bool) -> list[onnx_ir.Node]:
-    return [node for node in graph if layer_weight(node) or (embeddings and _is_lookup(node))]
+    return [node for node in graph if layer_weight(node) or (embeddings and is_lookup(node))]
 
 
 def _tied(lookup: onnx_ir.Node, nodes: list[onnx_ir.Node]) -> list[onnx_ir.Node]:
@@ -251,24 +219,8 @@ def _name(node: onnx_ir.Node) -> str:
     return str(node.outputs[0].name)
 
 
-def _is_lookup(node: onnx_ir.Node) -> bool:
-    plain = not node.domain and node.op_type == "Gather" and not node.attributes.get_int("axis", 0)
-    return plain and _is_matrix(node.inputs[0])
-
-
-def _is_matrix(value: onnx_ir.Value | None) -> bool:
-    """Say whether the value is a constant float32 matrix whose sides are both long enough to matter."""
-    tensor = value.const_value if value is not None and value.is_initializer() else None
-    if tensor is None or tensor.dtype != onnx_ir.DataType.FLOAT or len(tensor.shape) != 2:
-        return False
-    return min(tensor.shape.numpy()) >= _SMALLEST
-
-
 def _save(model: onnx_ir.Model, path: Path, aliases: dict[str, str]) -> None:
-    """Write both files in a folder beside `path`, then move them: a stopped write leaves nothing by their name."""
-    data = f"{path.name}_data"
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
+    with written_beside(path) as (folder, data):
         tensors = model.graph.initializers
         pairs = [(tensors[name], tensors[base]) for name, base in aliases.items() if {name, base} <= tensors.keys()]
         shapes = [alias.shape for alias, _ in pairs]
@@ -278,10 +230,6 @@ def _save(model: onnx_ir.Model, path: Path, aliases: dict[str, str]) -> None:
         for (alias, base), shape in zip(pairs, shapes, strict=True):
             alias.const_value = _reshaped(base, shape, str(alias.name))
         onnx_ir.save(model, folder / path.name)
-        for name in _written(folder, data, path.name):
-            (folder / name).replace(path.parent / name)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _reshaped(base: onnx_ir.Value, shape: onnx_ir.Shape | None, name: str) -> onnx_ir.TensorProtocol:
@@ -293,8 +241,3 @@ def _reshaped(base: onnx_ir.Value, shape: onnx_ir.Shape | None, name: str) -> on
         place = tensor.location, tensor.offset, tensor.length, tensor.dtype
         return onnx_ir.ExternalTensor(*place, shape=shape, name=name, base_dir=tensor.base_dir)
     return onnx_ir.tensor(tensor.numpy().reshape(shape.numpy()), name=name)
-
-
-def _written(folder: Path, *names: str) -> Iterator[str]:
-    """Yield the names that are there: a graph of small weights has no external data."""
-    return (name for name in names if (folder / name).exists())

@@ -60,7 +60,7 @@ def save(folder, text=LAYERS, **arrays):
 
 def run(path, *, batch=3, sequence=5):
     ids = np.random.default_rng(1).integers(0, 50, (batch, sequence))
-    with open_session(path, provider="cpu") as session:
+    with open_session(path, provider="cpu", options=load_profile("cpu-int8").options) as session:
         assert [tensor.axes for tensor in session.inputs] == [("batch", "sequence")]
         return session.run({"ids": ids})
 
@@ -195,20 +195,25 @@ def test_the_graph_itself_is_never_overwritten(path):
         quantize_dynamic(path, path)
 
 
-def test_a_matrix_shared_by_a_lookup_and_a_layer_is_stored_once(tmp_path):
-    text = """
+@pytest.mark.parametrize(
+    "head", ["Gemm<transB = 1>(flat, table)", "MatMul(flat, turned)"], ids=["by rows", "transposed"]
+)
+def test_a_matrix_shared_by_a_lookup_and_a_layer_is_stored_once(head, tmp_path):
+    text = f"""
     <ir_version: 10, opset_import: ["" : 20]>
     tied (int64[batch, sequence] ids) => (float[rows, 50] scores) <float[50, 32] table>
-    {
+    {{
         x = Gather(table, ids)
-        shape = Constant<value = int64[2] {-1, 32}>()
+        shape = Constant<value = int64[2] {{-1, 32}}>()
         flat = Reshape(x, shape)
-        scores = Gemm<transB = 1>(flat, table)
-    }
+        turned = Transpose<perm = [1, 0]>(table)
+        scores = {head}
+    }}
     """
     path = save(tmp_path / "onnx", text, table=weights()["table"])
     out = path.with_name("model_int8.onnx")
     quantize_dynamic(path, out, embeddings=True)
     kinds = [tensor.data_type for tensor in onnx.load(out, load_external_data=False).graph.initializer]
     assert kinds.count(onnx.TensorProto.INT8) == 1
+    assert out.with_name("model_int8.onnx_data").stat().st_size < 50 * 32 * 4  # no float32 table is left
     assert drift(run(out), run(path))["scores"] < 0.05
