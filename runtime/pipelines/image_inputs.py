@@ -39,7 +39,7 @@ class ImagePipeline(Pipeline):
         return isinstance(inputs, str | bytes | bytearray | memoryview | Path) or _is_pixels(inputs)
 
     def image_piece(self, item: Any, *, timeout: float | None, settings: Mapping[str, Any]) -> Piece:
-        """Return the image as the graph takes it: float32 [3, height, width]."""
+        """Return the image as the graph takes it: what the processor makes of it, without the batch axis."""
         source = np.asarray(item) if hasattr(item, "__array__") else item
         values = self.image_processor(load_image(source, timeout=timeout), **settings)
         return Piece({name: array[0] for name, array in values.items()})

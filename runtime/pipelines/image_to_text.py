@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import UsageError
+from ..generation.call import generation_settings
+from ..generation.prompts import first_tokens
 from .base import Piece
 from .generation import Answers, GenerationParameters, GenerationPipeline
 from .image_inputs import ImagePipeline
 
 if TYPE_CHECKING:
     from ..loading import LoadedBundle
+
+# Encoders to whose decoders a prompt is the whole start of an answer: to Donut's it names the task, "<s_docvqa>".
+# To all others it follows the start token. So it is in transformers' generate() too.
+_STARTED_BY_PROMPTS = frozenset({"donut-swin"})
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,10 @@ class ImageToTextParameters(GenerationParameters):
 
     prompt: str | None = None
     timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.prompt is not None and not isinstance(self.prompt, str):
+            raise UsageError(f"prompt must be one text for all images, got a {type(self.prompt).__name__}")
 
 
 class ImageToTextPipeline(ImagePipeline, GenerationPipeline):
@@ -50,7 +60,7 @@ class ImageToTextPipeline(ImagePipeline, GenerationPipeline):
 
     def _run(self, pending: Sequence[tuple[Piece, list[Any]]], parameters: Any) -> None:
         given = self.arguments(parameters)
-        prompts = [self._prompt(parameters.prompt)] * len(pending) if parameters.prompt else []
+        prompts = self._prompts(parameters.prompt, given, len(pending)) if parameters.prompt else []
         shapes = {tuple(array.shape for array in piece.feeds.values()) for piece, _ in pending}
         if len(shapes) > 1:  # images that the processor leaves at their own sizes share no batch
             for one in pending:
@@ -63,5 +73,13 @@ class ImageToTextPipeline(ImagePipeline, GenerationPipeline):
             own = slice(index * share, (index + 1) * share)
             outputs.append(Answers(made.sequences[own], made.prompt_lengths[own]))
 
-    def _prompt(self, text: str) -> np.ndarray:
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"][0]
+    def _prompts(self, text: str, given: Mapping[str, Any], rows: int) -> list[np.ndarray]:
+        """Return what each row's answer begins with, int64 [tokens]; nothing for a text without tokens."""
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"][0]
+        if (self.config.get("encoder") or {}).get("model_type") in _STARTED_BY_PROMPTS:
+            return [ids] * rows if len(ids) else []
+        settings = {**generation_settings(self.bundle), **given}
+        names = ("decoder_start_token_id", "bos_token_id")
+        usual = next((settings[name] for name in names if settings.get(name) is not None), None)
+        firsts = first_tokens(usual, names[0], rows)
+        return [ids if ids[:1].tolist() == first.tolist() else np.append(first, ids) for first in firsts]

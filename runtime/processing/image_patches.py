@@ -34,7 +34,8 @@ class FlattenedPatches:
 
         `flattened_patches` is float32 [batch, max_patches, 2 + patch height * patch width * 3]: a patch's row and
         column, from 1 on, then its values, rows of pixels first, channels last; zeros after an image's last patch.
-        `attention_mask` is float32 [batch, max_patches]: 1 for a patch, 0 for what follows them.
+        `attention_mask` is float32 [batch, max_patches]: 1 for a patch, 0 for what follows them (transformers says 0
+        of a patch whose numbers happen to sum to 0, too).
         """
         depth = settings.patch_size["height"] * settings.patch_size["width"] * 3
         made = np.zeros((len(pictures), settings.max_patches, 2 + depth), np.float32)
