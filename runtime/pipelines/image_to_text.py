@@ -1,6 +1,6 @@
 """image-to-text: what an encoder-decoder writes about an image, as the task of transformers 4.57 had it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,10 +15,6 @@ from .image_inputs import ImagePipeline
 
 if TYPE_CHECKING:
     from ..loading import LoadedBundle
-
-# Encoders to whose decoders a prompt is the whole start of an answer: to Donut's it names the task, "<s_docvqa>".
-# To all others it follows the start token. So it is in transformers' generate() too.
-_STARTED_BY_PROMPTS = frozenset({"donut-swin"})
 
 
 @dataclass(frozen=True)
@@ -76,10 +72,25 @@ class ImageToTextPipeline(ImagePipeline, GenerationPipeline):
     def _prompts(self, text: str, given: Mapping[str, Any], rows: int) -> list[np.ndarray]:
         """Return what each row's answer begins with, int64 [tokens]; nothing for a text without tokens."""
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"][0]
-        if (self.config.get("encoder") or {}).get("model_type") in _STARTED_BY_PROMPTS:
-            return [ids] * rows if len(ids) else []
+        encoder = (self.config.get("encoder") or {}).get("model_type")
         settings = {**generation_settings(self.bundle), **given}
-        names = ("decoder_start_token_id", "bos_token_id")
-        usual = next((settings[name] for name in names if settings.get(name) is not None), None)
-        firsts = first_tokens(usual, names[0], rows)
-        return [ids if ids[:1].tolist() == first.tolist() else np.append(first, ids) for first in firsts]
+        return _BEGINNINGS.get(encoder, _after_start)(ids, settings, rows) if len(ids) else []
+
+
+def _after_start(ids: np.ndarray, settings: Mapping[str, Any], rows: int) -> list[np.ndarray]:
+    """Return the start token and the prompt, or the prompt alone where it has that token already."""
+    names = ("decoder_start_token_id", "bos_token_id")
+    usual = next((settings[name] for name in names if settings.get(name) is not None), None)
+    firsts = first_tokens(usual, names[0], rows)
+    return [ids if ids[:1].tolist() == first.tolist() else np.append(first, ids) for first in firsts]
+
+
+def _alone(ids: np.ndarray, _settings: Mapping[str, Any], rows: int) -> list[np.ndarray]:
+    return [ids] * rows
+
+
+# By the type of an encoder that is nested in the config: how a prompt begins an answer where it does not follow the
+# start token. Donut's is a task, "<s_docvqa>", and stands for it; so it is in transformers' generate() too.
+_BEGINNINGS: Mapping[str | None, Callable[[np.ndarray, Mapping[str, Any], int], list[np.ndarray]]] = {
+    "donut-swin": _alone,
+}
