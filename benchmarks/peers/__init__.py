@@ -1,0 +1,1 @@
+"""What vitrify is measured beside: each peer in its own environment, and what is asked of all of them."""

@@ -1,0 +1,103 @@
+"""vitrify's own row: `pipeline()` on a bundle, with nothing kept from the run before."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vitrify.runtime.factory import pipeline
+from vitrify.runtime.generation.prefixes import Prefixes
+from vitrify.runtime.loading import load_bundle
+
+
+def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Callable[[], Any]]]:
+    """Return the works of a bundle by kind; `variant` is its profile."""
+    bundle = load_bundle(Path(model), profile=variant, threads=threads)
+    task = bundle.manifest.tasks[0]
+    pipe = pipeline(task, model, profile=variant, threads=threads)
+    works = {
+        "text-generation": {
+            "write": _write,
+            "bare-steps": _bare_steps,
+            "first-turn": _first_turn,
+            "second-turn": _second_turn,
+        },
+        "automatic-speech-recognition": {"transcribe": _transcribe},
+        "text2text-generation": {"translate": _translate},
+    }
+    return {
+        kind: lambda make=make, **arguments: make(_forgetful(pipe), **arguments)
+        for kind, make in works[task if task in works else "text2text-generation"].items()
+    }
+
+
+def _forgetful(pipe: Any) -> Any:
+    """Return the pipeline without the keys and values of former prompts: no peer may use those either."""
+    pipe.bundle.prefixes = Prefixes()
+    return pipe
+
+
+def _write(pipe: Any, *, ids: list[list[int]], new: int, text: str | None = None) -> Callable[[], Any]:
+    """Write `new` tokens to each prompt: to a text through the pipeline, to rows of ids by hand."""
+    options = {"max_new_tokens": new, "min_new_tokens": new, "do_sample": False}
+    longest = max(map(len, ids))
+    rows = np.array([[0] * (longest - len(row)) + row for row in ids])
+    mask = np.array([[0] * (longest - len(row)) + [1] * len(row) for row in ids])
+
+    def run() -> list[list[int]]:
+        if text is not None:
+            return [pipe(text, return_tensors=True, **options)[0]["generated_token_ids"][longest:]]
+        return pipe.bundle.generate(rows, attention_mask=mask, **options)[:, longest:].tolist()
+
+    return run
+
+
+def _bare_steps(pipe: Any, *, ids: list[list[int]], new: int, text: str | None = None) -> Callable[[], Any]:
+    """Run the steps alone, with tokens that are known beforehand."""
+    del text
+    prompt, token = np.array(ids), np.array([[300]])
+
+    def run() -> None:
+        decoding = pipe.bundle.decoding()
+        decoding.reserve(prompt.shape[1] + new)
+        decoding.append(prompt)
+        for _ in range(new - 1):
+            decoding.append(token)
+
+    return run
+
+
+def _first_turn(pipe: Any, *, said: list[str]) -> Callable[[], Any]:
+    """Answer the first turn of a chat with one token: what that takes is its prefill."""
+    return lambda: _answered(pipe, [{"role": "user", "content": said[0]}], new=1)[-1]["content"]
+
+
+def _second_turn(pipe: Any, *, said: list[str]) -> Callable[[], Any]:
+    """Answer the second turn with one token, after the first was answered with more."""
+    messages = _answered(pipe, [{"role": "user", "content": said[0]}], new=24)
+    messages = [*messages, {"role": "user", "content": said[1]}]
+    return lambda: _answered(pipe, messages, new=1)[-1]["content"]
+
+
+def _answered(pipe: Any, messages: list[dict[str, str]], *, new: int) -> list[dict[str, str]]:
+    return pipe(messages, max_new_tokens=new, do_sample=False)[0]["generated_text"]
+
+
+def _transcribe(pipe: Any, *, samples: str, long: bool) -> Callable[[], Any]:
+    audio = {"raw": np.load(samples), "sampling_rate": 16_000}
+    options = {"return_timestamps": True} if long else {}
+    return lambda: pipe(dict(audio), **options)["text"]
+
+
+def _translate(
+    pipe: Any, *, texts: list[str], ids: list[list[int]], beams: int, new: int
+) -> Callable[[], list[list[int]]]:
+    del ids
+    options = {"max_new_tokens": new, "min_new_tokens": new, "num_beams": beams, "do_sample": False}
+
+    def run() -> list[list[int]]:
+        found = pipe(texts, batch_size=len(texts), return_tensors=True, **options)
+        return [next(iter(each.values()))[1:] for each in found]
+
+    return run

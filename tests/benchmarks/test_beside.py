@@ -1,0 +1,111 @@
+import json
+import os
+import signal
+from threading import Timer
+
+import pytest
+
+from benchmarks.agreement import same_tokens, same_words, word_errors
+from benchmarks.beside import Way, Work, measure_works
+from benchmarks.peers.asking import Child
+from benchmarks.peers.environments import Peer
+from benchmarks.peers.errors import PeerError
+from benchmarks.rows import work_rows
+
+FAKE = "tests.benchmarks.fake_peer"
+OURS, OTHER = Peer("vitrify", FAKE, shown=["numpy"]), Peer("fake", FAKE)
+
+
+def way(variant, peer=OTHER, **more):
+    return Way(variant, peer, variant, lambda: "somewhere", **more)
+
+
+def work(*names, **more):
+    return Work("writing", "write", {"ids": [[1, 2]], "new": 3}, names, tokens=3, judged=same_tokens(1, 3), **more)
+
+
+def measured(*ways, rounds=3, **more):
+    return measure_works([work(*(each.name for each in ways), **more)], ways, rounds=rounds, pause=0)
+
+
+def test_every_way_is_measured_in_every_round_and_compared():
+    result = measured(way("cpu-fp32", OURS), way("answers"), Way("bare", OURS, "cpu-fp32", lambda: "x", kind="steps"))
+    found = result["work"]["writing"]
+    assert {name: spread["count"] for name, spread in found["seconds"].items()} == dict.fromkeys(
+        ["cpu-fp32", "answers", "bare"], 3
+    )
+    assert set(found["ratios"]) == {"answers / cpu-fp32", "bare / cpu-fp32"}
+    assert found["made"] == {"cpu-fp32": {"tokens": 3}, "answers": {"tokens": 3}}
+    assert found["failed"] == {}
+    assert set(result["versions"]) == {"numpy"}
+    assert "interrupted" not in result
+    assert json.loads(json.dumps(result)) == result
+
+
+@pytest.mark.parametrize(
+    ("variant", "reason"),
+    [
+        ("crashes", "crashed with exit status 139: Segmentation fault"),
+        ("crashes-later", "crashed with SIGILL: libraries print where they like"),
+        ("raises", "RuntimeError: out of memory"),
+        ("does-not-load", "ValueError: no such model"),
+        ("writes-less", "wrote [2] tokens where [3] were asked for"),
+        ("sleeps", "no answer within 5 seconds"),
+    ],
+)
+def test_a_way_that_fails_has_a_reason_and_no_figure_and_the_others_go_on(variant, reason):
+    result = measured(way("cpu-fp32", OURS), way(variant), limit=5.0)
+    found = result["work"]["writing"]
+    assert found["failed"] == {variant: reason}
+    assert list(found["seconds"]) == ["cpu-fp32"]
+    assert found["seconds"]["cpu-fp32"]["count"] == 3
+    rows = work_rows({"what": "a model", **result})
+    assert [row[0] for row in rows] == ["a model: writing, `cpu-fp32`", "a model: writing"]
+    assert rows[-1][2] == f"no figure: {variant}: {reason}"
+
+
+def test_a_peer_that_is_not_installed_is_a_row_that_says_so():
+    absent = Peer("absent", FAKE, packages=["absent==1.0"])
+    found = measured(way("answers"), Way("absent", absent, "fp32", lambda: "x"))["work"]["writing"]
+    assert found["failed"] == {"absent": "not installed: run ./dev peer absent"}
+    assert list(found["seconds"]) == ["answers"]
+
+
+def test_a_model_that_is_not_there_is_a_row_that_says_so():
+    def missing():
+        raise PeerError("does not export: unsupported")
+
+    found = measured(Way("cpu-w8", OURS, "cpu-w8", missing))["work"]["writing"]
+    assert found["failed"] == {"cpu-w8": "does not export: unsupported"}
+    assert found["seconds"] == {}
+    assert work_rows({"what": "a model", "work": {"writing": found}})[0][2].startswith("no figure: cpu-w8: does not")
+
+
+def test_an_interruption_keeps_what_was_measured():
+    ways = [way("cpu-fp32", OURS), way("sleeps")]
+    first, second = work("cpu-fp32"), Work("waiting", "write", {"ids": [[1]], "new": 3}, ["sleeps"])
+    Timer(6, os.kill, (os.getpid(), signal.SIGINT)).start()
+    result = measure_works([first, second], ways, rounds=2, pause=0)
+    assert result["interrupted"] == "waiting"
+    assert result["work"]["writing"]["seconds"]["cpu-fp32"]["count"] == 2
+    assert "waiting" not in result["work"]
+
+
+def test_what_a_way_loads_and_with_how_many_threads():
+    with Child(OTHER, model="a folder", variant="answers", threads=3) as child:
+        assert child.ask("threads", {}, limit=5).made == ["a folder", 3]
+        with pytest.raises(PeerError, match="no work of kind 'dance'"):
+            child.ask("dance", {}, limit=5)
+        assert child.is_alive
+    assert not child.is_alive
+
+
+def test_tokens_are_counted_and_compared_up_to_the_first_other_one():
+    assert same_tokens(2, 3)([[1, 2, 3], [4, 5, 6]], [[1, 2, 9], [4, 5, 6]]) == {"tokens": 6, "as_reference": 5}
+
+
+def test_words_are_compared_without_case_and_punctuation():
+    assert same_words("The cat, sat.", "the cat sat")["word_errors"] == 0
+    assert word_errors(["a", "b", "c", "d"], ["a", "x", "c"]) == pytest.approx(2 / 3)
+    with pytest.raises(PeerError, match="heard no words"):
+        same_words(" ...", "a")
