@@ -4,7 +4,8 @@
    `DynamicQuantizeLinear` (x as uint8), `MatMulInteger` and two multiplications: the pattern that ONNX Runtime fuses
    into one kernel. Weights are signed, because unsigned times signed is the only int8 product that reaches AMX there.
 2. A weight's scale is max|w| / 127, for each column by itself if `per_channel`. CPUs without VNNI add two such products
-   in 16 bits, which may overflow: the profile asks ONNX Runtime for its exact kernels there.
+   in 16 bits, which may overflow: the profile asks ONNX Runtime for its exact kernels there. Those refuse a matrix
+   that several layers share, so such a one takes 7 bits, of which two products always fit: max|w| / 64.
 3. Layers that read the same value share its quantization.
 4. A weight with fewer than 16 rows or columns stays: a head of a few labels costs nothing and decides the answer.
 5. With `embeddings`, `Gather(W, ids)` along rows becomes a lookup of int8 rows and of their scales: a quarter of the
@@ -14,6 +15,8 @@
 Only standard operators; axes keep their names; the result is a function of the graph's bytes.
 """
 
+from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +27,7 @@ from ...runtime.errors import UnsupportedError, UsageError
 from ..saving import written_beside
 from .layers import Weight, is_lookup, layer_weight
 
-_LARGEST = 127
+_LARGEST, _LARGEST_SHARED = 127, 64
 
 
 def quantize_dynamic(graph_path: Path, out_path: Path, *, per_channel: bool = True, embeddings: bool = False) -> None:
@@ -41,8 +44,10 @@ def quantize_dynamic(graph_path: Path, out_path: Path, *, per_channel: bool = Tr
     if out_path.resolve() == graph_path.resolve():
         raise UsageError(f"out_path: got '{out_path}', the graph itself; expected another file")
     model = ir.load(graph_path)
-    quantizer = _Quantizer(model.graph, per_channel=per_channel)
     layers = [(node, weight) for node in model.graph if (weight := layer_weight(node))]
+    readers = Counter(str(weight.value.name) for _, weight in layers)
+    shared = {name for name, count in readers.items() if count > 1}
+    quantizer = _Quantizer(model.graph, per_channel=per_channel, shared=shared)
     if not layers:
         raise UnsupportedError(f"graph '{graph_path.name}' has no linear layer to quantize: use the profile cpu-fp32")
     for node, weight in layers:
@@ -57,8 +62,9 @@ def quantize_dynamic(graph_path: Path, out_path: Path, *, per_channel: bool = Tr
 class _Quantizer:
     """Replaces nodes of one graph, remembering what it has quantized already."""
 
-    def __init__(self, graph: ir.Graph, *, per_channel: bool) -> None:
+    def __init__(self, graph: ir.Graph, *, per_channel: bool, shared: Collection[str]) -> None:
         self._graph = graph
+        self._shared = shared
         self._per_channel = per_channel
         self._activations: dict[str, tuple[ir.Value, ...]] = {}
         self._weights: dict[tuple[str, int, bool], tuple[ir.Value, ir.Value]] = {}
@@ -114,8 +120,9 @@ class _Quantizer:
         if key not in self._weights:
             assert w.const_value is not None
             numbers = w.const_value.numpy()
-            scale = _scale(numbers, axis=1 - axis if per_channel else None)
-            whole = np.clip(np.rint(numbers / scale), -_LARGEST, _LARGEST).astype(np.int8)
+            largest = _LARGEST_SHARED if name in self._shared else _LARGEST
+            scale = _scale(numbers, axis=1 - axis if per_channel else None, largest=largest)
+            whole = np.clip(np.rint(numbers / scale), -largest, largest).astype(np.int8)
             end = f"_by_{('row', 'column')[axis]}" if per_channel else ""
             self._weights[key] = (
                 self._constant(f"{name}_int8{end}", whole),
@@ -137,9 +144,9 @@ class _Quantizer:
         return value
 
 
-def _scale(numbers: np.ndarray, *, axis: int | None) -> np.ndarray:
+def _scale(numbers: np.ndarray, *, axis: int | None, largest: int) -> np.ndarray:
     magnitude = np.abs(numbers).max(axis=axis, keepdims=True).astype(np.float32)
-    return np.where(magnitude > 0, magnitude / np.float32(_LARGEST), np.float32(1)).astype(np.float32)
+    return np.where(magnitude > 0, magnitude / np.float32(largest), np.float32(1)).astype(np.float32)
 
 
 def _save(model: ir.Model, out_path: Path) -> None:

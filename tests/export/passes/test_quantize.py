@@ -217,3 +217,27 @@ def test_a_matrix_shared_by_a_lookup_and_a_layer_is_stored_once(head, tmp_path):
     assert kinds.count(onnx.TensorProto.INT8) == 1
     assert out.with_name("model_int8.onnx_data").stat().st_size < 50 * 32 * 4  # no float32 table is left
     assert drift(run(out), run(path))["scores"] < 0.05
+
+
+def test_a_matrix_shared_by_layers_takes_seven_bits(tmp_path):
+    """ONNX Runtime's exact kernels for CPUs without VNNI refuse it otherwise; 2 * 255 * 64 fits 16 bits."""
+    text = """
+    <ir_version: 10, opset_import: ["" : 20]>
+    deep (int64[batch, sequence] ids) => (float[batch, sequence, 32] y) <float[50, 32] table, float[32, 32] layer>
+    {
+        x = Gather(table, ids)
+        first = MatMul(x, layer)
+        middle = Tanh(first)
+        y = MatMul(middle, layer)
+    }
+    """
+    layer = np.random.default_rng(3).standard_normal((32, 32)).astype(np.float32)
+    path = save(tmp_path / "onnx", text, table=weights()["table"], layer=layer / 6)
+    out = path.with_name("model_int8.onnx")
+    quantize_dynamic(path, out)
+    (whole,) = [item for item in onnx.load(out).graph.initializer if item.name == "layer_int8_by_column"]
+    assert np.abs(onnx.numpy_helper.to_array(whole)).max() == 64
+    options = load_profile("cpu-int8").options
+    with open_session(out, provider="cpu", options=options) as session:
+        ids = np.random.default_rng(1).integers(0, 50, (3, 5))
+        assert drift(session.run({"ids": ids}), run(path))["y"] < 0.05
