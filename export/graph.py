@@ -12,6 +12,7 @@ from typing import Any
 
 import onnx_ir
 import torch
+from torch._dynamo import config as _config
 
 from ..runtime.errors import ExportError
 from .passes import finish
@@ -58,7 +59,8 @@ def graph_from_model(
 
     dynamic = {name: _dynamic_axes(value, axes.get(name, {})) for name, value in inputs.items()}
     config = OnnxConfig(dynamic=True, dynamic_shapes=dynamic, opset_version=opset, optimize=False)
-    with quiet(), traceable():
+    # What torch remembers of operators on symbolic shapes takes longer to look up than to work out again.
+    with quiet(), traceable(), _config.patch(fake_tensor_cache_enabled=False):
         try:
             exported = OnnxExporter().export(model, dict(inputs), config)
         except Exception as error:
