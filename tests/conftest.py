@@ -23,6 +23,19 @@ class Finished:
         return json.loads(self.out)
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--sweep", action="store_true", help="all profiles of all types, resumed where the last one stopped"
+    )
+
+
+def pytest_configure(config):
+    if config.getoption("sweep"):
+        from tests.sweep import Sweep
+
+        config.pluginmanager.register(Sweep(config))
+
+
 def run_vitrify(*words, stdin="", env=None, cwd=None, before=""):
     """Run `vitrify words` in a child process, after the Python statement `before`."""
     program = f"{before}\nimport sys; sys.argv[0] = 'vitrify'\nfrom vitrify.cli import main\nmain()"

@@ -8,27 +8,23 @@ import torch
 import transformers
 
 import vitrify
-from tests.checkpoints import GENERATIVE_PAIRS, make_checkpoint
+from tests.checkpoints import GENERATIVE_PAIRS
 from vitrify.runtime.parity import read_cases
 
 TOLERANCE = 1e-4
 TYPES = [model_type for model_type, head in GENERATIVE_PAIRS if head == "causal-lm"]
-# In every run; the others with `./dev check --all`.
-QUICK = {"llama", "gpt2", "mistral", "gemma2", "qwen3_moe"}
 # Those whose cache grows: attention that weighs tokens by their distance is no GroupQueryAttention.
 GROWING = {"bloom"}
-ALL = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in TYPES]
 # Below this margin between the two likeliest tokens either may be chosen, and what follows is another answer.
 MARGIN = 1e-3
 NEW = 24
 LENGTHS = (12, 5, 9)  # two of them longer than the windows of 8
 
 
-@pytest.mark.parametrize("model_type", ALL)
-def test_the_bundle_is_the_same_model(model_type: str, tmp_path: Path):
+@pytest.mark.parametrize("model_type", TYPES)
+def test_the_bundle_is_the_same_model(model_type: str, tmp_path: Path, export_type):
     torch.set_num_threads(1)
-    checkpoint = make_checkpoint(model_type, "causal-lm", tmp_path / "checkpoint")
-    report = vitrify.export_bundle(checkpoint, tmp_path / "bundle")
+    checkpoint, report = export_type(model_type, "causal-lm")
     assert report.passed
     assert report.profiles["cpu-fp32"]["worst"]["difference"] <= TOLERANCE
     assert ("in_place" in report.bundle.graphs) == (model_type not in GROWING)

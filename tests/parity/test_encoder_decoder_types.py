@@ -19,19 +19,15 @@ HEADS = ("seq2seq-lm", "speech-seq2seq", "image-to-text")
 # Whether any token is a global one, and how many windows there are, are values that the tracer would have to know.
 UNTRACEABLE = {"led"}
 PAIRS = [pair for pair in GENERATIVE_PAIRS if pair[1] in HEADS and pair[0] not in UNTRACEABLE]
-# In every run; the others with `./dev check --all`.
-QUICK = {"t5", "bart", "whisper"}
-ALL = [pytest.param(*pair, marks=[] if pair[0] in QUICK else pytest.mark.slow) for pair in PAIRS]
 # Below this margin between the two likeliest tokens either may be chosen, and what follows is another answer.
 MARGIN = 1e-3
 NEW = 24
 
 
-@pytest.mark.parametrize(("model_type", "head"), ALL)
-def test_the_bundle_is_the_same_model(model_type: str, head: str, tmp_path: Path):
+@pytest.mark.parametrize(("model_type", "head"), PAIRS)
+def test_the_bundle_is_the_same_model(model_type: str, head: str, tmp_path: Path, export_type):
     torch.set_num_threads(1)
-    checkpoint = make_checkpoint(model_type, head, tmp_path / "checkpoint")
-    report = vitrify.export_bundle(checkpoint, tmp_path / "bundle")
+    checkpoint, report = export_type(model_type, head)
     assert report.passed
     assert report.profiles["cpu-fp32"]["worst"]["difference"] <= TOLERANCE
     names = {case.name for case in read_cases(next(tmp_path.glob("bundle/parity/*")))}
@@ -40,7 +36,6 @@ def test_the_bundle_is_the_same_model(model_type: str, head: str, tmp_path: Path
     assert_same_answers(checkpoint, tmp_path / "bundle", getattr(transformers, GENERATIVE_HEADS[head].auto))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("model_type", sorted(UNTRACEABLE))
 def test_what_cannot_be_traced_says_so(model_type: str, tmp_path: Path):
     checkpoint = make_checkpoint(model_type, "seq2seq-lm", tmp_path / "checkpoint")

@@ -6,7 +6,7 @@ import pytest
 import transformers
 
 import vitrify
-from tests.checkpoints import PAIRS, TYPES, make_checkpoint
+from tests.checkpoints import PAIRS, TYPES
 from tests.parity.compare import assert_same_calls, text_cases
 from tests.parity.test_image_pipelines import picture
 from vitrify.runtime.pipelines import tasks_of
@@ -29,10 +29,9 @@ IMAGE_CASES = {
 
 
 @pytest.mark.parametrize(("model_type", "head"), ALL)
-def test_the_bundle_is_the_same_model(model_type: str, head: str, tmp_path: Path):
-    checkpoint = make_checkpoint(model_type, head, tmp_path / "checkpoint")
+def test_the_bundle_is_the_same_model(model_type: str, head: str, tmp_path: Path, export_type):
     tasks = tasks_of(head, "text" if TYPES[model_type].tokenizer else "image")
-    report = vitrify.export_bundle(checkpoint, tmp_path / "bundle", task=tasks[0])
+    checkpoint, report = export_type(model_type, head, task=tasks[0])
     assert report.passed
     assert report.profiles["cpu-fp32"]["worst"]["difference"] <= TOLERANCE
     assert report.bundle.tasks == tasks
