@@ -21,11 +21,11 @@ def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Call
 def _write(
     genai: Any, model: Any, *, ids: list[list[int]], new: int, text: str | None = None
 ) -> Callable[[], list[list[int]]]:
-    """Write to rows that are padded before, as its own tokenizer pads; it tells padding by the pad token."""
+    """Write to rows that are padded after, where its answers are right; it tells padding by the pad token."""
     del text
     longest = max(map(len, ids))
     pad = genai.Tokenizer(model).pad_token_id
-    rows = np.array([[pad] * (longest - len(row)) + row for row in ids], np.int32)
+    rows = np.array([row + [pad] * (longest - len(row)) for row in ids], np.int32)
     options = {"batch_size": len(ids), "max_length": longest + new, "min_length": longest + new, "do_sample": False}
 
     def run() -> list[list[int]]:
