@@ -16,11 +16,14 @@ from torch._dynamo import config as _config
 
 from ..runtime.errors import ExportError
 from .passes import finish
+from .passes.depth import Depth, Irregular
+from .stacks import cut, cut_cache, find_stacks
 from .traceable import traceable
 
 Axes = Mapping[str, Mapping[int, str]]
 # From this opset on scaled dot product attention stays one operator, which passes can recognize.
 ATTENTION_OPSET = 23
+_LOG = logging.getLogger("vitrify")
 
 
 def graph_from_model(
@@ -31,6 +34,7 @@ def graph_from_model(
     outputs: tuple[str, ...],
     opset: int,
     ir_version: int,
+    whole: bool = False,
 ) -> onnx_ir.Model:
     """Trace `model` on `inputs` into a portable graph.
 
@@ -48,6 +52,9 @@ def graph_from_model(
         The outputs kept, of those the model returns; a cache's are kept always.
     opset, ir_version
         Versions of the standard operators and of the file format.
+    whole
+        Trace every layer. By default layers that are alike but for their weights are traced once, and a model of which
+        that cannot be done is traced whole all the same.
 
     Raises
     ------
@@ -55,6 +62,24 @@ def graph_from_model(
         The model cannot be traced, with the tracer's reason.
 
     """
+    stacks = [] if whole else find_stacks(model)
+    depths = [Depth(stack.path, stack.templates, stack.weights()) for stack in stacks]
+    given = {name: cut_cache(value, stacks) for name, value in inputs.items()}
+    versions = {"opset": opset, "ir_version": ir_version}
+    try:
+        with cut(stacks):
+            graph = _traced(model, given, axes=axes, opset=opset)
+        with quiet():
+            finish(graph, axes=axes, outputs=outputs, ir_version=ir_version, depths=depths)
+    except (Irregular, ExportError) as reason:
+        if not stacks:
+            raise
+        _LOG.info("%s is traced whole: %s", type(model).__name__, reason)
+        return graph_from_model(model, inputs, axes=axes, outputs=outputs, **versions, whole=True)
+    return graph
+
+
+def _traced(model: Any, inputs: Mapping[str, Any], *, axes: Axes, opset: int) -> onnx_ir.Model:
     from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
 
     dynamic = {name: _dynamic_axes(value, axes.get(name, {})) for name, value in inputs.items()}
@@ -65,10 +90,9 @@ def graph_from_model(
             exported = OnnxExporter().export(model, dict(inputs), config)
         except Exception as error:
             raise ExportError(f"{type(model).__name__} cannot be traced: {_reason(error)}") from error
-        graph: onnx_ir.Model = exported.components["model"].program
-        for value in graph.graph.inputs:  # the exporter marks those whose name an output has too
-            value.name = str(value.name).removeprefix("input.")
-        finish(graph, axes=axes, outputs=outputs, ir_version=ir_version)
+    graph: onnx_ir.Model = exported.components["model"].program
+    for value in graph.graph.inputs:  # the exporter marks those whose name an output has too
+        value.name = str(value.name).removeprefix("input.")
     return graph
 
 

@@ -23,7 +23,8 @@ class Oracle(Protocol):
 class Plan:
     """One way to export: `traced` is what is traced on, `fixed` are axes that stay numbers, `axes` limits of others.
 
-    `grid` holds the inputs to compare on; `shortest` those that find the smallest sequence, shortest first.
+    `grid` holds the inputs to compare on; `shortest` those that find the smallest sequence, shortest first. `whole`:
+    every layer is traced, also those that look alike.
     """
 
     traced: Any
@@ -31,3 +32,4 @@ class Plan:
     axes: Mapping[str, Axis]
     fixed: tuple[str, ...] = ()
     shortest: tuple[Named, ...] = field(default=())
+    whole: bool = False

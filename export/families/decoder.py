@@ -82,6 +82,7 @@ class DecoderFamily(Family):
                 outputs=("logits",),
                 opset=max(opset, ATTENTION_OPSET),
                 ir_version=ir_version,
+                whole=plan.whole,
             )
         read_sizes_off_tokens(graph)
         drop_unused_inputs(graph)

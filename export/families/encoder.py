@@ -43,6 +43,7 @@ class EncoderFamily(Family):
             outputs=checkpoint.outputs,
             opset=opset,
             ir_version=ir_version,
+            whole=plan.whole,
         )
         return {"model": graph}
 

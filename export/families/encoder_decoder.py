@@ -78,12 +78,18 @@ class EncoderDecoderFamily(Family):
             encoded = encoder(**given)
         axes = axes_of(source_of(checkpoint), second=_second_axis(encoded, traced[model.main_input_name]))
         encoder_graph = graph_from_model(
-            encoder, given, axes=axes, outputs=("last_hidden_state", *_OUTPUTS), opset=opset, ir_version=ir_version
+            encoder,
+            given,
+            axes=axes,
+            outputs=("last_hidden_state", *_OUTPUTS),
+            opset=opset,
+            ir_version=ir_version,
+            whole=plan.whole,
         )
         for value in encoder_graph.graph.outputs:
             value.name = _OUTPUTS.get(str(value.name), value.name)
         projections = find_projections(model, traced, lambda given: _cache_and_states(model, given))
-        step = _traced_step(checkpoint, traced, encoded, axes, versions)
+        step = _traced_step(checkpoint, traced, encoded, axes, {**versions, "whole": plan.whole})
         graphs = {
             "encoder_model": encoder_graph,
             "decoder_model_merged": merged(step, projections),

@@ -1,6 +1,6 @@
 """The passes that every traced graph goes through, in order; each is one file with its rules in its docstring."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import onnx_ir
 from onnx_ir.passes import common
@@ -8,19 +8,28 @@ from onnxscript import optimizer
 
 from .axes import name_axes
 from .caches import CACHE, name_caches
+from .depth import Depth, deepen
 from .outputs import keep_outputs
 
 
 def finish(
-    graph: onnx_ir.Model, *, axes: Mapping[str, Mapping[int, str]], outputs: tuple[str, ...], ir_version: int
+    graph: onnx_ir.Model,
+    *,
+    axes: Mapping[str, Mapping[int, str]],
+    outputs: tuple[str, ...],
+    ir_version: int,
+    depths: Sequence[Depth] = (),
 ) -> None:
-    """Turn the tracer's graph into a portable one, in place.
+    """Turn the tracer's graph into a portable one, in place; `depths` are the stacks of which few layers were traced.
 
     Folding constants, dropping what is unused and merging equal nodes take 0.04 s on MiniLM; onnxscript's full
     optimizer takes a third of an export and gives a graph that runs no faster.
     """
     name_caches(graph)
     keep_outputs(graph, outputs)
+    for depth in depths:
+        common.RemoveUnusedNodesPass()(graph)
+        deepen(graph, depth)
     optimizer.fold_constants(graph)
     common.RemoveUnusedNodesPass()(graph)
     common.CommonSubexpressionEliminationPass()(graph)
