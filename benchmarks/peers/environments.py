@@ -4,7 +4,6 @@ import argparse
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -84,9 +83,8 @@ def set_up(peer: Peer) -> None:
 
 
 def _install(peer: Peer) -> None:
-    if (peer.folder / ".made-from").exists():  # of other pins: nothing of them may stay
-        shutil.rmtree(peer.folder)
-    venv.create(peer.folder, with_pip=True)
+    # What lies there was made from other pins, or never finished: nobody knows from what, so nothing of it may stay.
+    venv.create(peer.folder, clear=True, with_pip=True)
     # A wheel that was built for another CPU may lie in pip's cache under the same name.
     source = ["--no-cache-dir", "--no-binary", ",".join(peer.source)] if peer.source else []
     command = [str(peer.folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *source, *peer.packages]

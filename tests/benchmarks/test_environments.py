@@ -49,7 +49,8 @@ def test_an_environment_of_other_pins_is_told(tmp_path, monkeypatch):
 
 
 def test_what_does_not_install_says_why(tmp_path, monkeypatch):
-    def create(folder, *, with_pip):
+    def create(folder, *, clear, with_pip):
+        assert clear
         assert with_pip
         (folder / "bin").mkdir(parents=True)
         script = folder / "bin" / "python"
@@ -63,6 +64,18 @@ def test_what_does_not_install_says_why(tmp_path, monkeypatch):
         set_up(peer)
     with pytest.raises(PeerError, match="not installed"):
         peer.python()
+
+
+def test_an_environment_that_was_never_finished_is_made_again(tmp_path, monkeypatch):
+    create = environments.venv.create
+    monkeypatch.setattr(environments, "ENVIRONMENTS", tmp_path)
+    monkeypatch.setattr(environments.venv, "create", lambda folder, clear, **_: create(folder, clear=clear))
+    peer = Peer("some", "module", packages=["no-such-package==1.0"])
+    create(peer.folder)
+    (peer.folder / "left").touch()
+    with pytest.raises(PeerError, match=r"did not install: .*No module named pip"):
+        set_up(peer)
+    assert not (peer.folder / "left").exists()
 
 
 def test_switches_are_on_where_the_cpu_has_the_feature():
