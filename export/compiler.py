@@ -5,7 +5,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -202,8 +202,7 @@ def _first_that_passes(
         failed = {
             name: bad for name, figures in findings.figures.items() if (bad := [x for x in figures if not x.passed])
         }
-        if failed and not plan.whole and find_stacks(checkpoint.model):
-            # Layers that look alike may not be: what was made from a few of them says nothing about the model yet.
+        if _may_look_alike(checkpoint, plan, targets, failed):
             plans.insert(0, dataclasses.replace(plan, whole=True))
             continue
         if not failed or (not plans and allow_mismatch):
@@ -215,6 +214,12 @@ def _first_that_passes(
                 f"{'; '.join(map(str, figures[:3]))}. Nothing was written; --allow-mismatch keeps it all the same"
             )
     raise AssertionError("plans_for yields at least one plan")
+
+
+def _may_look_alike(checkpoint: Checkpoint, plan: Plan, targets: Sequence[Profile], failed: Collection[str]) -> bool:
+    """Say whether a failure may come from layers that were taken for alike, and not from quantization."""
+    exact = {target.name for target in targets if not target.is_quantized} or {target.name for target in targets}
+    return not plan.whole and not exact.isdisjoint(failed) and bool(find_stacks(checkpoint.model))
 
 
 def _subjects(variants: Variants, plan: Plan, targets: Sequence[Profile]) -> dict[str, Subject]:
