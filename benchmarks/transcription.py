@@ -11,7 +11,7 @@ from .checkpoints import whisper_ctranslate2, whisper_tiny
 from .peers.environments import find_peer
 from .speech import speech
 
-PROFILES = ("cpu-fp32", "cpu-w8", "cpu-w4", "cpu-int8")
+PROFILES = ("cpu-fp32", "cpu-int8")
 WINDOW, LONG = 28, 300
 
 

@@ -12,7 +12,7 @@ from .checkpoints import marian_base
 from .peers.environments import find_peer
 from .texts import TEXTS
 
-PROFILES = ("cpu-fp32", "cpu-w8", "cpu-w4", "cpu-int8")
+PROFILES = ("cpu-fp32", "cpu-int8")
 BEAMS, NEW, BATCH = 4, 64, 8
 
 

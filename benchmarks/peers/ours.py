@@ -87,7 +87,7 @@ def _answered(pipe: Any, messages: list[dict[str, str]], *, new: int) -> list[di
 def _transcribe(pipe: Any, *, samples: str, long: bool) -> Callable[[], Any]:
     audio = {"raw": np.load(samples), "sampling_rate": 16_000}
     options = {"return_timestamps": True} if long else {}
-    return lambda: pipe(dict(audio), **options)["text"]
+    return lambda: pipe(dict(audio), num_beams=1, **options)["text"]
 
 
 def _translate(

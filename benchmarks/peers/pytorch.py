@@ -56,4 +56,5 @@ def _rows(sequences: torch.Tensor, *, after: int) -> list[list[int]]:
 def _transcribe(pipe: Any, *, samples: str, long: bool) -> Callable[[], str]:
     audio = {"raw": np.load(samples), "sampling_rate": 16_000}
     options = {"return_timestamps": True} if long else {}
-    return lambda: pipe(dict(audio), **options)["text"]
+    greedy = {"num_beams": 1}  # the pipeline's own default is five
+    return lambda: pipe(dict(audio), generate_kwargs=greedy, **options)["text"]

@@ -96,12 +96,11 @@ class Beams:
     def advance(self, logprobs: np.ndarray, pick: Pick, stop: Stop) -> np.ndarray:
         """Continue by the token that `pick` finds; return which rows the new rows go on from, int64 [rows].
 
-        `logprobs` [rows, vocabulary] are those of the next token.
+        `logprobs` [rows, vocabulary] are those of the next token; they are written into.
         """
         beams, vocabulary = self._settings.beams, logprobs.shape[-1]
-        sums = (logprobs.reshape(len(self._prompts), beams, vocabulary) + self._scores[:, :, None]).reshape(
-            len(self._prompts), -1
-        )
+        logprobs += self._scores.reshape(-1, 1)
+        sums = logprobs.reshape(len(self._prompts), -1)
         places = pick(sums, self._settings.candidates)
         scores = np.take_along_axis(sums, places, axis=1)
         origins = places // vocabulary

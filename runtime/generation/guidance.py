@@ -50,7 +50,11 @@ class GuidedDecoding(Decoding):
         return other
 
 
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Return log probabilities over the last axis."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+def log_softmax(logits: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """Return log probabilities over the last axis, in `out` if it is given, which may be `logits` itself."""
+    made = np.empty_like(logits) if out is None else out
+    weights = np.empty(logits.shape[-1], logits.dtype)
+    for place in np.ndindex(logits.shape[:-1]):  # a row at a time stays in the processor's cache, a batch does not
+        row = np.subtract(logits[place], logits[place].max(), out=made[place])
+        row -= np.log(np.exp(row, out=weights).sum())
+    return made

@@ -226,7 +226,7 @@ def _searched(
         [
             *([keeping(logits, beams)] if config.output_logits else []),
             # What guidance gives are log probabilities already, and not renormalized.
-            *([] if config.guided else [lambda _, raw: log_softmax(raw)]),
+            *([] if config.guided else [lambda _, raw: log_softmax(raw, out=raw)]),
         ]
     )
     process = chained(
