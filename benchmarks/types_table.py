@@ -24,7 +24,8 @@ PyTorch at shapes that were not traced; a model that writes, at every step of gi
 - **cpu-fp32**: the largest difference from PyTorch's outputs
 - **cpu-int8**, **cpu-bf16**: the largest difference, over the largest magnitude of the output that it is in
 - **cpu-w8**, **cpu-w4**: how many of the most likely tokens are the same; mean divergence in nats
-- **refused**: more than the profile allows, so that an export fails and says so
+- **refused**: more than the profile allows, so that an export fails and says so; `led` is refused whole, because what
+  it does depends on the values of its inputs
 
 Made by `./dev check --all` from `benchmarks/results/types.json`.
 """
