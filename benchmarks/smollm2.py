@@ -8,7 +8,7 @@ from .beside import Way
 from .checkpoints import smollm2, smollm2_gguf
 from .peers.environments import find_peer
 
-PROFILES = ("cpu-fp32", "cpu-w8", "cpu-w4", "cpu-int8")
+PROFILES = ("cpu-fp32", "cpu-w8", "cpu-w4")
 # What reads many tokens at once gains from int8 activations; what writes one at a time does not.
 WRITING = ("cpu-fp32", "cpu-w8", "cpu-w4")
 PYTORCH = ("PyTorch fp32", "PyTorch bf16")
