@@ -43,7 +43,7 @@ class Stack:
         return 1 + max(self.templates)
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Return the parameters and buffers of the layers that are not traced, by their names in the model."""
+        """Return the parameters and buffers of all layers, by their names in the model."""
         named = (
             *self.layers.named_parameters(remove_duplicate=False),
             *self.layers.named_buffers(remove_duplicate=False),

@@ -30,7 +30,7 @@ class Irregular(Exception):  # noqa: N818 - a finding, no error: the whole model
 class Depth:
     """What a stack of layers is called, and which of the first ones, the traced, each layer is like.
 
-    `weights` are those of every further layer, by their names in the model.
+    `weights` are those of all layers, by their names in the model.
     """
 
     path: str
