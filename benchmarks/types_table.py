@@ -83,7 +83,7 @@ def _cell(row: Row | None) -> str:
     if row is None:
         return ""
     if row["drift"] is None:
-        return f"refused: {row['reason']}"
+        return f"refused: {row['reason'].split(': ')[0]}"
     if row["quality"]:
         said = f"{row['quality']['agreement']:.1%}, {row['quality']['kl_mean']:.1g}"
     else:
