@@ -2,8 +2,12 @@
 
 import json
 
+import pytest
+
 from benchmarks.types_table import PAGE, RESULTS, ROOT, page
-from tests.parity.every_profile import EXACT, is_listed
+from tests.checkpoints import GENERATIVE_PAIRS, PAIRS
+from tests.parity.every_profile import EXACT, REFUSED, is_listed
+from tests.parity.test_encoder_decoder_types import UNTRACEABLE
 
 ROWS = json.loads((ROOT / RESULTS).read_text())["rows"]
 
@@ -12,6 +16,17 @@ def test_the_page_is_made_from_the_result_file():
     assert (ROOT / PAGE).read_text(encoding="utf-8") == page()
 
 
+def test_every_type_and_head_has_its_row():
+    wanted = {pair for pair in (*PAIRS, *GENERATIVE_PAIRS) if pair[0] not in UNTRACEABLE}
+    assert {(row["type"], row["head"]) for row in ROWS if row["profile"] == EXACT} == wanted
+
+
 def test_what_was_refused_is_listed_and_nothing_else():
     assert [row for row in ROWS if row["passed"] == is_listed(row)] == []
     assert not any(row["profile"] == EXACT for row in ROWS if not row["passed"])
+
+
+@pytest.mark.parametrize("profile", REFUSED)
+def test_every_listed_refusal_was_met(profile):
+    met = {name for row in ROWS if row["profile"] == profile for name in (row["type"], f"{row['type']} {row['head']}")}
+    assert set(REFUSED[profile]) <= met
