@@ -1,15 +1,19 @@
 """Layers that are alike are traced once: the graph is the same model, and one that would not be is traced whole."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import onnx_ir
 import pytest
 import torch
 import transformers
 
-from vitrify import export_bundle
+from vitrify.export.compiler import _may_look_alike
 from vitrify.export.graph import graph_from_model
 from vitrify.export.passes.depth import Depth, Irregular, deepen
+from vitrify.export.plan import Plan
 from vitrify.export.stacks import cut, find_stacks
+from vitrify.profiles import load_profile
 
 TINY = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 2, "vocab_size": 40}
 # Two layers `layers.N`: states times a weight, plus a table that both read. Names may hold no dots here.
@@ -112,12 +116,15 @@ def test_a_layer_without_its_weights_is_refused():
     [
         (transformers.BertConfig(**TINY, num_hidden_layers=4), {"bert.encoder.layer": (0, 1, 1, 1)}),
         (transformers.BertConfig(**TINY, num_hidden_layers=2), {}),
+        (transformers.GPT2Config(n_embd=32, n_head=2, n_layer=3), {"transformer.h": (0, 1, 1)}),
+        # Attention that is scaled by a layer's number: no two are alike.
+        (transformers.GPT2Config(n_embd=32, n_head=2, n_layer=3, scale_attn_by_inverse_layer_idx=True), {}),
         (
             transformers.Gemma2Config(**TINY, num_key_value_heads=1, head_dim=16, num_hidden_layers=5),
             {"model.layers": (0, 1, 2, 1, 2)},  # windows and full attention take turns
         ),
     ],
-    ids=["alike", "nothing to leave out", "taking turns"],
+    ids=["alike", "nothing to leave out", "the same scale", "a scale each", "taking turns"],
 )
 def test_one_layer_of_each_kind_is_traced(config, templates):
     kind = transformers.AutoModelForMaskedLM if config.model_type == "bert" else transformers.AutoModelForCausalLM
@@ -154,21 +161,17 @@ def test_the_graph_is_that_of_a_whole_trace():
     assert np.abs(found - expected).max() < 1e-6
 
 
-@pytest.mark.slow
-def test_layers_that_only_look_alike_are_traced_whole(tmp_path):
-    """GPT-2 may scale a layer's attention by its number, which no setting of the layer says."""
-    from tests.checkpoints import make_checkpoint
-
-    folder = make_checkpoint("gpt2", "causal-lm", tmp_path / "checkpoint")
-    config = transformers.AutoConfig.from_pretrained(folder)
-    config.n_layer, config.scale_attn_by_inverse_layer_idx = 4, True
-    torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_config(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(8 if parameter.ndim > 1 else 1)
-    model.save_pretrained(folder)
-    assert find_stacks(model)
-    steps = []
-    assert export_bundle(folder, tmp_path / "bundle", progress=steps.append).passed
-    assert steps.count("tracing the graph") == 2
+@pytest.mark.parametrize(
+    ("profiles", "failed", "whole", "again"),
+    [
+        (("cpu-fp32", "cpu-int8"), "cpu-fp32", False, True),
+        (("cpu-fp32", "cpu-int8"), "cpu-int8", False, False),  # float32 has shown that the graph is right
+        (("cpu-int8",), "cpu-int8", False, True),
+        (("cpu-fp32",), "cpu-fp32", True, False),
+    ],
+)
+def test_a_failure_that_may_come_from_likeness_asks_for_a_whole_trace(profiles, failed, whole, again):
+    model = transformers.AutoModel.from_config(transformers.BertConfig(**TINY, num_hidden_layers=4))
+    plan = Plan(traced={}, grid=(), axes={}, whole=whole)
+    targets = [load_profile(name) for name in profiles]
+    assert _may_look_alike(SimpleNamespace(model=model), plan, targets, {failed}) is again
