@@ -39,10 +39,10 @@ def layer_weight(node: onnx_ir.Node) -> Weight | None:
     return Weight(value, by_row) if value is not None and _is_matrix(value, sides=2) else None
 
 
-def is_lookup(node: onnx_ir.Node) -> bool:
-    """Whether the node looks rows up in a constant table."""
+def is_lookup(node: onnx_ir.Node, *, sides: int) -> bool:
+    """Whether the node looks rows up in a constant table whose first `sides` sides are long enough to matter."""
     plain = not node.domain and node.op_type == "Gather" and not node.attributes.get_int("axis", 0)
-    return plain and _is_matrix(node.inputs[0], sides=1)
+    return plain and _is_matrix(node.inputs[0], sides=sides)
 
 
 def _is_matrix(value: onnx_ir.Value | None, *, sides: int) -> bool:

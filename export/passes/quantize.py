@@ -53,7 +53,7 @@ def quantize_dynamic(graph_path: Path, out_path: Path, *, per_channel: bool = Tr
     for node, weight in layers:
         quantizer.replace_layer(node, weight)
     if embeddings:
-        for node in [node for node in model.graph if is_lookup(node)]:
+        for node in [node for node in model.graph if is_lookup(node, sides=1)]:
             quantizer.replace_lookup(node)
     common.RemoveUnusedNodesPass()(model)
     _save(model, out_path)

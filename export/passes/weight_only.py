@@ -105,7 +105,7 @@ def _chosen(
     width = {node: head_bits if node is head else bits for node in nodes}
     width |= {node: 8 for node in nodes if _name(node) in eight}
     width = {node: wide for node, wide in width.items() if _name(node) not in skip}
-    for node in (node for node in nodes if is_lookup(node)):
+    for node in (node for node in nodes if is_lookup(node, sides=2)):
         for tied in _tied(node, nodes):
             if tied in width and node in width:
                 width[node] = width[tied]
@@ -117,7 +117,7 @@ def _chosen(
 
 
 def _candidates(graph: onnx_ir.Graph, *, embeddings: bool) -> list[onnx_ir.Node]:
-    return [node for node in graph if layer_weight(node) or (embeddings and is_lookup(node))]
+    return [node for node in graph if layer_weight(node) or (embeddings and is_lookup(node, sides=2))]
 
 
 def _tied(lookup: onnx_ir.Node, nodes: list[onnx_ir.Node]) -> list[onnx_ir.Node]:
