@@ -5,13 +5,11 @@ It knows profiles by provider and precision, never by name, and looks at nothing
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..profiles import Profile
 from .errors import EnvironmentMissing, UsageError, VitrifyError
 from .machine import Machine
-from .sessions import check_packages
-from .sessions.cuda import refuse_cuda
+from .sessions import check_device, check_packages
 
 
 @dataclass(frozen=True)
@@ -96,8 +94,7 @@ def check_machine(profile: Profile, machine: Machine, *, installed: Collection[s
             f"profile '{profile.name}' needs a CPU with {needed}, and this one ({machine.model_name}) has none of it: "
             "use the profile cpu-fp32"
         )
-    if profile.provider == "cuda":
-        refuse_cuda(Path(f"profile {profile.name}"), options={}, threads=None, machine=machine)
+    check_device(profile.provider, machine)
     check_packages(profile.provider, installed=installed)
 
 

@@ -248,11 +248,19 @@ class LoadedBundle:
         return row
 
     def _open_graph(self, graph: str) -> Model:
-        for name in self.manifest.graph_files(self.profile.name, graph):
-            self.manifest.check(name)
-        path = self.manifest.path(self.manifest.builds[self.profile.name].graphs[graph])
+        path = self._engine_file(graph) if self.profile.provider == "tensorrt" else self._graph_file(graph)
         session = open_session(path, provider=self.profile.provider, options=self.profile.options, threads=self.threads)
         return Model(session, self.manifest.axes)
+
+    def _graph_file(self, graph: str) -> Path:
+        for name in self.manifest.graph_files(self.profile.name, graph):
+            self.manifest.check(name)
+        return self.manifest.path(self.manifest.builds[self.profile.name].graphs[graph])
+
+    def _engine_file(self, graph: str) -> Path:
+        from .gpu import engine_path
+
+        return engine_path(self.manifest, profile=self.profile.name, graph=graph)
 
 
 def _tokenizer(source: Any) -> "Tokenizer":

@@ -206,7 +206,7 @@ def _bytes_of_token(bundle: "LoadedBundle") -> int:
     """Return how much the keys and values of a token take."""
     caches = [tensor for tensor in bundle.manifest.graphs["model"].inputs if tensor.name.startswith(PAST)]
     sizes = [[axis for axis in tensor.axes if isinstance(axis, int)] for tensor in caches]
-    return sum(math.prod(axes) * np.dtype(tensor.dtype).itemsize for axes, tensor in zip(sizes, caches, strict=True))
+    return sum(math.prod(axes) * tensor.array_dtype.itemsize for axes, tensor in zip(sizes, caches, strict=True))
 
 
 def _bounds(

@@ -76,7 +76,7 @@ class GrowingDecoding(Decoding):
     def _empty_cache(self, rows: int) -> dict[str, np.ndarray]:
         sizes: dict[str | int, int] = {"batch": rows, "past": 0, "encoder_sequence": 0}
         return {
-            name: np.zeros([int(sizes.get(axis, axis)) for axis in tensor.axes], tensor.dtype)
+            name: np.zeros([int(sizes.get(axis, axis)) for axis in tensor.axes], tensor.array_dtype)
             for name, tensor in self._past.items()
         }
 

@@ -16,23 +16,47 @@ if TYPE_CHECKING:
     from .base import Session
 
 
+class Need(NamedTuple):
+    """Packages of which a backend needs one, and the command that installs it."""
+
+    packages: tuple[str, ...]
+    install: str
+
+
 class Backend(NamedTuple):
-    """Where a backend is, and which `package` it needs from which extra of vitrify beside ONNX Runtime."""
+    """Where a backend is, what it needs, and on which device beside the CPU it runs."""
 
     module: str
     opens: str
-    package: str | None = None
-    extra: str | None = None
+    needs: tuple[Need, ...]
+    device: str | None = None
 
 
+_WHEELS = ("onnxruntime", "onnxruntime-gpu")
+_NVIDIA = "an NVIDIA GPU"
+_ANY = Need(_WHEELS, "pip install 'vitrify[cpu]'")
+_GPU = Need(("onnxruntime-gpu",), "pip uninstall -y onnxruntime, then pip install 'vitrify[gpu]'")
+_OPENVINO = Need(("onnxruntime-ep-openvino",), "pip install 'vitrify[openvino]'")
+_ENGINES = Need(
+    tuple(f"{name}{cuda}" for name in ("tensorrt-rtx", "tensorrt") for cuda in ("", "-cu13", "-cu12")),
+    "pip install 'vitrify[rtx]' (or 'vitrify[tensorrt]', where a GPU builds)",
+)
+_RTX = Need(
+    tuple(f"onnxruntime-ep-nv-tensorrt-rtx-{cuda}" for cuda in ("cu13", "cu12")),
+    "pip install onnxruntime-ep-nv-tensorrt-rtx-cu13",
+)
 BACKENDS: Mapping[str, Backend] = MappingProxyType(
     {
-        "cpu": Backend(".onnxruntime_cpu", "CpuSession"),
-        "openvino": Backend(".openvino", "OpenVinoSession", "onnxruntime-ep-openvino", "openvino"),
-        "cuda": Backend(".cuda", "refuse_cuda"),
+        "cpu": Backend(".onnxruntime_cpu", "CpuSession", (_ANY,)),
+        "openvino": Backend(".openvino", "OpenVinoSession", (_ANY, _OPENVINO)),
+        "cuda": Backend(".cuda", "CudaSession", (_GPU,), _NVIDIA),
+        "tensorrt": Backend(".tensorrt", "EngineSession", (_ENGINES,), _NVIDIA),
+        "onnxruntime-tensorrt": Backend(".onnxruntime_tensorrt", "OrtTensorRtSession", (_GPU,), _NVIDIA),
+        "onnxruntime-tensorrt-rtx": Backend(
+            ".onnxruntime_tensorrt_rtx", "OrtTensorRtRtxSession", (_ANY, _RTX), _NVIDIA
+        ),
     }
 )
-_WHEELS = ("onnxruntime", "onnxruntime-gpu")
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -52,27 +76,37 @@ def installed_packages() -> frozenset[str]:
     return frozenset(names)
 
 
-def check_packages(provider: str, *, installed: Collection[str] | None = None) -> None:
-    """Raise unless `provider` is a row, one of ONNX Runtime's wheels is there, and so is what the row needs.
+def check_device(provider: str, machine: Machine) -> None:
+    """Raise EnvironmentMissing where the machine lacks the device that `provider` runs on."""
+    row = _row(provider)
+    if row.device is not None and not machine.gpus:
+        raise EnvironmentMissing(
+            f"provider '{provider}' needs {row.device} with its driver, and this machine shows none; nothing falls "
+            "back. Use the profile cpu-fp32, cpu-bf16 or cpu-int8"
+        )
 
-    Both wheels own the same files, so having both is an error too.
+
+def check_packages(provider: str, *, installed: Collection[str] | None = None) -> None:
+    """Raise DependencyMissing where a package that `provider` needs is missing, UsageError where it is no row.
+
+    ONNX Runtime's two wheels own the same files, so having both is an error too.
     """
-    if provider not in BACKENDS:
-        raise UsageError(f"provider: got '{provider}', expected one of {', '.join(BACKENDS)}")
+    needs = _row(provider).needs
     names = installed_packages() if installed is None else installed
-    found = [wheel for wheel in _WHEELS if wheel in names]
-    if not found:
-        raise DependencyMissing("onnxruntime is not installed: pip install 'vitrify[cpu]'")
-    if len(found) > 1:
+    if needs[0] in {_ANY, _GPU} and set(_WHEELS) <= set(names):
         raise EnvironmentMissing(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files: "
             "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install 'vitrify[cpu]' or 'vitrify[gpu]'"
         )
-    row = BACKENDS[provider]
-    if row.package is not None and row.package not in names:
-        raise DependencyMissing(
-            f"provider '{provider}' needs {row.package}, which is not installed: pip install 'vitrify[{row.extra}]'"
-        )
+    for packages, install in needs:
+        if not any(package in names for package in packages):
+            raise DependencyMissing(f"provider '{provider}' needs {packages[0]}, which is not installed: {install}")
+
+
+def _row(provider: str) -> Backend:
+    if provider not in BACKENDS:
+        raise UsageError(f"provider: got '{provider}', expected one of {', '.join(BACKENDS)}")
+    return BACKENDS[provider]
 
 
 def open_session(
@@ -84,12 +118,12 @@ def open_session(
     machine: Machine | None = None,
     installed: Collection[str] | None = None,
 ) -> "Session":
-    """Load the graph at `path` on `provider` ("cpu", "openvino", "cuda"); nothing falls back to another.
+    """Load the graph at `path` on `provider`; nothing falls back to another.
 
     Parameters
     ----------
     path
-        The `.onnx` file; its external data lies beside it.
+        The `.onnx` file, its external data beside it; for "tensorrt" the `.engine` file, its sidecar beside it.
     provider
         A row of `BACKENDS`.
     options
@@ -97,7 +131,7 @@ def open_session(
     threads
         Threads within a node; None uses the cores that this process may use.
     machine
-        What the CPU can do; None looks.
+        What the CPU can do, and which GPUs there are; None looks.
     installed
         The packages that are installed; None looks.
 
@@ -111,7 +145,9 @@ def open_session(
         A package, or what the provider needs of the machine, is missing.
 
     """
+    machine = machine or this_machine()
+    check_device(provider, machine)
     check_packages(provider, installed=installed)
     row = BACKENDS[provider]
     opens = getattr(importlib.import_module(row.module, __name__), row.opens)
-    return opens(path, options=options, threads=threads, machine=machine or this_machine())
+    return opens(path, options=options, threads=threads, machine=machine)

@@ -18,14 +18,29 @@ _WHOLE = frozenset("biu")  # numpy's kinds of bool, int and uint
 
 @dataclass(frozen=True)
 class Tensor:
-    """One input or output of a graph: `dtype` is numpy's name, `axes` are fixed sizes or names of dynamic axes."""
+    """One input or output of a graph: `dtype` is numpy's name, `axes` are fixed sizes or names of dynamic axes.
+
+    numpy has no bfloat16: arrays of such a tensor are its bit patterns in uint16. They may be concatenated, sliced,
+    reordered and made of zeros (a cache needs no more), but not computed with.
+    """
 
     name: str
     dtype: str
     axes: tuple[str | int, ...]
 
+    @property
+    def is_bits(self) -> bool:
+        """Whether its arrays are bit patterns instead of numbers."""
+        return self.dtype == "bfloat16"
+
+    @property
+    def array_dtype(self) -> np.dtype:
+        """The dtype of its arrays."""
+        return np.dtype(np.uint16 if self.is_bits else self.dtype)
+
     def __str__(self) -> str:
-        return f"{self.dtype}[{', '.join(map(str, self.axes))}]"
+        carrier = " (as uint16 bits)" if self.is_bits else ""
+        return f"{self.dtype}[{', '.join(map(str, self.axes))}]{carrier}"
 
 
 class Session(ABC):
@@ -58,7 +73,8 @@ class Session(ABC):
         self.optional = optional
         self.outputs = outputs
         self.providers = providers
-        self._checks = tuple((tensor.name, np.dtype(tensor.dtype), tensor.axes) for tensor in (*inputs, *optional))
+        self._checks = tuple((tensor.name, tensor.array_dtype, tensor.axes) for tensor in (*inputs, *optional))
+        self._bits = frozenset(tensor.name for tensor in (*inputs, *optional, *outputs) if tensor.is_bits)
         self._optional = frozenset(tensor.name for tensor in optional)
 
     def run(self, feeds: dict[str, np.ndarray], *, checked: bool = True) -> dict[str, np.ndarray]:
@@ -135,7 +151,7 @@ class Session(ABC):
         return checked
 
     def _widened(self, name: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        whole = array.dtype.kind in _WHOLE and dtype.kind in _WHOLE
+        whole = array.dtype.kind in _WHOLE and dtype.kind in _WHOLE and name not in self._bits
         if not np.can_cast(array.dtype, dtype, "safe" if whole else "equiv"):
             raise self._refusal(name, _described(array))
         return array.astype(dtype)

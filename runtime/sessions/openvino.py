@@ -4,20 +4,18 @@ The plugin loads into the stock ONNX Runtime. It takes bfloat16 by itself where 
 precision. It looks up an id beyond a table as zeros, without an error: who makes ids checks them.
 """
 
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import EnvironmentMissing
 from ..machine import Machine
-from .ort import OrtSession, session_options
+from .ort import OrtSession, onnxruntime_module, session_options
+from .plugins import plugin_device
 
 _PROVIDER = "OpenVINOExecutionProvider"
 _REGISTRATION = "vitrify.openvino"
 _BF16 = (frozenset({"amx_bf16"}), frozenset({"intel", "avx512_bf16"}))
-# A process can register a library once; ONNX Runtime holds that state, this only orders threads.
-_REGISTERING = threading.Lock()
 
 
 class OpenVinoSession(OrtSession):
@@ -29,7 +27,7 @@ class OpenVinoSession(OrtSession):
                 f"this CPU ({machine.model_name}) is no Intel one with AMX-BF16 or AVX512-BF16, so OpenVINO would "
                 "emulate bfloat16, slower than float32: use the profile cpu-fp32 or cpu-int8"
             )
-        device = _cpu_device()
+        device = _cpu_device(onnxruntime_module())
         own = session_options(threads=threads, entries={"session.disable_cpu_ep_fallback": "1"})
         own.add_provider_for_devices([device], {"load_config": _load_config(options, own.intra_op_num_threads)})
         super().__init__(path, options=own)
@@ -43,24 +41,14 @@ def _load_config(options: Mapping[str, Any], threads: int) -> str:
     return json.dumps({"CPU": {"INFERENCE_NUM_THREADS": threads, **options}})
 
 
-def _cpu_device() -> Any:
-    """Return the plugin's CPU device; the library is registered when the process first asks."""
-    import onnxruntime
+def _cpu_device(ort: Any) -> Any:
+    """Return the plugin's CPU device."""
     import onnxruntime_ep_openvino
 
-    with _REGISTERING:
-        device = _find_device(onnxruntime)
-        if device is None:
-            onnxruntime.register_execution_provider_library(_REGISTRATION, onnxruntime_ep_openvino.get_library_path())
-            device = _find_device(onnxruntime)
+    library = onnxruntime_ep_openvino.get_library_path()
+    device = plugin_device(ort, provider=_PROVIDER, registration=_REGISTRATION, library=library, kind="CPU")
     if device is None:
         raise EnvironmentMissing(
             "OpenVINO's plugin offers no device for this CPU (it runs on Intel's): use the profile cpu-fp32 or cpu-int8"
         )
     return device
-
-
-def _find_device(onnxruntime: Any) -> Any:
-    cpu = onnxruntime.OrtHardwareDeviceType.CPU
-    found = (one for one in onnxruntime.get_ep_devices() if one.ep_name == _PROVIDER and one.device.type == cpu)
-    return next(found, None)

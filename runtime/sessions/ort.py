@@ -1,7 +1,7 @@
 """What every backend on ONNX Runtime shares: its types, its options, its errors in words; it chooses no provider."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,10 @@ import numpy as np
 from ..errors import EnvironmentMissing, IntegrityError, UnsupportedError, UsageError, VitrifyError
 from ..machine import usable_cores
 from .base import Session, Tensor
+from .bfloat16 import BFLOAT16, run_bits
 
 _DTYPES = {
+    "tensor(bfloat16)": "bfloat16",
     "tensor(float)": "float32",
     "tensor(double)": "float64",
     "tensor(float16)": "float16",
@@ -22,9 +24,11 @@ _DTYPES = {
 
 _OLD = "this ONNX Runtime is too old for it; pip install --upgrade onnxruntime"
 _SMALL = "too little memory; use a machine with more, a smaller batch or shorter inputs"
+_DEVICE = "the GPU or its driver failed; `nvidia-smi` says more"
 
 # What ONNX Runtime says, in lower case, and what that means here; the first row that is found counts.
-_OPENING: tuple[tuple[str, type[VitrifyError], str], ...] = (
+Meanings = tuple[tuple[str, type[VitrifyError], str], ...]
+OPENING: Meanings = (
     ("unsupported model ir version", EnvironmentMissing, _OLD),
     ("is under development and support for this is limited", EnvironmentMissing, _OLD),
     ("not_implemented", UnsupportedError, "this ONNX Runtime lacks one of its operators"),
@@ -32,11 +36,15 @@ _OPENING: tuple[tuple[str, type[VitrifyError], str], ...] = (
     ("fallback to cpu ep", EnvironmentMissing, "the provider cannot run all of it, and nothing falls back silently"),
     ("failed to allocate", EnvironmentMissing, _SMALL),
     ("bad_alloc", EnvironmentMissing, _SMALL),
+    ("out of memory", EnvironmentMissing, _SMALL),
+    ("cuda failure", EnvironmentMissing, _DEVICE),
     ("", IntegrityError, "the file is broken or incomplete; export or copy the bundle again"),
 )
-_RUNNING: tuple[tuple[str, type[VitrifyError], str], ...] = (
+_RUNNING: Meanings = (
     ("failed to allocate", EnvironmentMissing, _SMALL),
     ("bad_alloc", EnvironmentMissing, _SMALL),
+    ("out of memory", EnvironmentMissing, _SMALL),
+    ("cuda failure", EnvironmentMissing, _DEVICE),
     ("", UsageError, "the graph cannot work on these inputs"),
 )
 _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : *")
@@ -44,46 +52,58 @@ _LONGEST_REASON = 300
 
 
 class OrtSession(Session):
-    """A graph loaded by ONNX Runtime on the providers that its options or `providers` name."""
+    """A graph loaded by ONNX Runtime on the providers that its options or `providers` name.
 
-    def __init__(self, path: Path, *, options: Any, providers: tuple[str, ...] = ()) -> None:
-        import onnxruntime
+    A provider is a name, or a name and its options; `meanings` explain what ONNX Runtime says where it cannot load;
+    `ort` is its module, None imports it.
+    """
 
+    def __init__(
+        self,
+        path: Path,
+        *,
+        options: Any,
+        providers: Sequence[str | tuple[str, Mapping[str, str]]] = (),
+        meanings: Meanings = OPENING,
+        ort: Any = None,
+    ) -> None:
+        self._ort = ort or onnxruntime_module()
         label = f"{path.parent.name}/{path.name}"
         if not path.is_file():
             raise IntegrityError(f"graph '{path}' is missing: export or copy the bundle again")
         try:
-            session = onnxruntime.InferenceSession(str(path), options, providers=list(providers) or None)
+            session = self._ort.InferenceSession(
+                str(path), options, providers=list(providers) or None, enable_fallback=0
+            )
         except Exception as error:
-            raise _explained(f"graph '{label}' cannot be loaded", error, _OPENING, path=path) from error
+            raise _explained(f"graph '{label}' cannot be loaded", error, meanings, path=path) from error
         self._session: Any = session
         super().__init__(
             graph=label,
             inputs=tuple(_tensor(node, label) for node in session.get_inputs()),
             outputs=tuple(_tensor(node, label) for node in session.get_outputs()),
-            providers=providers or tuple(session.get_providers()),
+            providers=tuple(session.get_providers()),
             optional=tuple(_tensor(node, label) for node in session.get_overridable_initializers()),
         )
         self._names = [tensor.name for tensor in self.outputs]
 
     def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        session = self._session
-        if session is None:
-            raise UsageError(f"the session on graph '{self.graph}' is closed: open it again")
+        session = self._opened()
         try:
+            if self._bits:
+                return run_bits(session, self._names, feeds, bits=self._bits, ort=self._ort)
             return dict(zip(self._names, session.run(self._names, feeds), strict=True))
         except Exception as error:
             shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
             raise _explained(f"graph '{self.graph}' failed on {shapes}", error, _RUNNING) from error
 
     def bind(self, feeds: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> Callable[[], None]:
-        session = self._session
-        if session is None:
-            raise UsageError(f"the session on graph '{self.graph}' is closed: open it again")
+        session = self._opened()
         binding = session.io_binding()
         for bind, arrays in ((binding.bind_input, feeds), (binding.bind_output, outputs)):
             for name, array in arrays.items():
-                bind(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+                dtype = BFLOAT16 if name in self._bits else array.dtype
+                bind(name, "cpu", 0, dtype, array.shape, array.ctypes.data)
         kept = (*feeds.values(), *outputs.values())  # the binding holds addresses only
 
         def run() -> None:
@@ -98,20 +118,31 @@ class OrtSession(Session):
     def close(self) -> None:
         self._session = None
 
+    def _opened(self) -> Any:
+        if self._session is None:
+            raise UsageError(f"the session on graph '{self.graph}' is closed: open it again")
+        return self._session
 
-def session_options(*, threads: int | None, entries: Mapping[str, Any]) -> Any:
+
+def onnxruntime_module() -> Any:
+    """Import ONNX Runtime, which takes a moment."""
+    import onnxruntime
+
+    return onnxruntime
+
+
+def session_options(*, threads: int | None, entries: Mapping[str, Any], ort: Any = None) -> Any:
     """Return SessionOptions with `threads` (default: the cores this process may use) and config `entries`.
 
     Raises UsageError if `threads` is not at least 1.
     """
-    import onnxruntime
-
     if threads is not None and threads < 1:
         raise UsageError(f"threads: got {threads}, expected a number of at least 1, or None for every usable core")
-    options = onnxruntime.SessionOptions()
+    ort = ort or onnxruntime_module()
+    options = ort.SessionOptions()
     options.intra_op_num_threads = threads or usable_cores()
     options.inter_op_num_threads = 1
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     # Errors come as exceptions; at level 3 they would be printed as well.
     options.log_severity_level = 4
     for key, value in entries.items():
@@ -126,9 +157,7 @@ def _tensor(node: Any, label: str) -> Tensor:
     return Tensor(name=node.name, dtype=_DTYPES[node.type], axes=tuple(axes))
 
 
-def _explained(
-    what: str, error: Exception, meanings: tuple[tuple[str, type[VitrifyError], str], ...], *, path: Path | None = None
-) -> VitrifyError:
+def _explained(what: str, error: Exception, meanings: Meanings, *, path: Path | None = None) -> VitrifyError:
     said = " ".join(str(error).split())
     if path is not None:
         said = said.replace(str(path), path.name)  # a folder's name must not decide what the message means

@@ -93,6 +93,8 @@ def test_a_users_profile_is_judged_by_provider_and_precision():
         ("cpu-bf16", ("avx2",), EVERYTHING, EnvironmentMissing, "needs a CPU with amx_bf16 or intel with avx512_bf16"),
         ("cpu-bf16", AMX, NO_PLUGIN, DependencyMissing, r"pip install 'vitrify\[openvino\]'"),
         ("cuda-fp16", AMX, EVERYTHING, EnvironmentMissing, "needs an NVIDIA GPU"),
+        ("cuda-fp16", AMX, frozenset(), EnvironmentMissing, "needs an NVIDIA GPU"),
+        ("trt-fp16-latency", AMX, EVERYTHING, EnvironmentMissing, "needs an NVIDIA GPU"),
         ("cpu-fp32", (), frozenset(), DependencyMissing, r"pip install 'vitrify\[cpu\]'"),
     ],
 )
@@ -104,3 +106,23 @@ def test_a_profile_that_cannot_run_here_says_what_is_missing(name, features, ins
 def test_a_profile_that_can_run_here_passes():
     check_machine(load_profile("cpu-bf16"), machine("intel", "avx512_bf16"), installed=EVERYTHING)
     check_machine(load_profile("cpu-int8"), machine(), installed=NO_PLUGIN)
+    check_machine(load_profile("cuda-fp16"), machine(gpus=("L4",)), installed={"onnxruntime-gpu"})
+    check_machine(load_profile("trt-fp16-latency"), machine(gpus=("L4",)), installed={"tensorrt-rtx"})
+
+
+def test_a_gpu_without_its_package_is_not_enough():
+    with pytest.raises(DependencyMissing, match=r"onnxruntime-gpu.*pip install 'vitrify\[gpu\]'"):
+        check_machine(load_profile("cuda-fp16"), machine(gpus=("L4",)), installed=EVERYTHING)
+
+
+def test_a_gpu_profile_is_not_chosen_by_itself():
+    names = ("cpu-fp32", "cuda-fp16")
+    choice = choose_profile(
+        machine(gpus=("L4",)),
+        candidates=[load_profile(name) for name in names],
+        drift=DRIFT,
+        max_drift=1.0,
+        installed={"onnxruntime-gpu"},
+    )
+    assert choice.profile.name == "cpu-fp32"
+    assert "nothing is known of the speed of fp16 on 'cuda' here" in " ".join(choice.reasons)

@@ -211,7 +211,7 @@ def test_a_graph_from_the_future_says_so(tmp_path, change, error, words):
         ({"provider": "openvino"}, {"onnxruntime"}, DependencyMissing, r"pip install 'vitrify\[openvino\]'"),
         ({"provider": "cpu", "threads": 0}, {"onnxruntime"}, UsageError, "threads: got 0"),
         ({"provider": "cuda", "machine": cpu()}, {"onnxruntime"}, EnvironmentMissing, "needs an NVIDIA GPU"),
-        ({"provider": "cuda", "machine": cpu(gpus=("H200",))}, {"onnxruntime-gpu"}, UnsupportedError, "on CPUs only"),
+        ({"provider": "cuda", "machine": cpu(gpus=("H200",))}, {"onnxruntime"}, DependencyMissing, "onnxruntime-gpu"),
     ],
 )
 def test_what_is_missing_or_wrong_is_said(path, arguments, installed, error, words):
@@ -238,7 +238,7 @@ def test_opening_imports_only_the_backend_asked_for(path):
         "print(*(name for name in sys.modules if name.startswith(watched)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    own = {f"vitrify.runtime.sessions.{name}" for name in ("base", "ort", "onnxruntime_cpu")}
+    own = {f"vitrify.runtime.sessions.{name}" for name in ("base", "bfloat16", "ort", "onnxruntime_cpu")}
     assert set(out.stdout.split()) == own
     assert out.stderr == ""
 

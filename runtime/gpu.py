@@ -1,0 +1,53 @@
+"""The GPU that this process sees, and the engine of a bundle that runs on it. It has not found one yet."""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .bundle import Bundle
+from .engines import find_engine
+from .machine import Machine, this_machine
+from .sessions import check_device
+from .sessions.driver import CudaDriver, Driver
+from .sessions.engine_opening import BUILDERS
+
+
+def capability(driver: Callable[[], Driver] = CudaDriver) -> str:
+    """Return the compute capability of the GPU, such as "89"; raise EnvironmentMissing without one."""
+    gpu = driver()
+    try:
+        return gpu.capability
+    finally:
+        gpu.close()
+
+
+def installed_releases(load: Callable[[str], Any] = importlib.import_module) -> dict[str, str]:
+    """Return the release of each TensorRT that can be loaded, by its builder's name."""
+    found = {}
+    for name, row in BUILDERS.items():
+        try:
+            found[name] = str(load(row.module).__version__)
+        except (ImportError, OSError):
+            continue
+    return found
+
+
+def engine_path(
+    bundle: Bundle,
+    *,
+    profile: str,
+    graph: str,
+    machine: Machine | None = None,
+    driver: Callable[[], Driver] = CudaDriver,
+    load: Callable[[str], Any] = importlib.import_module,
+) -> Path:
+    """Return the file of the engine that runs a bundle's graph here.
+
+    Raises EnvironmentMissing without a GPU, and whatever `find_engine` raises.
+    """
+    check_device("tensorrt", machine or this_machine())
+    _, path = find_engine(
+        bundle, profile=profile, graph=graph, sm=capability(driver), installed=installed_releases(load)
+    )
+    return path

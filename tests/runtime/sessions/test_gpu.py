@@ -1,0 +1,276 @@
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+
+from tests.runtime.sessions.engine_bench import write
+from tests.runtime.sessions.fake_gpu import FakeGpu
+from tests.runtime.sessions.fake_onnxruntime import FakeOnnxRuntime
+from vitrify.profiles import PROVIDERS
+from vitrify.runtime.errors import DependencyMissing, EnvironmentMissing, UnsupportedError, UsageError
+from vitrify.runtime.machine import Machine, this_machine
+from vitrify.runtime.sessions import BACKENDS, check_device, check_packages, open_session
+from vitrify.runtime.sessions.cuda import CudaSession
+from vitrify.runtime.sessions.onnxruntime_tensorrt import OrtTensorRtSession
+from vitrify.runtime.sessions.onnxruntime_tensorrt_rtx import OrtTensorRtRtxSession
+from vitrify.runtime.sessions.strict import COMPUTING
+
+CPU, CUDA, TRT, RTX = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt", "NvTensorRTRTX"))
+GRAPH = """
+<ir_version: 10, opset_import: ["" : 20]>
+tiny (float[batch, 3] image) => (float[batch, 2] scores, int64[2] sizes)
+<float[3, 2] weight = {1, 2, 3, 4, 5, 6}>
+{
+    [measure] sizes = Shape(image)
+    [project] scores = MatMul(image, weight)
+}
+"""
+IMAGE = {"image": np.ones((2, 3), np.float32)}
+GPU_PROVIDERS = [name for name, row in BACKENDS.items() if row.device]
+NO_GPU = Machine(cpu_features=frozenset(), cores=1, memory_bytes=1 << 30, model_name="a CPU")
+ONE_GPU = Machine(cpu_features=frozenset(), cores=1, memory_bytes=1 << 30, model_name="a CPU", gpus=("NVIDIA L4",))
+INSTALLED = {"onnxruntime-gpu", "tensorrt-rtx", "onnxruntime-ep-nv-tensorrt-rtx-cu13"}
+PLUGIN = SimpleNamespace(get_library_path=lambda: "plugin.so")
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / "onnx").mkdir()
+    path = tmp_path / "onnx" / "model.onnx"
+    onnx.save(onnx.parser.parse_model(GRAPH), path)
+    return path
+
+
+def cuda(ort, path, **options):
+    return CudaSession(path, options=options, threads=None, machine=ONE_GPU, load=lambda: ort)
+
+
+def tensorrt(ort, path, **options):
+    return OrtTensorRtSession(
+        path, options=options, threads=None, machine=ONE_GPU, load=lambda: ort, load_tensorrt=lambda _: None
+    )
+
+
+def tensorrt_rtx(ort, path, *, gpu=None, load_plugin=lambda _: PLUGIN, **options):
+    return OrtTensorRtRtxSession(
+        path,
+        options=options,
+        threads=None,
+        machine=ONE_GPU,
+        load=lambda: ort,
+        load_plugin=load_plugin,
+        driver=lambda: gpu or FakeGpu(),
+    )
+
+
+STRICT = pytest.mark.parametrize(
+    ("opens", "provider"), [(cuda, CUDA), (tensorrt, TRT), (tensorrt_rtx, RTX)], ids=["cuda", "tensorrt", "rtx"]
+)
+
+
+def runtime(*opened, **changes):
+    return FakeOnnxRuntime(*opened, **{"built": (TRT, CUDA), "offers": (RTX,), **changes})
+
+
+def test_every_provider_that_a_profile_may_name_has_a_row():
+    assert tuple(BACKENDS) == PROVIDERS
+    assert GPU_PROVIDERS == ["cuda", "tensorrt", "onnxruntime-tensorrt", "onnxruntime-tensorrt-rtx"]
+
+
+@pytest.mark.parametrize("provider", GPU_PROVIDERS)
+@pytest.mark.parametrize("installed", [set(), INSTALLED], ids=["nothing installed", "all installed"])
+def test_without_a_gpu_there_is_an_error_that_says_what_to_use(path, provider, installed):
+    with pytest.raises(EnvironmentMissing, match=r"needs an NVIDIA GPU .*Use the profile cpu-fp32") as caught:
+        open_session(path, provider=provider, machine=NO_GPU, installed=installed)
+    assert caught.value.exit_code == 8
+    with pytest.raises(EnvironmentMissing, match="needs an NVIDIA GPU"):
+        check_device(provider, NO_GPU)
+    check_device(provider, ONE_GPU)
+
+
+@pytest.mark.skipif(bool(this_machine().gpus), reason="there is a GPU")
+@pytest.mark.parametrize("provider", GPU_PROVIDERS)
+@pytest.mark.parametrize("machine", [None, ONE_GPU], ids=["this machine", "a machine that claims one"])
+def test_on_this_machine_no_session_opens(tmp_path, path, provider, machine):
+    target = write(tmp_path) if provider == "tensorrt" else path
+    with pytest.raises(EnvironmentMissing) as caught:
+        open_session(target, provider=provider, machine=machine, installed=INSTALLED)
+    assert caught.value.exit_code == 8
+
+
+@pytest.mark.parametrize(
+    ("provider", "installed", "words"),
+    [
+        ("cuda", {"onnxruntime"}, r"needs onnxruntime-gpu, .*pip uninstall -y onnxruntime.*vitrify\[gpu\]"),
+        ("onnxruntime-tensorrt", {"onnxruntime"}, r"needs onnxruntime-gpu, .*vitrify\[gpu\]"),
+        ("tensorrt", {"onnxruntime-gpu"}, r"needs tensorrt-rtx, .*vitrify\[rtx\]"),
+        ("onnxruntime-tensorrt-rtx", {"onnxruntime"}, "pip install onnxruntime-ep-nv-tensorrt-rtx-cu13"),
+        ("onnxruntime-tensorrt-rtx", {"onnxruntime-ep-nv-tensorrt-rtx-cu13"}, r"needs onnxruntime, .*vitrify\[cpu\]"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_command(path, provider, installed, words):
+    with pytest.raises(DependencyMissing, match=words):
+        open_session(path, provider=provider, machine=ONE_GPU, installed=installed)
+
+
+@pytest.mark.parametrize(
+    ("provider", "installed"),
+    [
+        ("tensorrt", {"tensorrt-rtx-cu13"}),
+        ("tensorrt", {"tensorrt"}),
+        ("tensorrt", {"tensorrt-rtx", "onnxruntime", "onnxruntime-gpu"}),
+        ("onnxruntime-tensorrt-rtx", {"onnxruntime", "onnxruntime-ep-nv-tensorrt-rtx-cu12"}),
+        ("onnxruntime-tensorrt-rtx", {"onnxruntime-gpu", "onnxruntime-ep-nv-tensorrt-rtx-cu13"}),
+    ],
+)
+def test_what_suffices_is_enough(provider, installed):
+    check_packages(provider, installed=installed)
+
+
+@pytest.mark.parametrize("provider", ["cuda", "onnxruntime-tensorrt", "onnxruntime-tensorrt-rtx"])
+def test_both_wheels_are_refused_for_what_runs_on_onnxruntime(provider):
+    with pytest.raises(EnvironmentMissing, match=r"both installed .* pip uninstall"):
+        check_packages(provider, installed={"onnxruntime", *INSTALLED})
+
+
+@STRICT
+def test_what_was_asked_for_runs_and_the_cpu_may_count_sizes(path, opens, provider):
+    ort = runtime(provider, CPU, places={"Shape": CPU})
+    with opens(ort, path) as session:
+        assert session.providers == (provider, CPU)
+        outputs = session.run(IMAGE)
+    np.testing.assert_array_equal(outputs["scores"], [[9, 12], [9, 12]])
+    np.testing.assert_array_equal(outputs["sizes"], [2, 3])
+    assert [one.enable_fallback for one in ort.asked] == [0]
+
+
+@STRICT
+def test_bound_arrays_are_the_hosts(path, opens, provider):
+    outputs = {"scores": np.zeros((2, 2), np.float32), "sizes": np.zeros(2, np.int64)}
+    with opens(runtime(provider, CPU), path) as session:
+        session.bind(IMAGE, outputs)()
+    np.testing.assert_array_equal(outputs["scores"], [[9, 12], [9, 12]])
+
+
+@STRICT
+@pytest.mark.parametrize("others", [(CPU,), (CPU, "asked"), ("FooExecutionProvider", "asked", CPU)])
+def test_a_session_that_opened_elsewhere_is_refused(path, opens, provider, others):
+    opened = tuple(provider if one == "asked" else one for one in others)
+    with pytest.raises(EnvironmentMissing, match=f"asked for {provider}, ONNX Runtime opened {opened[0]}"):
+        opens(runtime(*opened), path)
+
+
+@STRICT
+@pytest.mark.parametrize("place", [CPU, "FooExecutionProvider"])
+def test_computation_elsewhere_is_refused_by_name(path, opens, provider, place):
+    with pytest.raises(EnvironmentMissing, match=rf"cannot run MatMul 'project' \(would be on {place}\), and nothing"):
+        opens(runtime(provider, CPU, places={"MatMul": place}), path)
+
+
+@STRICT
+def test_a_provider_that_runs_nothing_is_refused(path, opens, provider):
+    places = dict.fromkeys(("MatMul", "Shape"), CPU)
+    with pytest.raises(EnvironmentMissing, match=f"no node of it runs on {provider} .{CPU} took them"):
+        opens(runtime(provider, CPU, places=places), path)
+
+
+def test_many_nodes_elsewhere_are_counted(tmp_path):
+    chain = "".join(f"[n{step}] x{step + 1} = Relu(x{step})\n" for step in range(9))
+    graph = f'<ir_version: 10, opset_import: ["" : 20]> g (float[n] x0) => (float[n] y) {{ {chain} y = Neg(x9) }}'
+    path = tmp_path / "model.onnx"
+    onnx.save(onnx.parser.parse_model(graph), path)
+    with pytest.raises(EnvironmentMissing, match=r"Relu 'n0' .*, Relu 'n1' .*, Relu 'n2' [^,]*, 6 more, and"):
+        cuda(runtime(CUDA, CPU, places={"Relu": CPU}), path)
+
+
+def test_shape_arithmetic_is_no_computation():
+    shapes = "Shape Gather Range Cast Concat Slice Unsqueeze Squeeze Reshape Add Sub Mul Div Where Equal Expand Max"
+    assert not COMPUTING & set(shapes.split())
+    named = "MatMul Gemm Conv ConvTranspose Attention Softmax LayerNormalization RMSNormalization Gelu Erf"
+    assert set(named.split()) <= COMPUTING
+
+
+@pytest.mark.parametrize(("opens", "provider"), [(cuda, CUDA), (tensorrt, TRT)])
+def test_exactly_the_provider_is_asked_for_with_its_options_as_texts(path, opens, provider):
+    ort = runtime(provider, CPU)
+    opens(ort, path, device_id=0, enable_cuda_graph=True, arena="kSame").close()
+    options = {"device_id": "0", "enable_cuda_graph": "1", "arena": "kSame"}
+    assert ort.asked[0].providers == [(provider, options)]
+    assert ort.asked[0].options.devices == []
+
+
+@pytest.mark.parametrize(("opens", "provider"), [(cuda, CUDA), (tensorrt, TRT)])
+def test_a_wheel_without_the_provider_is_a_missing_dependency(path, opens, provider):
+    with pytest.raises(DependencyMissing, match=rf"without {provider} .*pip install 'vitrify\[gpu\]'"):
+        opens(runtime(provider, CPU, built=()), path)
+
+
+@pytest.mark.parametrize(
+    ("opens", "words"), [(cuda, r"cuDNN 9: pip install"), (tensorrt, r"libnvinfer\.so\.10.*tensorrt-cu13==10\.16")]
+)
+def test_libraries_that_do_not_load_are_named_and_nothing_is_printed(path, opens, words, capfd):
+    with pytest.raises(EnvironmentMissing, match=rf"{words}.* Failed to load libcudnn\.so\.9"):
+        opens(runtime(CPU, printed="Failed to load libcudnn.so.9"), path)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "words"),
+    [
+        ("Please install TensorRT libraries as mentioned", EnvironmentMissing, r"tensorrt-cu13==10\.16"),
+        ('Unknown provider option: "fast".', UsageError, "an option that it does not know"),
+        ("TensorRT EP failed to create engine from network", UnsupportedError, "cannot build an engine"),
+        ("CUDA failure 2: out of memory ; GPU=0", EnvironmentMissing, "too little memory"),
+        ("CUDA failure 999: unknown error ; GPU=0", EnvironmentMissing, "the GPU or its driver failed"),
+    ],
+)
+def test_what_onnxruntime_says_is_no_broken_file(path, said, error, words):
+    with pytest.raises(error, match=words):
+        tensorrt(runtime(TRT, CPU, fails=RuntimeError(said)), path)
+
+
+def test_a_plugin_is_given_its_device_and_options_and_registered_once(path):
+    ort = runtime(RTX, CPU)
+    for _ in range(2):
+        tensorrt_rtx(ort, path, nv_cuda_graph_enable=True).close()
+    assert ort.registered == [(RTX, "plugin.so")]
+    for asked in ort.asked:
+        (devices, options) = asked.options.devices[0]
+        assert [device.ep_name for device in devices] == [RTX]
+        assert options == {"nv_cuda_graph_enable": "1"}
+        assert asked.providers is None
+
+
+@pytest.mark.parametrize("capability", ["86", "89", "120", "121"])
+def test_the_plugin_takes_these_gpus(path, capability):
+    gpu = FakeGpu(capability=capability)
+    tensorrt_rtx(runtime(RTX, CPU), path, gpu=gpu).close()
+    assert gpu.closed
+
+
+@pytest.mark.parametrize(("capability", "said"), [("75", "7.5"), ("80", "8.0"), ("90", "9.0"), ("103", "10.3")])
+def test_the_plugin_refuses_other_gpus_before_it_is_loaded(path, capability, said):
+    gpu, ort = FakeGpu(capability=capability), runtime(RTX, CPU)
+    with pytest.raises(EnvironmentMissing, match=rf"8\.6, 8\.9 and 12\.0 or newer; a GPU has {said}\. Use a profile"):
+        tensorrt_rtx(ort, path, gpu=gpu)
+    assert gpu.closed
+    assert not ort.registered
+
+
+def missing(_):
+    raise ImportError("No module")
+
+
+@pytest.mark.parametrize(
+    ("changes", "given", "error", "words"),
+    [
+        ({}, {"load_plugin": missing}, DependencyMissing, "pip install onnxruntime-ep-nv-tensorrt-rtx-cu13"),
+        ({"fails": OSError("libnvidia-ml.so.1: no")}, {}, EnvironmentMissing, r"does not load \(libnvidia-ml"),
+        ({"offers": ()}, {}, EnvironmentMissing, "offers no GPU"),
+        ({"offers": ("FooExecutionProvider",)}, {}, EnvironmentMissing, "offers no GPU"),
+    ],
+)
+def test_a_plugin_that_does_not_come_up_says_why(path, changes, given, error, words):
+    with pytest.raises(error, match=words):
+        tensorrt_rtx(runtime(RTX, CPU, **changes), path, **given)
