@@ -1,12 +1,15 @@
-"""Write graphs with their weights beside them; graphs that share weights name one file of them."""
+"""Write graphs with their weights beside them, graphs that share weights with one file of them; read their tensors."""
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import onnx_ir
+
+from ..runtime.bundle import Graph
+from ..runtime.sessions.base import Tensor
 
 # Smaller tensors stay inside the .onnx file.
 THRESHOLD = 1024
@@ -23,7 +26,12 @@ def save_graphs(graphs: Mapping[str, onnx_ir.Model], paths: Mapping[str, Path], 
             _point_to(graphs[name], paths[shared[name]])
             onnx_ir.save(graphs[name], str(path))
         else:
-            onnx_ir.save(graphs[name], str(path), external_data=f"{path.name}_data", size_threshold_bytes=THRESHOLD)
+            save_graph(graphs[name], path)
+
+
+def save_graph(graph: onnx_ir.Model, path: Path) -> None:
+    """Write a graph with its large tensors in a file beside it."""
+    onnx_ir.save(graph, str(path), external_data=f"{path.name}_data", size_threshold_bytes=THRESHOLD)
 
 
 def _point_to(graph: onnx_ir.Model, owner: Path) -> None:
@@ -50,3 +58,22 @@ def written_beside(path: Path) -> Iterator[tuple[Path, str]]:
                 (folder / name).replace(path.parent / name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_tensors(path: Path) -> Graph:
+    """Return the inputs and outputs of the graph at `path`; inputs that have a value already are left out."""
+    graph = onnx_ir.load(str(path)).graph
+    given = [value for value in graph.inputs if value.name not in graph.initializers]
+    return Graph(_tensors(given), _tensors(graph.outputs))
+
+
+def _tensors(values: Iterable[onnx_ir.Value]) -> tuple[Tensor, ...]:
+    return tuple(Tensor(str(value.name), value.dtype.numpy().name, _axes(value)) for value in values if value.dtype)
+
+
+def _axes(value: onnx_ir.Value) -> tuple[str | int, ...]:
+    sides = () if value.shape is None else value.shape
+    return tuple(
+        side if isinstance(side, int) else side.value or f"{value.name}.{position}"
+        for position, side in enumerate(sides)
+    )

@@ -5,18 +5,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import onnx_ir
+
 from ..profiles import Profile
 from ..runtime.bundle import Axis, Graph
+from ..runtime.choice import check_machine
+from ..runtime.errors import EnvironmentMissing
+from ..runtime.machine import this_machine
 from ..runtime.model import Model
 from ..runtime.sessions import open_session
 from ..runtime.ways import ways_to_run
+from .calibration import Seen, calibrate
 from .checkpoint import Checkpoint
 from .families import Family
+from .passes.half import DTYPES, emulate, to_half
+from .passes.pairs import quantize_pairs
 from .passes.quantize import quantize_dynamic
 from .plan import Plan
 from .quality import Quality
-from .saving import save_graphs
+from .saving import read_tensors, save_graph, save_graphs
 from .weights import quantize
+
+# What emulates a graph computes QuantizeLinear pairs as they are written, in no fused kernel.
+_EXACTLY = {"session.disable_quant_qdq": "1"}
 
 
 @dataclass(frozen=True)
@@ -34,36 +45,49 @@ class Variants:
     def files(self, target: Profile) -> dict[str, str]:
         """Return the files of a profile by the graph's name.
 
-        A quantized profile has the graphs that the runtime runs; one in float32 those for others as well.
+        A converted profile has the graphs that the runtime runs; one in float32 those for others as well.
         """
         kept = [name for name in self.names if self.family.only.get(name, target.provider) == target.provider]
-        if target.is_quantized:
+        if target.is_converted:
             kept = list(ways_to_run(self.family.name, kept)[0])
         return {name: self.family.file(name, suffix=target.graph_suffix) for name in kept}
 
     def data(self, target: Profile) -> dict[str, str]:
         """Return the weights file of each graph of a profile that uses another graph's."""
-        if target.is_quantized:
+        if target.is_converted:
             return {}
         owners = {name: self.family.shared[name] for name in self.files(target) if name in self.family.shared}
         return {name: f"{self.family.file(owner, suffix=target.graph_suffix)}_data" for name, owner in owners.items()}
 
     def models(self, target: Profile, axes: Mapping[str, Axis]) -> dict[str, Model]:
-        """Open a profile's graphs as the runtime does."""
-        return {
-            name: Model(open_session(self.folder / file, provider=target.provider, options=target.options), axes)
-            for name, file in self.files(target).items()
-        }
+        """Open a profile's graphs as the runtime does, or what emulates them."""
+        opened = {}
+        for name, file in self.files(target).items():
+            path, provider = self.folder / file, target.provider
+            if self.emulates(target):
+                path, provider = _emulation(path), "cpu"
+            options = target.options if provider == target.provider else _EXACTLY
+            opened[name] = Model(open_session(path, provider=provider, options=options), axes)
+        return opened
+
+    @staticmethod
+    def emulates(target: Profile) -> bool:
+        """Whether a profile's half precision is compared on the CPU: where its device is missing, or no engine is yet.
+
+        The graph is in float32 then and rounds as the half-precision graph does.
+        """
+        if target.half is None or target.provider == "tensorrt":
+            return target.half is not None
+        try:
+            check_machine(target, this_machine())
+        except EnvironmentMissing:
+            return True
+        return False
 
     def graphs(self, targets: Sequence[Profile]) -> dict[str, Graph]:
-        """Return the inputs and outputs of every graph; variants of one graph have the same."""
+        """Return the inputs and outputs of every graph; variants of one graph have the same, but for caches' dtypes."""
         files = {name: file for target in reversed(targets) for name, file in self.files(target).items()}
-        found = {}
-        for name in self.names:
-            if name in files:
-                with open_session(self.folder / files[name], provider="cpu", options={}) as session:
-                    found[name] = Graph(session.inputs, session.outputs)
-        return found
+        return {name: read_tensors(self.folder / files[name]) for name in self.names if name in files}
 
     def drop_unused(self, targets: Sequence[Profile]) -> None:
         """Delete the files that no profile needs."""
@@ -88,16 +112,46 @@ def write_variants(
     (folder / "onnx").mkdir()
     save_graphs(graphs, {name: folder / family.file(name, suffix="") for name in graphs}, shared=family.shared)
     variants = Variants(family, folder, tuple(graphs))
+    calibrated = _Calibration(checkpoint, plan, variants)
     for target in targets:
         for name, file in variants.files(target).items():
             source = folder / family.file(name, suffix="")
-            if target.quantization is not None and not (folder / file).exists():
+            if target.quantization is not None and target.half is None and not (folder / file).exists():
                 quantize_dynamic(
                     source,
                     folder / file,
                     per_channel=target.quantization.per_channel,
                     embeddings=target.quantization.embeddings,
                 )
+            if target.half is not None and not (folder / file).exists():
+                graph = onnx_ir.load(str(source))
+                if target.quantization is not None:
+                    quantize_pairs(graph, calibrated(target)[name], kind=target.precision)
+                to_half(graph, DTYPES[target.half_precision], keep=target.half.keep)
+                save_graph(graph, folder / file)
             if target.weights is not None:
                 variants.quality[target.name] = quantize(checkpoint, family.name, name, source, folder / file, target)
     return variants
+
+
+class _Calibration:
+    """Calibrates when a profile first asks, once for all: int8 and fp8 divide the same magnitudes."""
+
+    def __init__(self, checkpoint: Checkpoint, plan: Plan, variants: Variants) -> None:
+        self._checkpoint, self._plan, self._variants = checkpoint, plan, variants
+        self._seen: dict[str, Seen] = {}
+
+    def __call__(self, target: Profile) -> dict[str, Seen]:
+        if not self._seen:
+            family, folder = self._variants.family, self._variants.folder
+            graphs = {name: folder / family.file(name, suffix="") for name in self._variants.files(target)}
+            self._seen = calibrate(self._checkpoint, self._plan, family.name, graphs, self._plan.axes)
+        return self._seen
+
+
+def _emulation(path: Path) -> Path:
+    """Write what emulates a half-precision graph beside it, under a name that no profile has."""
+    graph, emulated = onnx_ir.load(str(path)), path.with_name(f"{path.stem}.emulated.onnx")
+    emulate(graph)
+    save_graph(graph, emulated)
+    return emulated

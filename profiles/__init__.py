@@ -10,11 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-PRECISIONS = ("fp32", "bf16", "int8", "fp16", "w8", "w4")
-PROVIDERS = ("cpu", "openvino", "cuda")
+PRECISIONS = ("fp32", "bf16", "int8", "fp16", "w8", "w4", "fp8")
+PROVIDERS = ("cpu", "openvino", "cuda", "tensorrt", "onnxruntime-tensorrt", "onnxruntime-tensorrt-rtx")
+# The axes whose sizes a profile may bound; a test compares them with those that the families name.
+AXES = ("batch", "sequence", "past", "encoder_sequence", "height", "width", "samples", "frames")
 _FOLDER = Path(__file__).parent
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _SUFFIX = re.compile(r"(_[a-z0-9]+)*")
+_RANGE = re.compile(r"(~?)(\d{1,9}):(\d{1,9}):(\d{1,9})")
+_LARGEST_SIZE = 2**30
 
 
 class ProfileError(ValueError):
@@ -42,16 +46,19 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Quantization:
-    """How MatMul and Gemm become int8: weights signed, activations unsigned and scaled at run time.
+    """How layers become int8 or fp8.
 
-    `per_channel` scales every column of a weight by itself; `embeddings` quantizes lookup tables too.
+    `mode` "dynamic": activations unsigned and scaled at run time, weights signed; `per_channel` scales every column of
+    a weight by itself, `embeddings` quantizes lookup tables too. "static": symmetric QuantizeLinear pairs, with scales
+    from calibration, which is what engines are built from.
     """
 
+    mode: str = "dynamic"
     per_channel: bool = True
     embeddings: bool = False
 
     def __post_init__(self) -> None:
-        _check("quantization", self, dict.fromkeys(("per_channel", "embeddings"), _BOOL))
+        _check("quantization", self, _QUANTIZATION_RULES)
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,45 @@ class WeightQuantization:
 
 
 @dataclass(frozen=True)
+class Half:
+    """How a graph becomes float16 or bfloat16: operators of the types in `keep` stay float32, beside statistics."""
+
+    keep: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check("half", self, _HALF_RULES)
+
+
+@dataclass(frozen=True)
+class Range:
+    """The sizes of an axis that an engine is built for, and the one it is tuned to.
+
+    Written `"1:128:512"` or, where it shall shrink to what the model takes, `"~1:128:512"`.
+    """
+
+    minimum: int
+    optimum: int
+    maximum: int
+    shrinks: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.minimum <= self.optimum <= self.maximum <= _LARGEST_SIZE:
+            raise ProfileError(f"range {self}: expected 0 <= minimum <= optimum <= maximum <= {_LARGEST_SIZE}")
+
+    def __str__(self) -> str:
+        return f"{'~' if self.shrinks else ''}{self.minimum}:{self.optimum}:{self.maximum}"
+
+    @classmethod
+    def read(cls, text: object) -> Self:
+        """Return the range that a text says; raise ProfileError if it says none."""
+        found = _RANGE.fullmatch(text) if isinstance(text, str) else None
+        if found is None:
+            raise ProfileError(f"range: got {text!r}, expected minimum:optimum:maximum, such as '1:128:512'")
+        mark, *sizes = found.groups()
+        return cls(*map(int, sizes), shrinks=bool(mark))
+
+
+@dataclass(frozen=True)
 class Profile:
     """A deployment target.
 
@@ -95,13 +141,17 @@ class Profile:
     options
         What the provider is given: ONNX Runtime's session config entries (cpu), OpenVINO's properties (openvino).
     quantization
-        Present exactly if `precision` is int8.
+        Present exactly if `precision` is int8 or fp8.
     weights
         Present exactly if `precision` is w8 or w4.
+    half
+        Present exactly if its graphs are stored in the half precision that `precision` names, float16 for int8 and
+        fp8 on TensorRT.
     graph_suffix
         Names the graph's file: `onnx/model{suffix}.onnx`. Profiles of one suffix share a graph.
     shape_ranges
-        (minimum, optimum, maximum) size of named axes.
+        For engines: named sets of the sizes of named axes (TensorRT calls each an optimization profile). A set that
+        names `past` is for graphs with a cache, one that does not for those without.
 
     """
 
@@ -116,25 +166,48 @@ class Profile:
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
     quantization: Quantization | None = None
     weights: WeightQuantization | None = None
+    half: Half | None = None
     graph_suffix: str = ""
-    shape_ranges: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    shape_ranges: Mapping[str, Mapping[str, Range]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check(f"profile {self.name!r}", self, _PROFILE_RULES)
+        on_tensorrt = self.provider == "tensorrt"
+        # OpenVINO computes in bfloat16 what is stored in float32.
+        halves = () if self.provider == "openvino" else ("fp16", "bf16", *(("int8", "fp8") if on_tensorrt else ()))
         for table, value, precisions in (
-            ("quantization", self.quantization, ("int8",)),
+            ("quantization", self.quantization, ("int8", *(("fp8",) if on_tensorrt else ()))),
             ("weights", self.weights, ("w8", "w4")),
+            ("half", self.half, halves),
         ):
             if (value is not None) != (self.precision in precisions):
                 raise ProfileError(
-                    f"profile '{self.name}': got precision '{self.precision}' {'with' if value else 'without'} "
-                    f"[{table}], which belongs to {' and '.join(precisions)} and only to it"
+                    f"profile '{self.name}': got precision '{self.precision}' on '{self.provider}' "
+                    f"{'with' if value else 'without'} [{table}], which belongs to "
+                    f"{' and '.join(precisions) or 'other providers'}"
                 )
+        if self.is_converted and not self.graph_suffix:
+            raise ProfileError(f"profile '{self.name}': 'graph_suffix' is '', which names the graph in float32")
+        if self.quantization is not None and (self.quantization.mode == "static") != on_tensorrt:
+            raise ProfileError(
+                f"profile '{self.name}': 'mode' is '{self.quantization.mode}' on '{self.provider}', expected "
+                f"'{'static' if on_tensorrt else 'dynamic'}' there"
+            )
+        if bool(self.shape_ranges) != on_tensorrt:
+            raise ProfileError(
+                f"profile '{self.name}': provider '{self.provider}' {'with' if self.shape_ranges else 'without'} "
+                "[shape_ranges], which belongs to tensorrt and only to it"
+            )
 
     @property
-    def is_quantized(self) -> bool:
-        """Whether its graphs hold other weights than the checkpoint's."""
-        return self.quantization is not None or self.weights is not None
+    def half_precision(self) -> str:
+        """The half precision of a graph that has one, "fp16" or "bf16"."""
+        return "bf16" if self.precision == "bf16" else "fp16"
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether its graphs hold other numbers than the portable ones, which are the checkpoint's."""
+        return self.quantization is not None or self.weights is not None or self.half is not None
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
@@ -145,12 +218,14 @@ class Profile:
             ("tolerance", Tolerance),
             ("quantization", Quantization),
             ("weights", WeightQuantization),
+            ("half", Half),
         ):
             if isinstance(values.get(key), Mapping):
-                values[key] = _made(nested, values[key], what=f"{what}, [{key}]")
-        for key in ("requires", "shape_ranges"):
-            if key in values:
-                values[key] = _tuples(values[key])
+                values[key] = _made(nested, _tuples(values[key]), what=f"{what}, [{key}]")
+        if "requires" in values:
+            values["requires"] = _tuples(values["requires"])
+        if "shape_ranges" in values:
+            values["shape_ranges"] = _ranges(values["shape_ranges"], what=what)
         return _made(cls, values, what=what)
 
 
@@ -194,6 +269,30 @@ def _made(cls: Any, values: Mapping[str, Any], *, what: str) -> Any:
     if missing:
         raise ProfileError(f"{what}: key '{missing[0]}' is missing (needed: {', '.join(needed)})")
     return cls(**values)
+
+
+def _ranges(value: Any, *, what: str) -> dict[str, dict[str, Range]]:
+    if not isinstance(value, Mapping) or not all(isinstance(axes, Mapping) and axes for axes in value.values()):
+        raise ProfileError(f"{what}: 'shape_ranges' is {value!r}, expected tables such as [shape_ranges.decode]")
+    for name, axes in value.items():
+        if unknown := sorted(set(axes) - set(AXES)):
+            raise ProfileError(
+                f"{what}, [shape_ranges.{name}]: no axis is called '{unknown[0]}' (known: {', '.join(AXES)})"
+            )
+    return {
+        name: {axis: _range(item, what=f"{what}, [shape_ranges.{name}], '{axis}'") for axis, item in axes.items()}
+        for name, axes in value.items()
+    }
+
+
+def _range(item: Any, *, what: str) -> Range:
+    """Return a range as Python, JSON or TOML say it."""
+    if isinstance(item, Range):
+        return item
+    try:
+        return _made(Range, item, what="range") if isinstance(item, Mapping) else Range.read(item)
+    except ProfileError as error:
+        raise ProfileError(f"{what}: {error}") from error
 
 
 def _tuples(value: Any) -> Any:
@@ -242,17 +341,18 @@ def _is_options(value: Any) -> bool:
     return isinstance(value, Mapping) and all(isinstance(item, (str, int)) for item in value.values())
 
 
-def _is_ranges(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(
-        isinstance(sizes, tuple)
-        and len(sizes) == 3
-        and all(type(size) is int for size in sizes)
-        and 1 <= sizes[0] <= sizes[1] <= sizes[2]
-        for sizes in value.values()
-    )
-
-
 _BOOL: Rule = _of(bool, "true or false")
+_QUANTIZATION_RULES: Mapping[str, Rule] = {
+    "mode": _one_of("dynamic", "static"),
+    "per_channel": _BOOL,
+    "embeddings": _BOOL,
+}
+_HALF_RULES: Mapping[str, Rule] = {
+    "keep": (
+        lambda value: isinstance(value, tuple) and all(isinstance(name, str) for name in value),
+        'a list of operator types, such as ["Softmax"]',
+    ),
+}
 _WEIGHT_RULES: Mapping[str, Rule] = {
     "bits": _one_of(4, 8),
     "block_size": _one_of(32, 64, 128),
@@ -281,5 +381,5 @@ _PROFILE_RULES: Mapping[str, Rule] = {
     "quantization": _of((Quantization, type(None)), "a table [quantization]"),
     "weights": _of((WeightQuantization, type(None)), "a table [weights]"),
     "graph_suffix": _text(_SUFFIX, "nothing, or words that each begin with '_', such as '_int8'"),
-    "shape_ranges": (_is_ranges, "minimum <= optimum <= maximum for each axis, such as sequence = [1, 128, 512]"),
+    "half": _of((Half, type(None)), "a table [half]"),
 }

@@ -7,7 +7,7 @@ sha256 of every file but itself and `reports/`. No path in it leaves the folder,
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,13 +55,15 @@ class Provenance:
 class Build:
     """What one profile runs: `graphs` maps a graph's name to its file in the bundle.
 
-    `data` maps a graph to the file of its weights, where that is another graph's.
+    `data` maps a graph to the file of its weights, where that is another graph's. `verified` says that its outputs kept
+    the tolerance, `emulated` that they came from a CPU that rounded as the profile's device would, which was missing.
     """
 
     profile: Profile
     graphs: Mapping[str, str]
     verified: bool = True
     data: Mapping[str, str] = field(default_factory=dict)
+    emulated: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,11 +166,18 @@ def write_manifest(bundle: Bundle, folder: Path) -> Bundle:
         for path in folder.rglob("*")
         if path.is_file() and path.relative_to(folder).parts[0] not in {MANIFEST, REPORTS}
     )
-    files = {name: file_digest(folder / name) for name in names}
-    bundle = dataclasses.replace(bundle, files=files, folder=folder)
+    return add_files(dataclasses.replace(bundle, files={}, folder=folder), names)
+
+
+def add_files(bundle: Bundle, names: Iterable[str]) -> Bundle:
+    """Digest these files of a bundle's folder, and replace its `bundle.json` by one that lists them too."""
+    files = {**bundle.files, **{name: file_digest(bundle.folder / name) for name in names}}
+    bundle = dataclasses.replace(bundle, files=dict(sorted(files.items())))
     content = {"schema": SCHEMA, **_to_json(bundle)}
     del content["folder"]
-    write_synced(folder / MANIFEST, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    unfinished = bundle.folder / f".{MANIFEST}"
+    write_synced(unfinished, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    unfinished.replace(bundle.folder / MANIFEST)
     return bundle
 
 

@@ -76,6 +76,7 @@ def _build(bundle: Bundle, name: str, sizes: Mapping[str, int]) -> dict[str, Any
         "provider": build.profile.provider,
         "precision": build.profile.precision,
         "verified": build.verified,
+        "emulated": build.emulated,
         "files": {file: sizes[file] for file in files},
     }
 
@@ -91,10 +92,20 @@ def _bundle_lines(bundle: Bundle, document: Mapping[str, Any]) -> Iterator[str]:
             yield from (f"    {way:<3} {tensor.name}: {tensor}" for tensor in tensors)
     yield f"  axes: {', '.join(f'{name} {_limits(axis)}' for name, axis in bundle.axes.items())}"
     for name, build in document["profiles"].items():
-        verdict = "verified against PyTorch" if build["verified"] else "NOT the same model as the checkpoint"
+        verdict = _verdict(build)
         files = ", ".join(f"{file} {_size(size)}" for file, size in build["files"].items())
         yield f"  profile {name}: {build['precision']} on {build['provider']}, {verdict}: {files}"
     yield f"  made with: {', '.join(f'{name} {version}' for name, version in bundle.tools.items())}"
+
+
+def _verdict(build: Mapping[str, Any]) -> str:
+    if not build["verified"]:
+        return "NOT the same model as the checkpoint"
+    return (
+        "the same model in an emulation; not verified on its device"
+        if build["emulated"]
+        else "verified against PyTorch"
+    )
 
 
 def _origin(bundle: Bundle) -> str:

@@ -43,6 +43,10 @@ _ENCODED = ("last_hidden_state", "attention_mask")
 _OUTPUTS = {"attention_mask": MASK, "output.attention_mask": MASK}
 
 
+# What an encoder calls the axis of sound that it shortens.
+_SOUND = {"input_values": "samples", "input_features": "frames"}
+
+
 class EncoderDecoderFamily(Family):
     """Two graphs for others, two for the runtime; one trace of each half of the model."""
 
@@ -76,7 +80,7 @@ class EncoderDecoderFamily(Family):
         given = {name: value for name, value in traced.items() if name in _forward_names(encoder)}
         with quiet(), torch.inference_mode():
             encoded = encoder(**given)
-        axes = axes_of(source_of(checkpoint), second=_second_axis(encoded, traced[model.main_input_name]))
+        axes = axes_of(source_of(checkpoint), second=_second_axis(encoded, model.main_input_name, traced))
         encoder_graph = graph_from_model(
             encoder,
             given,
@@ -105,9 +109,10 @@ class EncoderDecoderFamily(Family):
         return graphs
 
 
-def _second_axis(encoded: Any, given: torch.Tensor) -> str:
+def _second_axis(encoded: Any, name: str, traced: Any) -> str:
     """Return what the encoder's inputs call the axis after the batch: their own name where states are fewer."""
-    return "encoder_sequence" if encoded.last_hidden_state.shape[1] == given.shape[1] else "source"
+    alike = encoded.last_hidden_state.shape[1] == traced[name].shape[1]
+    return "encoder_sequence" if alike else _SOUND.get(name, "source")
 
 
 def _traced_step(checkpoint: Checkpoint, traced: Any, encoded: Any, axes: Any, versions: Any) -> onnx_ir.Model:

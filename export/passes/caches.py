@@ -15,6 +15,11 @@ _LEAF = re.compile(r"past_key_values\.(?:(self|cross)_attention_cache\.)?layers\
 _SIDES = {None: "", "self": "decoder.", "cross": "encoder."}
 
 
+def is_cache(name: str) -> bool:
+    """Whether an input or output of this name is a part of a cache."""
+    return name.startswith((f"{CACHE}.", f"{PRESENT}."))
+
+
 def name_caches(graph: onnx_ir.Model) -> None:
     """Rename the cache's inputs and outputs, in place."""
     for values, prefix in ((graph.graph.inputs, CACHE), (graph.graph.outputs, PRESENT)):

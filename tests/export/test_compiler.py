@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle, load_bundle, pipeline
 from vitrify.profiles import load_profile
-from vitrify.runtime.errors import EnvironmentMissing, UnsupportedError, UsageError
+from vitrify.runtime.errors import EnvironmentMissing, ParityError, UsageError
 from vitrify.runtime.machine import this_machine
 
 HAS_BF16 = this_machine().has_any(load_profile("cpu-bf16").requires)
@@ -64,9 +64,32 @@ def test_only_the_profile_asked_for_stays(classifier, tmp_path):
         load_bundle(tmp_path / "bundle", profile="cpu-fp32")
 
 
-def test_a_gpu_profile_is_refused_before_anything_is_read(tmp_path):
-    with pytest.raises((EnvironmentMissing, UnsupportedError), match="CUDA"):
-        export_bundle(tmp_path / "nothing", tmp_path / "bundle", profiles=["cuda-fp16"])
+@pytest.mark.parametrize(("profile", "suffix"), [("cuda-fp16", "_fp16"), ("cuda-bf16", "_bf16")])
+def test_a_gpu_profile_is_proven_in_an_emulation_and_never_runs_on_the_cpu(
+    classifier, tmp_path, vitrify, profile, suffix
+):
+    report = export_bundle(classifier, tmp_path / "bundle", profiles=[profile])
+    found, build = report.profiles[profile], report.bundle.builds[profile]
+    assert (found["passed"], found["emulated"]) == (True, True)
+    assert 1e-5 < found["drift"] < 0.05, "as in float32, or not the same model"
+    assert (build.verified, build.emulated) == (True, True)
+    assert sorted(path.name for path in (tmp_path / "bundle" / "onnx").iterdir()) == [
+        f"model{suffix}.onnx",
+        f"model{suffix}.onnx_data",
+    ]
+    with pytest.raises(EnvironmentMissing, match="needs an NVIDIA GPU"):
+        pipeline("text-classification", tmp_path / "bundle", profile=profile)(TEXT)
+    said = vitrify("info", tmp_path / "bundle")
+    assert "the same model in an emulation; not verified on its device" in said.out
+    verified = vitrify("verify", tmp_path / "bundle")
+    assert (verified.code, "needs an NVIDIA GPU" in verified.err) == (8, True)
+
+
+def test_half_precision_that_is_another_model_is_refused(tmp_path):
+    checkpoint = make_checkpoint("t5", "seq2seq-lm", tmp_path / "checkpoint")  # its attention has no scale
+    with pytest.raises(ParityError, match="profile cuda-bf16: the graph is not the same model"):
+        export_bundle(checkpoint, tmp_path / "bundle", profiles=["cuda-bf16"])
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_an_unknown_profile_names_the_known_ones(classifier, tmp_path):

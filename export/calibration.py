@@ -1,0 +1,104 @@
+"""Calibration: how large the numbers are that each layer of a portable graph reads, seen while it runs."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx_ir
+
+from ..runtime.bundle import Axis
+from ..runtime.model import Model
+from ..runtime.sessions import open_session
+from ..runtime.sessions.base import Session
+from ..runtime.ways import replayed
+from .checkpoint import Checkpoint
+from .passes.pairs import LARGEST, POWER, Magnitude, observe
+from .plan import Plan
+from .samples import Arrays
+from .saving import save_graph
+from .weights import TEXT
+
+# The grid's longest rows say nothing new and take minutes.
+_MOST_NUMBERS = 2**20
+Seen = Mapping[str, Magnitude]
+
+
+class Recorder(Session):
+    """A session on an observed graph that keeps what was observed, and hands on the other outputs."""
+
+    def __init__(self, session: Session) -> None:
+        outputs = tuple(tensor for tensor in session.outputs if not tensor.name.endswith((LARGEST, POWER)))
+        super().__init__(
+            graph=session.graph,
+            inputs=session.inputs,
+            outputs=outputs,
+            providers=session.providers,
+            optional=session.optional,
+        )
+        self._session = session
+        self._runs = 0
+        self._largest: dict[str, np.ndarray] = {}
+        self._power: dict[str, np.ndarray] = {}
+
+    @property
+    def seen(self) -> Seen:
+        """What each observed value was, over all runs; a run counts as much as another."""
+        return {name: Magnitude(most, self._power[name] / self._runs) for name, most in self._largest.items()}
+
+    def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        made = self._session.run(feeds, checked=False)
+        self._runs += 1
+        for name in [name for name in made if name.endswith(LARGEST)]:
+            value = name.removesuffix(LARGEST)
+            self._largest[value] = np.maximum(self._largest.get(value, 0.0), made.pop(name))
+            self._power[value] = self._power.get(value, 0.0) + made.pop(f"{value}{POWER}")
+        return made
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def calibrate(
+    checkpoint: Checkpoint, plan: Plan, family: str, graphs: Mapping[str, Path], axes: Mapping[str, Axis]
+) -> dict[str, Seen]:
+    """Return, for each of the graphs that together run the model, how large what its layers read is, by value's name.
+
+    What runs is the parity grid's shorter cases and, for a model that reads text, a text.
+    """
+    recorders = {name: Recorder(_observed(path)) for name, path in graphs.items()}
+    (model, *_) = replayed(family, {name: Model(session, axes) for name, session in recorders.items()})
+    for inputs in _inputs(checkpoint, plan):
+        model(**inputs)
+    for session in recorders.values():
+        session.close()
+    return {name: session.seen for name, session in recorders.items()}
+
+
+def _observed(path: Path) -> Session:
+    """Write the graph with observed layers beside it, under a name that no profile has, and open it."""
+    graph, observed = onnx_ir.load(str(path)), path.with_name(f"{path.stem}.observed.onnx")
+    observe(graph)
+    save_graph(graph, observed)
+    return open_session(observed, provider="cpu")
+
+
+def _inputs(checkpoint: Checkpoint, plan: Plan) -> Iterator[Arrays]:
+    cases = [inputs for _, inputs in plan.grid]
+    small = [inputs for inputs in cases if sum(array.size for array in inputs.values()) <= _MOST_NUMBERS]
+    yield from small or cases[:1]
+    if checkpoint.tokenizer is not None and "input_ids" in cases[0]:
+        yield from _text(checkpoint, cases[0])
+
+
+def _text(checkpoint: Checkpoint, like: Arrays) -> Iterator[Arrays]:
+    """Yield the text in the form of a case: whole for a decoder, a line at a time for an encoder."""
+    limit = getattr(checkpoint.config, "max_position_embeddings", None) or 256
+    if set(like) == {"input_ids", "starts", "chunks"}:
+        ids = np.array([checkpoint.tokenizer(TEXT)["input_ids"][: min(limit, 256)]], np.int64)
+        yield {"input_ids": ids, "starts": np.zeros(1, np.int64), "chunks": np.array([ids.shape[1]], np.int64)}
+        return
+    if "chunks" in like:
+        return  # an encoder-decoder's answers are tokens of the grid
+    for line in filter(None, TEXT.splitlines()):
+        row = checkpoint.tokenizer(line, truncation=True, max_length=min(limit - 2, 256), return_token_type_ids=True)
+        yield {name: np.array([row[name]], np.int64) for name in like}

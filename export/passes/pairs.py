@@ -1,0 +1,222 @@
+"""Write layers with explicit, symmetric QuantizeLinear pairs: the form that TensorRT builds int8 and fp8 kernels from.
+
+1. `MatMul` and `Gemm` with a constant matrix, and `Conv` with constant weights: what they read and their weight each go
+   through a pair, `DequantizeLinear(QuantizeLinear(x))`. The weight is stored quantized, so of its pair one stays.
+2. A weight has a scale for each output, max|w| over the type's largest number (127 in int8, 448 in float8 e4m3); what a
+   layer reads has one scale, from the largest magnitude that calibration saw. Zero points are 0.
+3. Before a matrix, channels are evened out where that loses less: divided by s = sqrt(max|x| / max|w|), by which the
+   matrix's rows are multiplied (SmoothQuant, Xiao et al. 2022, with a strength of one half). Else a few large channels
+   take all steps.
+4. int8 has steps of one size. A layer stays as it is if rounding to them, whose standard deviation is a step over
+   sqrt(12), would be more than a tenth of what it reads: after a GELU, most numbers are small and a few are not.
+5. Layers that read the same value share its pair.
+6. Small matrices stay, as do layers whose input was 0 throughout. Lookups, products of two activations and everything
+   between the layers stay.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from ...runtime.errors import UnsupportedError
+from .layers import layer_weight
+
+LARGEST, POWER = ".largest", ".power"
+_MOST_NOISE = 0.1
+_TYPES: Mapping[str, tuple[ir.DataType, float]] = {
+    "int8": (ir.DataType.INT8, 127.0),
+    "fp8": (ir.DataType.FLOAT8E4M3FN, 448.0),
+}
+# float16 holds no smaller number in full, and scales become float16 where the graph does.
+_SMALLEST_SCALE = 2.0**-14
+_MOST_EVENED = 2.0**8
+
+
+@dataclass(frozen=True)
+class Magnitude:
+    """How large the numbers are that a layer reads: their largest magnitude and mean square, of each channel or all."""
+
+    largest: np.ndarray
+    power: np.ndarray
+
+    def evened(self, by: np.ndarray) -> "Magnitude":
+        """Return what it is after each channel is divided."""
+        return Magnitude(self.largest / by, self.power / by**2)
+
+    def noise(self, steps: float) -> float:
+        """Return the standard deviation of rounding to so many steps on each side of 0, over that of the numbers."""
+        power = float(self.power.mean())
+        return float(self.largest.max()) / steps / float(np.sqrt(12 * power)) if power else np.inf
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A node to quantize: its weight as it reads it, and the axis of its outputs there."""
+
+    node: ir.Node
+    weight: np.ndarray
+    axis: int
+    name: str
+
+    @property
+    def is_convolution(self) -> bool:
+        """Whether its channels are not the last axis of what it reads."""
+        return self.node.op_type == "Conv"
+
+    @property
+    def channels(self) -> int:
+        """How many numbers each of a matrix's outputs is a sum of."""
+        return self.weight.shape[1 - self.axis]
+
+    @property
+    def reads(self) -> ir.Value:
+        value = self.node.inputs[0]
+        assert value is not None
+        return value
+
+
+def observe(model: ir.Model) -> None:
+    """Add two outputs for what each layer reads, in place: `NAME.largest`, the largest magnitude, and `NAME.power`, the
+    mean square; float32 [channels], or [] before a convolution.
+    """
+    for name, layers in _by_value(model.graph).items():
+        value, of_all = layers[0].reads, layers[0].is_convolution
+        # Rows by channels, whatever the rank.
+        rows = ir.node("Reshape", [value, _whole(model.graph, [-1] if of_all else [-1, layers[0].channels])])
+        size, square = ir.node("Abs", rows.outputs), ir.node("Mul", [rows.outputs[0], rows.outputs[0]])
+        first = _whole(model.graph, [0])
+        most = ir.node("ReduceMax", [size.outputs[0], first], {"keepdims": 0})
+        mean = ir.node("ReduceMean", [square.outputs[0], first], {"keepdims": 0})
+        shape = ir.Shape([] if of_all else [layers[0].channels])
+        for node, end in ((rows, ".rows"), (size, ".size"), (square, ".square"), (most, LARGEST), (mean, POWER)):
+            _describe(node, f"{name}{end}", ir.DataType.FLOAT, shape if end in {LARGEST, POWER} else None)
+        model.graph.extend([rows, size, square, most, mean])
+        model.graph.outputs.extend([most.outputs[0], mean.outputs[0]])
+
+
+def quantize_pairs(model: ir.Model, seen: Mapping[str, Magnitude], *, kind: str) -> None:
+    """Quantize the layers of a float32 graph in place, to "int8" or "fp8".
+
+    `seen` maps the names of values that layers read to what calibration saw of them. Raises UnsupportedError for a
+    graph without a layer to quantize.
+    """
+    dtype, most = _TYPES[kind]
+    writers = []
+    for name, layers in _by_value(model.graph).items():
+        magnitude = seen.get(name)
+        if magnitude is None or not magnitude.largest.any():
+            continue
+        even = _evening(layers, magnitude.largest)
+        choices = [(magnitude.evened(by), by) for by in (even, np.ones_like(even))]
+        evened, by = min(choices, key=lambda choice: choice[0].noise(most))
+        if kind != "int8" or evened.noise(most) <= _MOST_NOISE:
+            writers.append((layers, _Writer(model.graph, dtype, most, by=by), evened))
+    if not writers:
+        raise UnsupportedError(f"the graph has no layer to quantize to {kind}: use a profile in half precision")
+    for layers, writer, magnitude in writers:
+        reads = writer.activation(layers[0].reads, magnitude, before=layers[0].node)
+        for layer in layers:
+            layer.node.replace_input_with(0, reads)
+            layer.node.replace_input_with(1, writer.weight(layer))
+    common.RemoveUnusedNodesPass()(model)
+
+
+def _by_value(graph: ir.Graph) -> dict[str, list[_Layer]]:
+    """Return the layers, in the graph's order, by the name of what they read."""
+    found: dict[str, list[_Layer]] = {}
+    for layer in _layers(graph):
+        found.setdefault(str(layer.reads.name), []).append(layer)
+    # Of one value a matrix and a convolution would see other channels; the first decides.
+    return {name: [one for one in each if one.is_convolution == each[0].is_convolution] for name, each in found.items()}
+
+
+def _evening(layers: Sequence[_Layer], largest: np.ndarray) -> np.ndarray:
+    """Return by what each channel is divided, float32 [channels], or 1 before a convolution."""
+    if layers[0].is_convolution:
+        return np.ones((), np.float32)
+    rows = np.max([np.abs(layer.weight).max(axis=layer.axis) for layer in layers], axis=0)
+    known = (largest > 0) & (rows > 0)
+    ratio = np.where(known, largest, 1.0) / np.where(known, rows, 1.0)
+    return np.clip(np.sqrt(ratio), 1 / _MOST_EVENED, _MOST_EVENED).astype(np.float16).astype(np.float32)
+
+
+def _layers(graph: ir.Graph) -> Iterator[_Layer]:
+    for node in graph:
+        found = layer_weight(node)
+        if found is not None:
+            by_row = bool(node.attributes.get_int("transB", 0))
+            weight = found.rows if by_row else np.ascontiguousarray(found.rows.T)
+            yield _Layer(node, weight, 0 if by_row else 1, str(found.value.name))
+        elif node.op_type == "Conv" and not node.domain and (value := node.inputs[1]) is not None:
+            tensor = value.const_value
+            if tensor is not None and tensor.dtype == ir.DataType.FLOAT:
+                yield _Layer(node, tensor.numpy(), 0, str(value.name))
+
+
+class _Writer:
+    """Writes the pairs of one value and of the weights that it meets, its channels divided `by`."""
+
+    def __init__(self, graph: ir.Graph, dtype: ir.DataType, most: float, *, by: np.ndarray) -> None:
+        self._graph, self._dtype, self._most, self._by = graph, dtype, most, by
+
+    def activation(self, value: ir.Value, magnitude: Magnitude, *, before: ir.Node) -> ir.Value:
+        name, new = str(value.name), []
+        if (self._by != 1).any():
+            new.append(ir.node("Mul", [value, self._constant(f"{name}.evened", 1 / self._by)]))
+            _describe(new[-1], f"{name}.even", ir.DataType.FLOAT, value.shape)
+        scale = self._constant(f"{name}.scale", _scale(magnitude.largest.max(), self._most))
+        zero = self._constant(f"{name}.zero", np.zeros((), self._dtype.numpy()))
+        new.append(ir.node("QuantizeLinear", [new[-1].outputs[0] if new else value, scale, zero]))
+        _describe(new[-1], f"{name}.quantized", self._dtype, value.shape)
+        new.append(ir.node("DequantizeLinear", [new[-1].outputs[0], scale, zero]))
+        _describe(new[-1], f"{name}.dequantized", ir.DataType.FLOAT, value.shape)
+        self._graph.insert_before(before, new)
+        return new[-1].outputs[0]
+
+    def weight(self, layer: _Layer) -> ir.Value:
+        # A matrix that several values meet is stored for each: they even it out otherwise.
+        name = f"{layer.name}.{layer.reads.name}"
+        if f"{name}.stored" in self._graph.initializers:
+            name = f"{name}.{layer.node.name}"
+        weight = layer.weight if layer.is_convolution else layer.weight * np.expand_dims(self._by, layer.axis)
+        others = tuple(axis for axis in range(weight.ndim) if axis != layer.axis)
+        scale = _scale(np.abs(weight).max(axis=others), self._most)
+        scaled = np.clip(weight / np.expand_dims(scale, others), -self._most, self._most)
+        if self._dtype == ir.DataType.INT8:
+            scaled = np.rint(scaled)
+        inputs = [
+            self._constant(f"{name}.stored", scaled.astype(self._dtype.numpy())),
+            self._constant(f"{name}.scale", scale),
+            self._constant(f"{name}.zero", np.zeros(scale.shape, self._dtype.numpy())),
+        ]
+        node = ir.node("DequantizeLinear", inputs, {"axis": layer.axis})
+        _describe(node, f"{name}.weight", ir.DataType.FLOAT, ir.Shape(weight.shape))
+        self._graph.insert_before(layer.node, node)
+        return node.outputs[0]
+
+    def _constant(self, name: str, numbers: np.ndarray) -> ir.Value:
+        value = ir.val(name, const_value=ir.tensor(numbers, name=name))
+        self._graph.register_initializer(value)
+        return value
+
+
+def _scale(largest: np.ndarray, most: float) -> np.ndarray:
+    """Return scales, float32, that float16 holds too: what is quantized and what is stored agree on them."""
+    scale = np.maximum(largest / most, _SMALLEST_SCALE).astype(np.float32)
+    return np.nextafter(scale.astype(np.float16), np.float16(np.inf)).astype(np.float32)
+
+
+def _describe(node: ir.Node, name: str, dtype: ir.DataType, shape: Any) -> None:
+    node.name, output = name, node.outputs[0]
+    output.name, output.type, output.shape = name, ir.TensorType(dtype), shape
+
+
+def _whole(graph: ir.Graph, numbers: Sequence[int]) -> ir.Value:
+    name = f"whole_{'_'.join(map(str, numbers))}"
+    if name not in graph.initializers:
+        graph.register_initializer(ir.val(name, const_value=ir.tensor(np.array(numbers, np.int64), name=name)))
+    return graph.initializers[name]
