@@ -31,6 +31,19 @@ Profiles = Annotated[
 ]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub id.")]
 TrustRemoteCode = Annotated[bool, typer.Option(help="Run the checkpoint's own Python code while exporting.")]
+Sm = Annotated[
+    str | None,
+    typer.Option("--sm", help="Compute capabilities, as 86,89,120 (default: portable, one engine for all)."),
+]
+EngineBuilder = Annotated[str, typer.Option("--builder", help="What builds engines: tensorrt-rtx or tensorrt.")]
+Shapes = Annotated[
+    list[str] | None, typer.Option("--shapes", help="A range in place of the profile's, as sequence=1:128:512.")
+]
+Timeout = Annotated[float, typer.Option(help="Seconds that one build may take.")]
+Memory = Annotated[float | None, typer.Option(help="Gigabytes that one build may take.")]
+EngineProfiles = Annotated[
+    list[str] | None, typer.Option("--profile", "-p", help="A profile of the bundle (default: all that have engines).")
+]
 AllowPickle = Annotated[bool, typer.Option(help="Load pickled weights, in a child process without network.")]
 
 
@@ -58,6 +71,9 @@ def export(
     allow_mismatch: Annotated[
         bool, typer.Option(help="Keep a bundle that fails the parity gate, and record that.")
     ] = False,
+    sm: Sm = None,
+    builder: EngineBuilder = "tensorrt-rtx",
+    no_engines: Annotated[bool, typer.Option("--no-engines", help="Leave the engines to build-engine.")] = False,
     as_json: Json = False,
     source_id: Annotated[str | None, typer.Option(hidden=True)] = None,
     source_revision: Annotated[str | None, typer.Option(hidden=True)] = None,
@@ -78,6 +94,8 @@ def export(
             allow_pickle=allow_pickle,
             allow_mismatch=allow_mismatch,
             source=Provenance(source_id, source_revision) if source_id else None,
+            sms=None if no_engines else sm.split(",") if sm else (),
+            builder=builder,
             progress=progress,
         )
     document = {
@@ -171,6 +189,57 @@ def verify(
 
 
 @app.command()
+def build_engine(
+    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    profile: EngineProfiles = None,
+    sm: Sm = None,
+    builder: EngineBuilder = "tensorrt-rtx",
+    shapes: Shapes = None,
+    timeout: Timeout = 1800.0,
+    memory: Memory = None,
+    force: Annotated[bool, typer.Option(help="Build engines anew that are there already.")] = False,
+    ep_context: Annotated[
+        bool, typer.Option(help="Write an ONNX graph around each, for ONNX Runtime's plugin.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Build TensorRT engines of a bundle's graphs and add them to it; needs no GPU with tensorrt-rtx."""
+    from .export.engine.build import build_engines, read_order
+    from .export.engine.report import describe_reports
+
+    order = read_order(sm=sm, builder=builder, shapes=shapes or [], timeout=timeout, memory_gb=memory)
+    with _progress(quiet=as_json) as progress:
+        reports = build_engines(bundle, profile, order, force=force, ep_context=ep_context, progress=progress)
+    _print(*describe_reports(bundle, reports, done="built, in trt/"), as_json=as_json)
+
+
+@app.command()
+def check_engine(
+    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    profile: EngineProfiles = None,
+    sm: Sm = None,
+    builder: EngineBuilder = "tensorrt-rtx",
+    shapes: Shapes = None,
+    timeout: Timeout = 1800.0,
+    memory: Memory = None,
+    once: Annotated[bool, typer.Option(help="Do not build twice to compare the bytes.")] = False,
+    fail_if: Annotated[list[str] | None, typer.Option(help="A condition that fails the check: 'fused<1'.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Build engines, keep none, and report what was fused, in which types, how large; exit 3 if one fails."""
+    from .export.engine.build import check_engines, read_order, require_built
+    from .export.engine.report import describe_reports
+    from .runtime.fail_if import read_condition
+
+    order = read_order(sm=sm, builder=builder, shapes=shapes or [], timeout=timeout, memory_gb=memory)
+    conditions = [read_condition(text) for text in fail_if or []]
+    with _progress(quiet=as_json) as progress:
+        reports = check_engines(bundle, profile, order, twice=not once, progress=progress)
+    described = describe_reports(bundle, reports, done="attempted")
+    _conclude(*described, lambda: require_built(reports, conditions), as_json=as_json)
+
+
+@app.command()
 def info(bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")], as_json: Json = False) -> None:
     """Say what a bundle is: its model, tasks, graphs, profiles and origin."""
     from .runtime.describe import describe_bundle
@@ -199,12 +268,22 @@ def profiles(as_json: Json = False) -> None:
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    tensorrt: Annotated[bool, typer.Option("--tensorrt", help="Build a small engine and run it on the GPU.")] = False,
+    as_json: Json = False,
+) -> None:
     """Say what this machine is, what is installed, and what is missing for what."""
     from .runtime.describe import describe_machine, require_working
 
-    document, lines = describe_machine()
-    _conclude(document, lines, lambda: require_working(document), as_json=as_json)
+    if tensorrt:
+        from .export.engine.self_test import require_passed, try_engines
+
+        found = try_engines()
+        lines = [f"{name}: {said}" for name, said in found.items()]
+        _conclude({"builders": found}, lines, lambda: require_passed(found), as_json=as_json)
+    else:
+        document, lines = describe_machine()
+        _conclude(document, lines, lambda: require_working(document), as_json=as_json)
 
 
 def main() -> None:
@@ -288,6 +367,7 @@ def _parity_lines(profiles: Any) -> Iterator[str]:
         yield (
             f"  {name}: {verdict}: {item['compared']} comparisons with PyTorch, worst {worst['difference']:.2g} "
             f"of {worst['limit']:.2g} allowed ({worst['case']}, {worst['output']})"
+            f"{'; emulated on this CPU, not verified on its device' if item.get('emulated') else ''}"
         )
 
 
@@ -296,7 +376,7 @@ def _progress(*, quiet: bool) -> Any:
     from contextlib import nullcontext
 
     if quiet or not sys.stderr.isatty():
-        return nullcontext()
+        return nullcontext(lambda _: None)
     from rich.console import Console
 
     return _Status(Console(stderr=True))

@@ -36,6 +36,8 @@ from ..version import __version__
 from .checkpoint import Checkpoint, open_checkpoint
 from .ctc_tokenizer import is_ctc_tokenizer, write_ctc_tokenizer
 from .end_to_end import compare_pipelines
+from .engine import DEFAULT_BUILDER
+from .engine.build import Order, build_engines
 from .families import FAMILIES
 from .gate import Findings, Subject, examine
 from .image_processor import write_image_processor
@@ -87,6 +89,8 @@ def export_bundle(
     allow_mismatch: bool = False,
     force: bool = False,
     source: Provenance | None = None,
+    sms: Sequence[str] | None = (),
+    builder: str = DEFAULT_BUILDER,
     progress: Progress | None = None,
 ) -> ExportReport:
     """Compile a checkpoint into a bundle, prove that it is the same model, and return the report.
@@ -113,21 +117,28 @@ def export_bundle(
         Replace an existing bundle.
     source
         What to record as the bundle's origin, if it is not what `model` says.
+    sms, builder
+        For profiles of provider tensorrt: the compute capabilities that engines are built for, such as "89" (default:
+        one engine for all; None: the graph alone, for `build_engines` elsewhere), and by what.
     progress
         Called with a line for each step.
 
     Raises
     ------
     UsageError, UnsupportedError, IntegrityError, EnvironmentMissing
-        The checkpoint, the task, a profile or the folder is not usable; the message says why.
+        The checkpoint, the task, a profile, the builder or the folder is not usable; the message says why.
     ExportError
-        The model cannot be traced.
+        The model cannot be traced, or an engine not built.
     ParityError
         The graph is not the same model; nothing is written.
 
     """
     wanted = [profiles] if isinstance(profiles, (str, Path)) else list(profiles)
     targets = _load_profiles(wanted)
+    order = Order(sms or (), builder)
+    with_engines = [target.name for target in targets if target.provider == "tensorrt" and sms is not None]
+    if with_engines:
+        order.check()  # before minutes are spent on a graph that no engine would be built from
     folder = Path(folder)
     steps = _Steps(progress or (lambda _: None))
     request = Request(model, revision, token, local_files_only, trust_remote_code, allow_pickle)
@@ -143,6 +154,9 @@ def export_bundle(
                 remote_code=trust_remote_code,
             )
         findings = _compile(checkpoint, out, origin, targets, steps, allow_mismatch=allow_mismatch)
+        if with_engines:
+            with steps("building engines"):
+                build_engines(out, with_engines, order)
     return ExportReport(folder, Bundle.read(folder), findings, steps.seconds)
 
 
@@ -160,6 +174,8 @@ def _compile(
         _write_processor(checkpoint, out)
     plan, variants, findings = _first_that_passes(checkpoint, out, targets, steps, allow_mismatch=allow_mismatch)
     results = {name: summary(figures) for name, figures in findings.figures.items()}
+    for target in targets:
+        results[target.name]["emulated"] = variants.emulates(target)
     for name, quality in variants.quality.items():
         results[name]["quality"] = dataclasses.asdict(quality)
     if not findings.kept:
@@ -218,7 +234,7 @@ def _first_that_passes(
 
 def _may_look_alike(checkpoint: Checkpoint, plan: Plan, targets: Sequence[Profile], failed: Collection[str]) -> bool:
     """Say whether a failure may come from layers that were taken for alike, and not from quantization."""
-    exact = {target.name for target in targets if not target.is_quantized} or {target.name for target in targets}
+    exact = {target.name for target in targets if not target.is_converted} or {target.name for target in targets}
     return not plan.whole and not exact.isdisjoint(failed) and bool(find_stacks(checkpoint.model))
 
 
@@ -279,6 +295,7 @@ def _manifest(
                 variants.files(target),
                 bool(results[target.name]["passed"]),
                 variants.data(target),
+                emulated=bool(results[target.name]["emulated"]),
             )
             for target in targets
         },
@@ -295,7 +312,8 @@ def _load_profiles(names: Sequence[str | Path]) -> list[Profile]:
     if not profiles:
         raise UsageError("no profile was given: name at least one (vitrify profiles)")
     for profile in profiles:
-        check_machine(profile, this_machine())  # before minutes are spent on a graph that cannot be compared
+        if profile.half is None:  # half precision is emulated where its device is missing
+            check_machine(profile, this_machine())  # before minutes are spent on a graph that cannot be compared
     return list({profile.name: profile for profile in profiles}.values())
 
 

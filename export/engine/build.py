@@ -1,0 +1,252 @@
+"""`build_engines` and `check_engines`: the engines of a bundle's profile, added to it or only judged."""
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...profiles import Profile, ProfileError, Range
+from ...runtime.bundle import REPORTS, Bundle, add_files, write_synced
+from ...runtime.engines import FOLDER, PORTABLE, Engine, engines_of, graph_sources, write_sidecar
+from ...runtime.errors import EnvironmentMissing, ExportError, UsageError
+from ...runtime.fail_if import Condition
+from ...runtime.gpu import capability
+from ..saving import read_tensors
+from . import BUILDERS, CURRENT, DEFAULT_BUILDER, Builder, find_builder
+from .ep_context import write_ep_context
+from .lint import attention_layers, check_graph
+from .process import Limits, run_build
+from .ranges import engine_shapes, override
+from .report import Report
+
+ENGINES_REPORT = "engines.json"
+_FLAGS = {"strongly_typed": True, "profiling_verbosity": "detailed"}
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to build: for which compute capabilities, by which builder, with which ranges in place of the profile's."""
+
+    sms: Sequence[str] = ()
+    builder: str = DEFAULT_BUILDER
+    shapes: Mapping[str, Range] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+
+    def check(self) -> Builder:
+        """Return the builder, which is installed and builds for these; raise what `find_builder` raises otherwise."""
+        row = find_builder(self.builder, self.sms)
+        assert row.version  # raises where none is installed
+        return row
+
+    @property
+    def targets(self) -> Sequence[str]:
+        """The compute capabilities, by default every one that the builder serves with one engine."""
+        return self.sms or ((PORTABLE,) if PORTABLE in BUILDERS[self.builder].targets else (CURRENT,))
+
+
+def build_engines(
+    folder: str | Path,
+    profiles: Sequence[str] | None,
+    order: Order,
+    *,
+    force: bool = False,
+    ep_context: bool = False,
+    progress: Progress = lambda _: None,
+) -> list[Report]:
+    """Build the engines of a bundle's profiles and add them, with their sidecars, to the bundle.
+
+    `profiles` None stands for all that have engines. An engine that is there already, with the same key, is not built
+    again unless `force`. `ep_context` also writes an ONNX graph around each, for ONNX Runtime's plugin provider.
+
+    Raises
+    ------
+    UsageError, UnsupportedError, DependencyMissing
+        A profile, its ranges, a graph or the builder will not do; nothing was built.
+    ExportError
+        An engine was not built, with the builder's reason; engines that were stay.
+
+    """
+    reports = []
+    there = {engine.key for engine in engines_of(Bundle.read(folder))}
+    for engine in plan_engines(folder, profiles, order):
+        if engine.key in there and not force:
+            progress(f"{engine.file} is built already")
+            continue
+        progress(f"building {engine.file}")
+        with tempfile.TemporaryDirectory(prefix=".trt.", dir=folder) as scratch:
+            report = _attempt(Path(folder), engine, Path(scratch, "engine"), order)
+            if not report.built:
+                raise ExportError(f"engine '{engine.name}' was not built ({report.stage}): {report.why}")
+            _add(Path(folder), engine, Path(scratch, "engine"), report, ep_context=ep_context)
+        reports.append(report)
+    return reports
+
+
+def check_engines(
+    folder: str | Path,
+    profiles: Sequence[str] | None,
+    order: Order,
+    *,
+    twice: bool = True,
+    progress: Progress = lambda _: None,
+) -> list[Report]:
+    """Build the engines of a bundle's profiles, keep none, and report on each; `twice` compares two builds' bytes.
+
+    Raises what `build_engines` raises before anything is built.
+    """
+    reports = []
+    for engine in plan_engines(folder, profiles, order):
+        progress(f"building {engine.name}")
+        with tempfile.TemporaryDirectory(prefix="vitrify-") as scratch:
+            report = _attempt(Path(folder), engine, Path(scratch, "engine"), order)
+            if report.built and twice:
+                again = _attempt(Path(folder), engine, Path(scratch, "again"), order)
+                same = again.figures.get("sha256") == report.figures["sha256"]
+                report = dataclasses.replace(report, reproducible=same)
+        reports.append(report)
+    return reports
+
+
+def require_built(reports: Sequence[Report], conditions: Sequence[Condition] = ()) -> None:
+    """Raise ExportError naming each engine that was not built or of whose numbers a condition holds."""
+    failed = [f"{report.graph} for {report.sm}: {report.why}" for report in reports if not report.built]
+    failed += [
+        f"{report.graph} for {report.sm}: {condition} ({condition.name} is {report.measures[condition.name]:g})"
+        for report in reports
+        for condition in conditions
+        if condition.holds(report.measures) and report.built
+    ]
+    if failed:
+        raise ExportError(f"{len(failed)} of {len(reports)} engines do not pass: {'; '.join(failed)}")
+
+
+def read_order(
+    *, sm: str | None, builder: str, shapes: Sequence[str], timeout: float, memory_gb: float | None
+) -> Order:
+    """Return the order that words of the command line say; raise UsageError for words that say none."""
+    if timeout <= 0 or (memory_gb is not None and memory_gb <= 0):
+        raise UsageError(f"--timeout and --memory: got {timeout:g} and {memory_gb}, expected numbers above 0")
+    ranges = {}
+    for text in shapes:
+        axis, _, sizes = text.partition("=")
+        try:
+            ranges[axis] = Range.read(sizes)
+        except ProfileError as error:
+            raise UsageError(f"--shapes '{text}': {error}") from error
+    limits = Limits(timeout, None if memory_gb is None else int(memory_gb * 1e9))
+    return Order(tuple(sm.split(",")) if sm else (), builder, ranges, limits)
+
+
+def plan_engines(folder: str | Path, profiles: Sequence[str] | None, order: Order) -> list[Engine]:
+    """Return the engines that an order asks for, not built yet: everything that can be refused is refused here."""
+    bundle, row = Bundle.read(folder), order.check()
+    planned = [
+        engine
+        for profile in profiles or _with_engines(bundle)
+        for engine in _planned(bundle, override(_engine_profile(bundle, profile), order.shapes), row, order.targets)
+    ]
+    axes = {axis for engine in planned for tensor in engine.inputs for axis in tensor.axes if isinstance(axis, str)}
+    if unknown := sorted(set(order.shapes) - axes):
+        raise UsageError(f"--shapes: no graph has the axis '{unknown[0]}' (axes: {', '.join(sorted(axes))})")
+    return planned
+
+
+def _with_engines(bundle: Bundle) -> list[str]:
+    names = [name for name, build in bundle.builds.items() if build.profile.provider == "tensorrt"]
+    if not names:
+        raise UsageError(
+            f"bundle '{bundle.folder.name}' has no profile for engines (built: {', '.join(bundle.builds)}): "
+            "vitrify export MODEL --profile trt-fp16-latency"
+        )
+    return names
+
+
+def _engine_profile(bundle: Bundle, name: str) -> Profile:
+    if name not in bundle.builds:
+        raise UsageError(
+            f"no profile '{name}' in bundle '{bundle.folder.name}' (built: {', '.join(bundle.builds)}). "
+            f"Build it: vitrify export MODEL --profile {name}"
+        )
+    profile = bundle.builds[name].profile
+    if profile.provider != "tensorrt":
+        raise UsageError(
+            f"profile '{name}' runs on '{profile.provider}', which takes no engines: export the bundle with a profile "
+            "of provider tensorrt, such as trt-fp16-latency"
+        )
+    return profile
+
+
+def _planned(bundle: Bundle, profile: Profile, row: Builder, sms: Sequence[str]) -> Iterator[Engine]:
+    for graph, file in bundle.builds[profile.name].graphs.items():
+        for name in bundle.graph_files(profile.name, graph):
+            bundle.check(name)
+        check_graph(bundle.path(file))
+        tensors = read_tensors(bundle.path(file))
+        shapes = engine_shapes(tensors.inputs, bundle.axes, profile)
+        for sm in sms:
+            yield Engine(
+                profile=profile.name,
+                graph=graph,
+                builder=row.name,
+                version=row.version,
+                sm=capability() if sm == CURRENT else sm,
+                sources=graph_sources(bundle, profile.name, graph),
+                shapes=shapes,
+                inputs=tensors.inputs,
+                outputs=tensors.outputs,
+                flags=_FLAGS,
+            )
+
+
+def _attempt(folder: Path, engine: Engine, into: Path, order: Order) -> Report:
+    """Build one engine into a file."""
+    path = folder / next(iter(engine.sources))
+    row = BUILDERS[engine.builder]
+    request = {
+        "module": row.module,
+        "target": row.targets.get(engine.sm),
+        "shapes": list(engine.shapes.values()),
+        "inputs": {tensor.name: tensor.dtype for tensor in engine.inputs},
+        "outputs": {tensor.name: tensor.dtype for tensor in engine.outputs},
+    }
+    made = run_build(path, into, request, order.limits)
+    return Report(
+        graph=engine.graph,
+        profile=engine.profile,
+        sm=engine.sm,
+        builder=engine.builder,
+        stage=made.pop("stage"),
+        reasons=made.pop("reasons"),
+        attention=attention_layers(check_graph(path)),
+        sets=len(engine.shapes),
+        figures=made,
+    )
+
+
+def _add(folder: Path, engine: Engine, made: Path, report: Report, *, ep_context: bool) -> None:
+    """Move an engine into the bundle, with its sidecar; the manifest, which makes them count, comes last."""
+    finished = dataclasses.replace(engine, sha256=report.figures["sha256"])
+    try:
+        (folder / FOLDER).mkdir(exist_ok=True)
+        made.replace(folder / finished.file)
+        write_sidecar(finished, folder)
+        names = [finished.file, f"{FOLDER}/{finished.name}.json"]
+        if ep_context:
+            names.append(write_ep_context(finished, folder))
+        add_files(Bundle.read(folder), names)
+        _remember(folder, finished, report)
+    except OSError as error:
+        raise EnvironmentMissing(f"'{folder}' cannot be written ({error.strerror}): is the disk full?") from error
+
+
+def _remember(folder: Path, engine: Engine, report: Report) -> None:
+    """Keep the report's figures, which differ from machine to machine, where no digest covers them."""
+    path = folder / REPORTS / ENGINES_REPORT
+    path.parent.mkdir(exist_ok=True)
+    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known[engine.name] = {"attention": report.attention, **report.figures}
+    write_synced(path, json.dumps(known, indent=1, sort_keys=True) + "\n")

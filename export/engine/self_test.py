@@ -1,0 +1,150 @@
+"""`doctor --tensorrt`: on a machine with a GPU, build a small engine, run it, and compare it with numpy."""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir
+from onnx import parser
+
+from ...profiles import load_profile
+from ...runtime.bundle import Axis
+from ...runtime.engines import Engine, write_sidecar
+from ...runtime.errors import DependencyMissing, EnvironmentMissing, VitrifyError
+from ...runtime.gpu import capability
+from ...runtime.machine import Machine, this_machine
+from ...runtime.sessions import check_device
+from ...runtime.sessions.base import Session
+from ...runtime.sessions.tensorrt import EngineSession
+from ..passes.half import DTYPES, to_half
+from ..saving import read_tensors, save_graph
+from . import BUILDERS, Builder
+from .process import Limits, run_build
+from .ranges import engine_shapes
+
+_TOLERANCE = 1e-2
+_SECONDS = 300.0
+_WORKS = "works"
+_TEXT = """
+<ir_version: 10, opset_import: ["" : 20]>
+attention (float[batch, sequence, 64] states) => (float[batch, sequence, 64] mixed)
+{
+    turned = Transpose <perm = [0, 2, 1]> (states)
+    scores = MatMul(states, turned)
+    weights = Softmax <axis = -1> (scores)
+    mixed = MatMul(weights, states)
+}
+"""
+Build = Callable[[Path, Path, Mapping[str, Any], Limits], dict[str, Any]]
+Open = Callable[[Path, Machine], Session]
+
+
+def try_engines(
+    *,
+    machine: Machine | None = None,
+    capability: Callable[[], str] = capability,
+    build: Build = run_build,
+    opens: Open | None = None,
+) -> dict[str, str]:
+    """Return, for each builder that is installed, "works" and how far from numpy, or what went wrong.
+
+    Parameters
+    ----------
+    machine, capability
+        The machine, by default this one, and what says its GPU's compute capability, such as "89".
+    build, opens
+        What builds an engine and what opens one; by default the real ones.
+
+    Raises
+    ------
+    EnvironmentMissing
+        The machine shows no GPU.
+    DependencyMissing
+        No builder is installed.
+
+    """
+    machine = machine or this_machine()
+    check_device("tensorrt", machine)
+    present, found = capability(), {}
+    for row in BUILDERS.values():
+        try:
+            version = row.version
+        except DependencyMissing:
+            continue
+        with tempfile.TemporaryDirectory(prefix="vitrify-") as scratch:
+            try:
+                found[row.name] = _tested(row, version, Path(scratch), machine, present, build, opens or _opened)
+            except VitrifyError as error:
+                found[row.name] = str(error)
+    if not found:
+        raise DependencyMissing("no builder of engines is installed: pip install 'vitrify[rtx]' or 'vitrify[tensorrt]'")
+    return found
+
+
+def require_passed(found: Mapping[str, str]) -> None:
+    """Raise EnvironmentMissing unless an engine of some builder works."""
+    if not any(said.startswith(_WORKS) for said in found.values()):
+        raise EnvironmentMissing("no engine works on this machine: see the lines above")
+
+
+def _tested(
+    row: Builder, version: str, folder: Path, machine: Machine, capability: str, build: Build, opens: Open
+) -> str:
+    if capability not in row.targets and not row.only_current:
+        return f"does not build for compute capability {capability}"
+    engine = _write_graph(folder, row, version, capability)
+    path = folder / engine.file
+    path.parent.mkdir()
+    request = {
+        "module": row.module,
+        "target": row.targets.get(capability),
+        "shapes": list(engine.shapes.values()),
+        "inputs": {tensor.name: tensor.dtype for tensor in engine.inputs},
+        "outputs": {tensor.name: tensor.dtype for tensor in engine.outputs},
+    }
+    report = build(folder / "model.onnx", path, request, Limits(_SECONDS))
+    if report["stage"] != "done":
+        return f"did not build ({report['stage']}): {report['reasons'][0]['why']}"
+    write_sidecar(replace(engine, sha256=report["sha256"]), folder)
+    with opens(path, machine) as session:
+        return _compared(session)
+
+
+def _write_graph(folder: Path, row: Builder, version: str, capability: str) -> Engine:
+    graph = onnx_ir.from_proto(parser.parse_model(_TEXT))
+    to_half(graph, DTYPES["fp16"], keep=["Softmax"])
+    save_graph(graph, folder / "model.onnx")
+    tensors = read_tensors(folder / "model.onnx")
+    profile = load_profile("trt-fp16-latency")
+    return Engine(
+        profile=profile.name,
+        graph="model",
+        builder=row.name,
+        version=version,
+        sm=capability,
+        sources={},
+        shapes=engine_shapes(tensors.inputs, {"batch": Axis(), "sequence": Axis()}, profile),
+        inputs=tensors.inputs,
+        outputs=tensors.outputs,
+    )
+
+
+def _opened(path: Path, machine: Machine) -> Session:
+    return EngineSession(path, options={}, threads=None, machine=machine)
+
+
+def _compared(session: Session) -> str:
+    """Run the engine on two shapes and compare it with numpy."""
+    draw = np.random.default_rng(0)
+    worst = 0.0
+    for shape in ((1, 7, 64), (3, 33, 64)):
+        states = draw.standard_normal(shape).astype(np.float32) / 4
+        scores = np.exp(states @ states.transpose(0, 2, 1))
+        expected = scores / scores.sum(-1, keepdims=True) @ states
+        worst = max(worst, float(np.abs(session.run({"states": states})["mixed"] - expected).max()))
+    if not worst <= _TOLERANCE:
+        raise EnvironmentMissing(f"computes something else: {worst:.2g} from numpy, {_TOLERANCE:g} allowed")
+    return f"{_WORKS}: built, loaded, run at two shapes, at most {worst:.1g} from numpy"

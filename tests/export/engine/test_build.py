@@ -1,0 +1,253 @@
+"""Engines built for real by tensorrt-rtx, which needs no GPU: added to a bundle, judged, and refused when changed."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import onnx
+import onnxruntime
+import pytest
+
+from tests.checkpoints import TYPES, make_checkpoint
+from vitrify import export_bundle
+from vitrify.export.engine.build import Order, build_engines, check_engines, plan_engines
+from vitrify.export.engine.lint import attention_layers, check_graph
+from vitrify.export.engine.process import Limits
+from vitrify.runtime.bundle import Bundle, add_files
+from vitrify.runtime.engines import NOT_RUN, engines_of, find_engine, read_sidecar, shapes_fit, write_sidecar
+from vitrify.runtime.errors import (
+    DependencyMissing,
+    EnvironmentMissing,
+    ExportError,
+    IntegrityError,
+    UnsupportedError,
+)
+
+LAYERS = TYPES["bert"].config["num_hidden_layers"]
+PROFILE, BUILDER = "trt-fp16-latency", "tensorrt-rtx"
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """Return a bundle with an engine for every GPU, one in float32 and one in int8; nobody may change it."""
+    folder = tmp_path_factory.mktemp("engines")
+    checkpoint = make_checkpoint("bert", "sequence-classification", folder / "checkpoint")
+    export_bundle(checkpoint, folder / "bundle", profiles=[PROFILE, "cpu-fp32", "cpu-int8"])
+    return folder / "bundle"
+
+
+@pytest.fixture(scope="session")
+def decoder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("decoder")
+    checkpoint = make_checkpoint("llama", "causal-lm", folder / "checkpoint")
+    export_bundle(checkpoint, folder / "bundle", profiles=[PROFILE, "cpu-fp32"])
+    return folder / "bundle"
+
+
+@pytest.fixture
+def copied(built, tmp_path):
+    return shutil.copytree(built, tmp_path / "bundle")
+
+
+@pytest.fixture(scope="session")
+def installed(built):
+    (engine,) = engines_of(Bundle.read(built))
+    return {engine.builder: engine.version}
+
+
+def found(folder, installed, *, sm="89"):
+    return find_engine(Bundle.read(folder), profile=PROFILE, graph="model", sm=sm, installed=installed)
+
+
+def test_an_export_with_engines_adds_one_for_every_gpu_and_says_that_none_has_run_it(built, installed):
+    (engine,) = engines_of(Bundle.read(built))
+    assert (engine.profile, engine.graph, engine.sm, engine.run_on) == (PROFILE, "model", "portable", NOT_RUN)
+    assert engine.file == f"trt/model.{PROFILE}.portable.{BUILDER}-{engine.version}.engine"
+    assert Bundle.read(built).files[engine.file] == engine.sha256
+    assert {tensor.dtype for tensor in engine.inputs} == {"int64"}
+    assert engine.shapes["read"]["input_ids"] == ((1, 1), (1, 128), (4, 128)), "the model takes 128 tokens at most"
+    assert found(built, installed)[0] == engine
+    assert found(built, installed, sm="120")[0] == engine
+
+
+def test_an_engine_is_not_built_again_and_two_builds_are_byte_identical(copied, built):
+    said = []
+    before = Bundle.read(copied).digest
+    assert build_engines(copied, [PROFILE], Order(), progress=said.append) == []
+    assert "is built already" in said[0]
+    assert len(build_engines(copied, [PROFILE], Order(), force=True)) == 1
+    assert Bundle.read(copied).digest == before, "the same engine, so the same manifest"
+
+
+def test_an_engine_for_one_gpu_is_preferred_there(copied, installed):
+    build_engines(copied, [PROFILE], Order(("89",)))
+    assert {engine.sm for engine in engines_of(Bundle.read(copied))} == {"portable", "89"}
+    assert found(copied, installed, sm="89")[0].sm == "89"
+    assert found(copied, installed, sm="86")[0].sm == "portable"
+    figures = json.loads((copied / "reports" / "engines.json").read_text())
+    assert figures[found(copied, installed)[0].name]["build_seconds"] > 0
+
+
+def test_a_decoder_has_ranges_for_decoding_and_for_prefill_and_every_attention_fused(decoder):
+    (report,) = check_engines(decoder, [PROFILE], Order(("89",)))
+    assert (report.sets, report.reproducible) == (2, True)
+    assert report.figures["fused_attention"] == report.attention > 0
+    (engine,) = engines_of(Bundle.read(decoder))
+    assert {tensor.name: tensor.dtype for tensor in engine.inputs}["past_key_values.0.key"] == "float16"
+    decode = engine.shapes["decode"]
+    past = decode["past_key_values.0.key"]
+    assert decode["attention_mask"] == tuple((low[0], low[2] + 1) for low in past)
+    assert shapes_fit(decode, {"input_ids": (1, 1), "attention_mask": (1, 9)})
+    assert not shapes_fit(decode, {"input_ids": (1, 2), "attention_mask": (1, 9)})
+
+
+def test_the_check_reports_in_json_and_its_conditions_fail_it(built, vitrify):
+    words = ("check-engine", built, "--sm", "86,120", "--once", "--json")
+    done = vitrify(*words)
+    assert done.code == 0, done.err
+    rows = done.document["engines"]
+    assert [(row["sm"], row["built"], row["reproducible"]) for row in rows] == [("86", True, None), ("120", True, None)]
+    assert all(row["attention"] == LAYERS and row["half_share"] > 0.5 and row["kernels"] > LAYERS for row in rows)
+    failed = vitrify(*words, "--fail-if", "half_share<0.5", "--fail-if", "engine_mb>0.001")
+    assert failed.code == 3
+    assert "engine_mb>0.001 (engine_mb is" in failed.document["error"]
+    assert "half_share" not in failed.document["error"]
+    assert len(failed.document["engines"]) == 2
+
+
+def test_a_type_that_a_gpu_lacks_is_refused_with_the_builders_reason(tmp_path, vitrify):
+    checkpoint = make_checkpoint("bert", "base", tmp_path / "checkpoint")
+    export_bundle(checkpoint, tmp_path / "bundle", profiles=["trt-bf16"])
+    done = vitrify("check-engine", tmp_path / "bundle", "--sm", "75", "--once")
+    assert done.code == 3
+    assert "NOT built (build)" in done.out
+    assert "HW-specific datatypes" in done.out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--sm", "90"), 6, "tensorrt-rtx does not build for SM90 (Hopper: H100, H200)"),
+        (("--sm", "90"), 6, "use --builder tensorrt"),
+        (("--sm", "999"), 2, "sm: got '999', expected one of portable, 75"),
+        (("--builder", "tensorflow"), 2, "builder: got 'tensorflow', expected one of tensorrt-rtx, tensorrt"),
+        (("--builder", "tensorrt"), 8, "builder 'tensorrt' is not installed: pip install 'vitrify[tensorrt]'"),
+        (("--profile", "cpu-int8"), 2, "runs on 'cpu', which takes no engines"),
+        (("--profile", "trt-int4"), 2, "no profile 'trt-int4' in bundle"),
+        (("--shapes", "sequence=1:8:4096"), 2, "'sequence' is 1:8:4096, the graph takes 1..128"),
+        (("--shapes", "sequence=9:8:7"), 2, "expected 0 <= minimum <= optimum <= maximum"),
+        (("--shapes", "sequence"), 2, "expected minimum:optimum:maximum"),
+        (
+            ("--shapes", "frames=1:2:3"),
+            2,
+            "no graph has the axis 'frames' (axes: batch, sequence)",
+        ),
+        (("--timeout", "0"), 2, "expected numbers above 0"),
+        (("--timeout", "0.01"), 3, "(time): the build took more than 0.01 s"),
+        (("--memory", "0.01"), 3, "(memory): the build took"),
+    ],
+)
+def test_what_cannot_be_built_is_one_line_and_an_exit_code_and_the_bundle_stays(copied, vitrify, words, code, said):
+    before = sorted((path, path.stat().st_size) for path in copied.rglob("*"))
+    done = vitrify("build-engine", copied, "--force", *words)
+    assert (done.code, done.err.count("\n")) == (code, 1), done.err
+    assert said in done.err
+    assert sorted((path, path.stat().st_size) for path in copied.rglob("*")) == before
+
+
+def test_the_check_refuses_a_condition_that_is_none(built, vitrify):
+    for condition, said in (("fused", "expected a name, a comparison and a number"), ("speed<1", "is called 'speed'")):
+        done = vitrify("check-engine", built, "--once", "--fail-if", condition)
+        assert done.code == 2
+        assert said in done.err
+
+
+def test_a_builder_that_is_missing_is_told_before_the_checkpoint_is_read(tmp_path):
+    with pytest.raises(DependencyMissing, match=r"vitrify\[tensorrt\]"):
+        export_bundle(tmp_path / "nothing", tmp_path / "bundle", profiles=[PROFILE], builder="tensorrt")
+
+
+def test_graphs_for_other_runtimes_are_refused_with_the_node(built, decoder):
+    with pytest.raises(UnsupportedError, match=r"\(DynamicQuantizeLinear\) quantizes at run time"):
+        check_graph(built / "onnx" / "model_int8.onnx")
+    with pytest.raises(UnsupportedError, match=r"is of 'com.microsoft', ONNX Runtime's own"):
+        check_graph(decoder / "onnx" / "model_in_place.onnx")
+    assert attention_layers(check_graph(built / "onnx" / "model_trt_fp16.onnx")) == LAYERS
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("(double[2] x) => (double[2] y) { y = Neg(x) }", "'x' is float64"),
+        (
+            "(float[2] x) => (uint8[2] y) <float s = {1}, uint8 z = {7}> { y = QuantizeLinear(x, s, z) }",
+            "has a zero point that is not 0",
+        ),
+    ],
+)
+def test_what_a_builder_would_change_without_a_word_is_refused(tmp_path, text, said):
+    onnx.save(onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 20]> g {text}'), tmp_path / "g.onnx")
+    with pytest.raises(UnsupportedError, match=said):
+        check_graph(tmp_path / "g.onnx")
+
+
+def test_an_engine_of_another_version_or_gpu_is_refused_with_the_command_that_builds_it(built, installed):
+    for sm, versions in (("75", installed), ("90", installed), ("89", {BUILDER: "9.9.9"}), ("89", {})):
+        with pytest.raises(EnvironmentMissing, match=f"Build it: vitrify build-engine .* --sm {sm}"):
+            found(built, versions, sm=sm)
+
+
+def change(path, *, at=-1):
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def test_an_engine_with_one_byte_changed_is_refused(copied, installed):
+    change(copied / found(copied, installed)[0].file)
+    with pytest.raises(IntegrityError, match="sha256 differs"):
+        found(copied, installed)
+
+
+def test_a_sidecar_that_was_changed_is_refused_even_where_the_manifest_agrees(copied, installed):
+    engine, path = found(copied, installed)
+    sidecar = path.with_suffix(".json")
+    sidecar.write_text(sidecar.read_text().replace('"portable"', '"86"'))
+    with pytest.raises(IntegrityError, match="its key differs"):
+        read_sidecar(sidecar)
+    sidecar.write_text("{}")
+    with pytest.raises(IntegrityError, match="is no engine's sidecar"):
+        read_sidecar(sidecar)
+    assert engine.rebuild.endswith("--sm portable")
+
+
+def test_an_engine_of_another_graph_is_refused(copied, installed):
+    engine, _ = found(copied, installed)
+    other = replace(engine, sources=dict.fromkeys(engine.sources, "0" * 64))
+    bundle = Bundle.read(copied)
+    write_sidecar(other, copied)
+    add_files(bundle, [f"trt/{other.name}.json"])
+    with pytest.raises(IntegrityError, match="was built from another graph"):
+        found(copied, installed)
+
+
+def test_equal_orders_have_equal_keys_and_whatever_decides_the_bytes_changes_them(built):
+    (plain,) = plan_engines(built, [PROFILE], Order())
+    assert plan_engines(built, [PROFILE], Order())[0].key == plain.key == engines_of(Bundle.read(built))[0].key
+    changed = [plan_engines(built, [PROFILE], Order(("89",)))[0]]
+    changed += [replace(plain, **{name: value}) for name, value in (("version", "1"), ("flags", {}), ("shapes", {}))]
+    assert len({plain.key, *(engine.key for engine in changed)}) == len(changed) + 1
+
+
+def test_a_graph_around_an_engine_is_one_that_onnxruntime_knows_for_its_plugin(copied):
+    build_engines(copied, [PROFILE], Order(), force=True, ep_context=True)
+    (name,) = [name for name in Bundle.read(copied).files if name.startswith("trt/") and name.endswith(".onnx")]
+    onnx.checker.check_model(str(copied / name))
+    with pytest.raises(Exception, match="EPContext node generated by 'NvTensorRTRTXExecutionProvider'"):
+        onnxruntime.InferenceSession(str(copied / name), providers=["CPUExecutionProvider"])
+
+
+def test_a_build_that_is_stopped_leaves_the_engines_that_were_there(copied, installed):
+    with pytest.raises(ExportError, match="allow more with --timeout"):
+        build_engines(copied, [PROFILE], Order(limits=Limits(0.01)), force=True)
+    assert found(copied, installed)[0].sm == "portable"
