@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from .engines_table import renew as renew_engines
 from .measure import environment
 from .table import renew_readme
 
@@ -22,6 +23,7 @@ MEASUREMENTS = {
     "batches": 5,
     "transcription": 5,
     "translation": 5,
+    "engines": 1,
 }
 _INTERRUPTED = 130
 
@@ -45,6 +47,7 @@ def main() -> None:
         sys.exit(_INTERRUPTED)
     if not arguments.into:
         renew_readme()
+        renew_engines()
 
 
 def _measure(name: str, *, rounds: int, into: Path) -> None:

@@ -57,6 +57,41 @@ def bert_base(folder: Path) -> Path:
     return folder
 
 
+def vit_base(folder: Path) -> Path:
+    """Write a classifier of ViT-base's true size with seeded weights, and return it."""
+    import torch
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+
+    config = ViTConfig()
+    config.num_labels = 1000
+    torch.manual_seed(0)
+    ViTForImageClassification(config).save_pretrained(folder)
+    ViTImageProcessor().save_pretrained(folder)
+    return folder
+
+
+def llama_400m(folder: Path) -> Path:
+    """Write a Llama of 430 million seeded weights (24 layers of 1024) with SmolLM2's tokenizer, and return it."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=1024,
+        intermediate_size=3584,
+        num_hidden_layers=24,
+        num_attention_heads=16,
+        num_key_value_heads=8,
+        max_position_embeddings=4096,
+        tie_word_embeddings=True,
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    for path in smollm2().glob("*token*"):
+        shutil.copyfile(path, folder / path.name)
+    return folder
+
+
 def marian_base(folder: Path) -> Path:
     """Write an opus-mt checkpoint of true size (6 + 6 layers of 512, 58101 tokens), all seeded, and return it."""
     import torch

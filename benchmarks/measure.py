@@ -24,7 +24,16 @@ print(time.perf_counter() - start, usage.ru_maxrss)
 sys.exit(os.waitstatus_to_exitcode(status))
 """
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "bf16", "i8mm", "dotprod")
-PACKAGES = ("vitrify", "onnxruntime", "onnxruntime-ep-openvino", "torch", "transformers", "numpy", "tokenizers")
+PACKAGES = (
+    "vitrify",
+    "onnxruntime",
+    "onnxruntime-ep-openvino",
+    "torch",
+    "transformers",
+    "numpy",
+    "tokenizers",
+    "tensorrt-rtx",
+)
 
 
 def interleaved(runs: Mapping[str, Callable[[], object]], *, rounds: int, warmup: int = 3) -> dict[str, list[float]]:

@@ -6,13 +6,11 @@
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
-from .measure import environment
+from .row_file import Row, machine_line, merge_rows
 
 ROOT = Path(__file__).parent.parent
 RESULTS, PAGE = Path("benchmarks", "results", "types.json"), Path("docs", "types.md")
-Row = Mapping[str, Any]
 _KEY = ("type", "head", "profile")
 _INTRODUCTION = """# Every type and head that is tested, with every profile
 
@@ -23,6 +21,8 @@ PyTorch at shapes that were not traced; a model that writes, at every step of gi
 - **export**: seconds of processor time for one export, with every profile where none was refused
 - **cpu-fp32**: the largest difference from PyTorch's outputs
 - **cpu-int8**, **cpu-bf16**: the largest difference, over the largest magnitude of the output that it is in
+- **cuda-fp16**, **cuda-bf16**: the same, of a graph in float32 that rounds as the half-precision graph would; not
+  verified on a GPU
 - **cpu-w8**, **cpu-w4**: how many of the most likely tokens are the same; mean divergence in nats
 - **refused**: more than the profile allows, so that an export fails and says so; `led` is refused whole, because what
   it does depends on the values of its inputs
@@ -32,25 +32,9 @@ Made by `./dev check --all` from `benchmarks/results/types.json`.
 
 
 def merge(rows: Iterable[Row], root: Path = ROOT) -> None:
-    """Put the rows into the file, each in place of an older one of the same type, head and profile; renew the page."""
-    path = root / RESULTS
-    content = json.loads(path.read_text()) if path.exists() else {"environments": [], "rows": []}
-    # Rows of several machines or versions may stand beside each other; each says which by its number.
-    environments = [*content["environments"], environment()]
-    kept = {_key(row): (row, environments[row["environment"]]) for row in content["rows"]}
-    kept |= {_key(row): (row, environments[-1]) for row in rows}
-    used = [each for index, each in enumerate(environments) if each not in environments[:index]]
-    used = [each for each in used if any(each == other for _, other in kept.values())]
-    made = [{**kept[key][0], "environment": used.index(kept[key][1])} for key in sorted(kept)]
-    lines = ",\n  ".join(json.dumps(row) for row in made)
-    head = json.dumps({"command": "./dev check --all", "environments": used}, indent=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f'{head.removesuffix("}").rstrip()},\n "rows": [\n  {lines}\n ]\n}}\n')
+    """Put the rows into the file, and renew the page."""
+    merge_rows(rows, root / RESULTS, key=_KEY, command="./dev check --all")
     renew(root)
-
-
-def _key(row: Row) -> tuple[str, ...]:
-    return tuple(row[name] for name in _KEY)
 
 
 def page(root: Path = ROOT) -> str:
@@ -66,7 +50,7 @@ def page(root: Path = ROOT) -> str:
         found = {pair: own for pair, own in by_pair.items() if own["cpu-fp32"]["family"] == family}
         shown = [name for name in profiles if any(name in own for own in found.values())]
         parts.append("\n".join(_table(family, found, shown)))
-    return "\n".join([*parts, *map(_machine, content["environments"])])
+    return "\n".join([*parts, *map(machine_line, content["environments"])])
 
 
 def _table(family: str, pairs: Mapping[tuple[str, str], Mapping[str, Row]], profiles: list[str]) -> list[str]:
@@ -89,11 +73,6 @@ def _cell(row: Row | None) -> str:
     else:
         said = f"{row['difference']:.1g}" if row["profile"] == "cpu-fp32" else f"{row['drift']:.2f}"
     return said if row["passed"] else f"refused: {said}"
-
-
-def _machine(environment: Mapping[str, Any]) -> str:
-    packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
-    return f"{environment['cpu']} ({', '.join(environment['features'])}), Python {environment['python']}, {packages}.\n"
 
 
 def renew(root: Path = ROOT) -> None:

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks import types_table
+from benchmarks import engines_table, types_table
 
+# What a test records, by the property's name, and the table that keeps it.
+TABLES = {"row": types_table, "engine": engines_table}
 KINDS = {".py", ".toml", ".txt", ".jinja", ".json"}
 
 
@@ -23,7 +25,7 @@ def digest_of(root: Path) -> str:
         if folder.is_dir() and not folder.name.startswith(".") and folder.suffix != ".egg-info":
             found += [path for path in folder.rglob("*") if path.suffix in KINDS]
     digest = hashlib.sha256()
-    written = {root / types_table.RESULTS}
+    written = {root / table.RESULTS for table in TABLES.values()} | {root / engines_table.TRUE_SIZES}
     for path in sorted(set(found) - written):
         digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()
@@ -67,15 +69,17 @@ class Sweep:
         if report.failed:
             self.failed.add(report.nodeid)
         if self.controls and report.when == "teardown":
-            rows = [row for name, row in report.user_properties if name == "row"]
-            line = {"test": report.nodeid, "passed": report.nodeid not in self.failed, "rows": rows}
+            found = {kind: [row for name, row in report.user_properties if name == kind] for kind in TABLES}
+            line = {"test": report.nodeid, "passed": report.nodeid not in self.failed, **found}
             with self.file.open("a") as stream:
                 stream.write(f"{json.dumps(line)}\n")
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         if not self.controls:
             return
-        if rows := [row for line in self.lines() for row in line["rows"]]:
-            types_table.merge(rows, session.config.rootpath)
+        lines = self.lines()
+        for kind, table in TABLES.items():
+            if rows := [row for line in lines for row in line[kind]]:
+                table.merge(rows, session.config.rootpath)
         if self.passed and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
             session.exitstatus = pytest.ExitCode.OK

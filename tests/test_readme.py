@@ -31,7 +31,7 @@ def place(tmp_path_factory, checkpoint, vitrify):
     (writer / "chat_template.jinja").write_text(TEMPLATE)
     local = {HUB_ID: str(checkpoint), CHAT_ID: str(writer)}
     commands = [line for kind, text in BLOCKS if not kind for line in text.splitlines() if line.startswith("vitrify ")]
-    assert len(commands) == 5
+    assert len(commands) == 8
     for line in commands:
         words = [local.get(word, word) for word in shlex.split(line, comments=True)]
         done = vitrify(*words[1:], cwd=folder)

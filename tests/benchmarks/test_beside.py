@@ -84,8 +84,13 @@ def test_a_model_that_is_not_there_is_a_row_that_says_so():
 def test_an_interruption_keeps_what_was_measured():
     ways = [way("cpu-fp32", OURS), way("sleeps")]
     first, second = work("cpu-fp32"), Work("waiting", "write", {"ids": [[1]], "new": 3}, ["sleeps"])
-    Timer(6, os.kill, (os.getpid(), signal.SIGINT)).start()
-    result = measure_works([first, second], ways, rounds=2, pause=0)
+    # A shell starts what runs in its background with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        Timer(6, os.kill, (os.getpid(), signal.SIGINT)).start()
+        result = measure_works([first, second], ways, rounds=2, pause=0)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert result["interrupted"] == "waiting"
     assert result["work"]["writing"]["seconds"]["cpu-fp32"]["count"] == 2
     assert "waiting" not in result["work"]

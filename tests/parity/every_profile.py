@@ -8,10 +8,12 @@ from typing import Any
 
 from vitrify import export_bundle
 from vitrify.export.compiler import ExportReport
-from vitrify.profiles import profile_names
+from vitrify.profiles import load_profile, profile_names
 from vitrify.runtime.errors import EnvironmentMissing, ParityError, UnsupportedError, UsageError
 
 EXACT = "cpu-fp32"
+# Half precision, which is emulated here; engines have a table of their own.
+HALF = tuple(name for name in profile_names() if load_profile(name).provider == "cuda")
 Row = Mapping[str, Any]
 # By profile and type, or type and head, why an export with it is refused.
 REFUSED: Mapping[str, Mapping[str, str]] = tomllib.loads(Path(__file__).with_name("refused.toml").read_text())
@@ -25,12 +27,13 @@ def export_with_all(checkpoint: Path, folder: Path, *, task: str | None) -> tupl
     """Export with every profile that this machine runs and that is for the family; where one is refused, one by one."""
     start = time.process_time()
     try:
-        report = export_bundle(checkpoint, folder, task=task, profiles="auto")
+        report = export_bundle(checkpoint, folder, task=task, profiles=["auto", *HALF])
     except (ParityError, UnsupportedError):
         start = time.process_time()
         report = export_exactly(checkpoint, folder, task=task)
         seconds = time.process_time() - start
-        others = [_alone(checkpoint, folder, name, task=task) for name in profile_names() if name != EXACT]
+        names = [name for name in profile_names() if name != EXACT and load_profile(name).provider != "tensorrt"]
+        others = [_alone(checkpoint, folder, name, task=task) for name in names]
         found = {EXACT: report.profiles[EXACT]} | {name: made for other in others for name, made in other.items()}
     else:
         seconds, found = time.process_time() - start, report.profiles
