@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -240,11 +241,17 @@ def check_engine(
 
 
 @app.command()
-def info(bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")], as_json: Json = False) -> None:
+def info(
+    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    assignments: Annotated[
+        bool, typer.Option("--assignments", help="Open every graph and say which provider runs which operators.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Say what a bundle is: its model, tasks, graphs, profiles and origin."""
-    from .runtime.describe import describe_bundle
+    from .runtime.describe import describe_assignments, describe_bundle
 
-    document, lines = describe_bundle(bundle)
+    document, lines = describe_assignments(bundle) if assignments else describe_bundle(bundle)
     _print(document, lines, as_json=as_json)
 
 
@@ -371,27 +378,16 @@ def _parity_lines(profiles: Any) -> Iterator[str]:
         )
 
 
-def _progress(*, quiet: bool) -> Any:
-    """Return a context manager whose value takes step names; it shows them on a terminal only."""
-    from contextlib import nullcontext
-
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Yield what takes step names; it shows them on a terminal only."""
     if quiet or not sys.stderr.isatty():
-        return nullcontext(lambda _: None)
+        yield lambda _: None
+        return
     from rich.console import Console
 
-    return _Status(Console(stderr=True))
-
-
-class _Status:
-    def __init__(self, console: Any) -> None:
-        self.status = console.status("starting")
-
-    def __enter__(self) -> Any:
-        self.status.start()
-        return self.status.update
-
-    def __exit__(self, *_: object) -> None:
-        self.status.stop()
+    with Console(stderr=True).status("starting") as status:
+        yield status.update
 
 
 if __name__ == "__main__":

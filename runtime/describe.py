@@ -98,6 +98,29 @@ def _bundle_lines(bundle: Bundle, document: Mapping[str, Any]) -> Iterator[str]:
     yield f"  made with: {', '.join(f'{name} {version}' for name, version in bundle.tools.items())}"
 
 
+def describe_assignments(folder: str | Path) -> Description:
+    """Say of each profile which provider runs which operators, or why it does not run here; the sessions are asked."""
+    from .loading import LoadedBundle
+
+    bundle = Bundle.read(folder)
+    found: dict[str, Any] = {}
+    skipped: dict[str, str] = {}
+    for name in bundle.builds:
+        try:
+            found[name] = LoadedBundle(bundle, profile=name).assignments()
+        except EnvironmentMissing as error:
+            skipped[name] = str(error)
+    lines = [
+        f"  {name}, graph '{graph}': {sum(counts.values())} on {provider}: "
+        f"{', '.join(f'{count} {operator}' for operator, count in counts.items())}"
+        for name, graphs in found.items()
+        for graph, providers in graphs.items()
+        for provider, counts in providers.items()
+    ]
+    lines += [f"  {name}: does not run here: {reason}" for name, reason in skipped.items()]
+    return {"bundle": str(bundle.folder), "profiles": found, "skipped": skipped}, [f"{bundle.folder}:", *lines]
+
+
 def _verdict(build: Mapping[str, Any]) -> str:
     if not build["verified"]:
         return "NOT the same model as the checkpoint"

@@ -10,6 +10,7 @@ from copy import copy
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -20,6 +21,7 @@ from .errors import UsageError
 from .generation.prefixes import Prefixes
 from .model import Model, Outputs, Row
 from .sessions import open_session
+from .sessions.ort import RECORD
 from .ways import replayed, ways_to_run
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from .processing.image import ImageProcessor
     from .processing.speech import SpeechProcessor
     from .processing.text import Tokenizer
+    from .sessions.base import Session
 
 # What `auto` accepts unless told otherwise: bfloat16 and int8 of common encoders stay below it.
 MAX_DRIFT = 0.05
@@ -75,6 +78,16 @@ class LoadedBundle:
     def graphs(self) -> dict[str, Model]:
         """Return all graphs of the profile by name, opened."""
         return {name: self.graph(name) for name in self.manifest.builds[self.profile.name].graphs}
+
+    def assignments(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Return, for each graph, how many nodes of each operator each provider runs, as new sessions say."""
+        # The CPU's options are session entries; other providers record, or run a graph whole.
+        recording = {RECORD: "1"} if self.profile.provider == "cpu" else {}
+        found = {}
+        for name in self.manifest.builds[self.profile.name].graphs:
+            with self._session_of(name, recording) as session:
+                found[name] = session.assignments() or {session.providers[0]: {"every node": 1}}
+        return found
 
     def replayed(self) -> list[Callable[..., Outputs]]:
         """Return what answers to parity cases, each in its own way."""
@@ -248,9 +261,12 @@ class LoadedBundle:
         return row
 
     def _open_graph(self, graph: str) -> Model:
+        return Model(self._session_of(graph), self.manifest.axes)
+
+    def _session_of(self, graph: str, more: Mapping[str, str] = MappingProxyType({})) -> "Session":
         path = self._engine_file(graph) if self.profile.provider == "tensorrt" else self._graph_file(graph)
-        session = open_session(path, provider=self.profile.provider, options=self.profile.options, threads=self.threads)
-        return Model(session, self.manifest.axes)
+        options = {**self.profile.options, **more}
+        return open_session(path, provider=self.profile.provider, options=options, threads=self.threads)
 
     def _graph_file(self, graph: str) -> Path:
         for name in self.manifest.graph_files(self.profile.name, graph):

@@ -78,6 +78,16 @@ def test_profiles(vitrify, as_json):
         assert all(row["runs_here"] == (row["obstacle"] is None) for row in rows.values())
 
 
+def test_info_says_which_provider_runs_which_operators(vitrify, exported):
+    done = vitrify("info", exported.bundle, "--assignments", "--json")
+    assert (done.code, done.err) == (0, "")
+    (providers,) = done.document["profiles"]["cpu-fp32"].values()
+    assert set(providers) == {"CPUExecutionProvider"}
+    assert providers["CPUExecutionProvider"]["LayerNormalization"] == 5  # one after the embeddings, two in each layer
+    said = vitrify("info", exported.bundle, "--assignments").out
+    assert "5 LayerNormalization" in said
+
+
 @pytest.mark.parametrize("gpus", [(), ("NVIDIA H200",)])
 def test_profiles_of_another_machine_say_what_it_lacks(gpus):
     machine = Machine(**{**vars(PLAIN_CPU), "gpus": gpus})

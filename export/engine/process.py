@@ -99,8 +99,10 @@ def _resident(pid: int) -> int:
 
 
 def _ended(code: int, said: str) -> dict[str, Any]:
+    if code == -signal.SIGKILL:
+        return _failed("killed", "the builder was killed: is there enough memory?")
     if code < 0:
-        return _failed("killed", f"the builder was killed by signal {-code}: is there enough memory?")
+        return _failed("crash", f"the builder crashed ({signal.Signals(-code).name}): another release of it may not")
     lines = [line.strip() for line in said.splitlines() if line.strip()] or ["it said nothing"]
     return _failed("crash", f"the builder ended with {code}: {lines[-1][:_LAST]}")
 

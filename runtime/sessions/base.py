@@ -112,6 +112,10 @@ class Session(ABC):
 
         return run
 
+    def assignments(self) -> dict[str, dict[str, int]]:
+        """Return how many nodes of each operator each provider runs; empty where the session was not told to record."""
+        return {}
+
     @abstractmethod
     def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the graph on feeds that are right."""

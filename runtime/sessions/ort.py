@@ -1,6 +1,7 @@
 """What every backend on ONNX Runtime shares: its types, its options, its errors in words; it chooses no provider."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ _RUNNING: Meanings = (
 )
 _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : *")
 _LONGEST_REASON = 300
+# The session config entry that lets ONNX Runtime say which provider each node went to.
+RECORD = "session.record_ep_graph_assignment_info"
 
 
 class OrtSession(Session):
@@ -114,6 +117,12 @@ class OrtSession(Session):
                 raise _explained(f"graph '{self.graph}' failed", error, _RUNNING) from error
 
         return run
+
+    def assignments(self) -> dict[str, dict[str, int]]:
+        found: dict[str, Counter[str]] = {}
+        for part in self._opened().get_provider_graph_assignment_info():
+            found.setdefault(part.ep_name, Counter()).update(node.op_type for node in part.get_nodes())
+        return {provider: dict(counts.most_common()) for provider, counts in found.items()}
 
     def close(self) -> None:
         self._session = None

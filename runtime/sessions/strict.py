@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EnvironmentMissing, UnsupportedError, UsageError
-from .ort import OPENING, Meanings, OrtSession, session_options
+from .ort import OPENING, RECORD, Meanings, OrtSession, session_options
 
-_RECORD = "session.record_ep_graph_assignment_info"
 _NAMED = 3  # nodes that an error names
 # Operators that no shape arithmetic uses: where another provider runs one, computation left the one asked for.
 _COMPUTING: Mapping[str, str] = {
@@ -82,7 +81,7 @@ class StrictSession(OrtSession):
 
 def strict_options(*, threads: int | None, ort: Any) -> Any:
     """Return SessionOptions that record which provider each node goes to."""
-    return session_options(threads=threads, entries={_RECORD: "1"}, ort=ort)
+    return session_options(threads=threads, entries={RECORD: "1"}, ort=ort)
 
 
 def option_texts(options: Mapping[str, Any]) -> dict[str, str]:

@@ -77,6 +77,9 @@ class EngineSession(Session):
             # Also where nobody closes it: Python does not know the GPU's memory.
             self._close = weakref.finalize(self, stack.pop_all().close)
 
+    def assignments(self) -> dict[str, dict[str, int]]:
+        return {self.providers[0]: {"engine": 1}}
+
     def close(self) -> None:
         self._close()
 

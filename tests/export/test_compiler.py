@@ -81,6 +81,8 @@ def test_a_gpu_profile_is_proven_in_an_emulation_and_never_runs_on_the_cpu(
         pipeline("text-classification", tmp_path / "bundle", profile=profile)(TEXT)
     said = vitrify("info", tmp_path / "bundle")
     assert "the same model in an emulation; not verified on its device" in said.out
+    skipped = vitrify("info", tmp_path / "bundle", "--assignments", "--json").document["skipped"]
+    assert "needs an NVIDIA GPU" in skipped[profile]
     verified = vitrify("verify", tmp_path / "bundle")
     assert (verified.code, "needs an NVIDIA GPU" in verified.err) == (8, True)
 

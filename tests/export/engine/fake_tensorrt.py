@@ -21,6 +21,8 @@ def _misbehave() -> None:
             time.sleep(0.02)
     if _BEHAVIOUR == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    if _BEHAVIOUR == "faults":
+        os.kill(os.getpid(), signal.SIGSEGV)
     if _BEHAVIOUR == "crashes":
         print("free(): invalid pointer", file=sys.stderr)
         sys.exit(134)

@@ -12,7 +12,7 @@ from tests.checkpoints import TYPES, make_checkpoint
 from vitrify import export_bundle
 from vitrify.export.engine.build import Order, build_engines, check_engines, plan_engines
 from vitrify.export.engine.lint import attention_layers, check_graph
-from vitrify.export.engine.process import Limits
+from vitrify.export.engine.process import Limits, run_build
 from vitrify.runtime.bundle import Bundle, add_files
 from vitrify.runtime.engines import NOT_RUN, engines_of, find_engine, read_sidecar, shapes_fit, write_sidecar
 from vitrify.runtime.errors import (
@@ -115,13 +115,44 @@ def test_the_check_reports_in_json_and_its_conditions_fail_it(built, vitrify):
     assert len(failed.document["engines"]) == 2
 
 
-def test_a_type_that_a_gpu_lacks_is_refused_with_the_builders_reason(tmp_path, vitrify):
+@pytest.mark.parametrize(("profile", "lacks", "has"), [("trt-bf16", "75", "86"), ("trt-fp8", "86", "89")])
+def test_a_type_that_a_gpu_lacks_is_refused_with_the_builders_reason(tmp_path, vitrify, profile, lacks, has):
     checkpoint = make_checkpoint("bert", "base", tmp_path / "checkpoint")
-    export_bundle(checkpoint, tmp_path / "bundle", profiles=["trt-bf16"])
-    done = vitrify("check-engine", tmp_path / "bundle", "--sm", "75", "--once")
+    export_bundle(checkpoint, tmp_path / "bundle", profiles=[profile], sms=None)
+    done = vitrify("check-engine", tmp_path / "bundle", "--sm", f"{lacks},{has}", "--once", "--json")
     assert done.code == 3
-    assert "NOT built (build)" in done.out
-    assert "HW-specific datatypes" in done.out
+    refused, built = done.document["engines"]
+    assert (refused["built"], refused["stage"], built["built"]) == (False, "build", True)
+    assert "HW-specific datatypes" in refused["reasons"][0]["why"]
+
+
+def test_int8_layers_are_built_from_their_pairs(tmp_path):
+    checkpoint = make_checkpoint("bert", "base", tmp_path / "checkpoint")
+    export_bundle(checkpoint, tmp_path / "bundle", profiles=["trt-int8", PROFILE], sms=None)
+    int8, half = check_engines(tmp_path / "bundle", None, Order(("89",)), twice=False)
+    assert int8.built
+    assert int8.figures["weight_bytes"] < half.figures["weight_bytes"]
+
+
+def test_attention_as_one_operator_is_built_in_float32_too(tmp_path):
+    names = ("q", "k", "v")
+    given = ", ".join(f"float[b, 2, s, 8] {name}" for name in names)
+    text = f"""<ir_version: 10, opset_import: ["" : 23]> g ({given}) => (float[b, 2, s, 8] y)
+    {{ y = Attention (q, k, v) }}"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "g.onnx")
+    request = {
+        "module": "tensorrt_rtx",
+        "target": "SM89",
+        "shapes": [dict.fromkeys(names, ((1, 2, 1, 8), (1, 2, 16, 8), (4, 2, 64, 8)))],
+        "inputs": dict.fromkeys(names, "float32"),
+        "outputs": {"y": "float32"},
+    }
+    assert attention_layers(check_graph(tmp_path / "g.onnx")) == 1
+    report = run_build(tmp_path / "g.onnx", tmp_path / "engine", request, Limits(120))
+    assert (report["stage"], report["reasons"]) == ("done", [])
+    narrowed = {**request, "inputs": {**request["inputs"], "q": "float64"}}
+    refused = run_build(tmp_path / "g.onnx", tmp_path / "engine", narrowed, Limits(120))
+    assert "'q' is float64 in the graph and became float32 in the engine" in refused["reasons"][0]["why"]
 
 
 @pytest.mark.parametrize(
