@@ -312,7 +312,7 @@ def _load_profiles(names: Sequence[str | Path]) -> list[Profile]:
     if not profiles:
         raise UsageError("no profile was given: name at least one (vitrify profiles)")
     for profile in profiles:
-        if profile.half is None:  # half precision is emulated where its device is missing
+        if not profile.is_emulable:
             check_machine(profile, this_machine())  # before minutes are spent on a graph that cannot be compared
     return list({profile.name: profile for profile in profiles}.values())
 

@@ -45,10 +45,10 @@ class Variants:
     def files(self, target: Profile) -> dict[str, str]:
         """Return the files of a profile by the graph's name.
 
-        A converted profile has the graphs that the runtime runs; one in float32 those for others as well.
+        A converted profile, and one for engines, has the graphs that the runtime runs; others those for others as well.
         """
         kept = [name for name in self.names if self.family.only.get(name, target.provider) == target.provider]
-        if target.is_converted:
+        if target.is_converted or target.provider == "tensorrt":
             kept = list(ways_to_run(self.family.name, kept)[0])
         return {name: self.family.file(name, suffix=target.graph_suffix) for name in kept}
 
@@ -72,12 +72,12 @@ class Variants:
 
     @staticmethod
     def emulates(target: Profile) -> bool:
-        """Whether a profile's half precision is compared on the CPU: where its device is missing, or no engine is yet.
+        """Whether a profile's graphs are compared on the CPU: where its device is missing, or no engine is there yet.
 
-        The graph is in float32 then and rounds as the half-precision graph does.
+        They are in float32 then and round as the half-precision graphs do.
         """
-        if target.half is None or target.provider == "tensorrt":
-            return target.half is not None
+        if target.provider == "tensorrt" or not target.is_emulable:
+            return target.is_emulable
         try:
             check_machine(target, this_machine())
         except EnvironmentMissing:
@@ -115,23 +115,28 @@ def write_variants(
     calibrated = _Calibration(checkpoint, plan, variants)
     for target in targets:
         for name, file in variants.files(target).items():
-            source = folder / family.file(name, suffix="")
-            if target.quantization is not None and target.half is None and not (folder / file).exists():
-                quantize_dynamic(
-                    source,
-                    folder / file,
-                    per_channel=target.quantization.per_channel,
-                    embeddings=target.quantization.embeddings,
-                )
-            if target.half is not None and not (folder / file).exists():
-                graph = onnx_ir.load(str(source))
-                if target.quantization is not None:
-                    quantize_pairs(graph, calibrated(target)[name], kind=target.precision)
-                to_half(graph, DTYPES[target.half_precision], keep=target.half.keep)
-                save_graph(graph, folder / file)
+            source, path = folder / family.file(name, suffix=""), folder / file
             if target.weights is not None:
-                variants.quality[target.name] = quantize(checkpoint, family.name, name, source, folder / file, target)
+                variants.quality[target.name] = quantize(checkpoint, family.name, name, source, path, target)
+            elif path.exists():
+                continue  # the portable graph, or that of another profile with the same suffix
+            elif target.half is not None:
+                seen = calibrated(target)[name] if target.quantization is not None else None
+                _write_half(source, path, target, seen)
+            elif target.quantization is not None:
+                by_channel, tables = target.quantization.per_channel, target.quantization.embeddings
+                quantize_dynamic(source, path, per_channel=by_channel, embeddings=tables)
     return variants
+
+
+def _write_half(source: Path, path: Path, target: Profile, seen: Seen | None) -> None:
+    """Write a graph in half precision, its layers quantized first where calibration has `seen` them."""
+    assert target.half is not None
+    graph = onnx_ir.load(str(source))
+    if seen is not None:
+        quantize_pairs(graph, seen, kind=target.precision)
+    to_half(graph, DTYPES[target.half_precision], keep=target.half.keep)
+    save_graph(graph, path)
 
 
 class _Calibration:

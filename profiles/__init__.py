@@ -200,6 +200,11 @@ class Profile:
             )
 
     @property
+    def is_emulable(self) -> bool:
+        """Whether its graphs can be proven on a CPU where its device is missing."""
+        return self.half is not None or self.provider == "tensorrt"
+
+    @property
     def half_precision(self) -> str:
         """The half precision of a graph that has one, "fp16" or "bf16"."""
         return "bf16" if self.precision == "bf16" else "fp16"

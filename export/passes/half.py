@@ -15,7 +15,7 @@ Precision is then a property of the graph, which strongly typed builders and eve
 makes of it a float32 graph that rounds wherever it would: what a CPU without half-precision kernels can run.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,59 +32,18 @@ _MOST = {ir.DataType.FLOAT16: 65504.0, ir.DataType.BFLOAT16: 3.3895e38}
 
 _BFLOAT16_OPSET = 22
 
-_MOVES = frozenset(
-    [
-        "Concat",
-        "Expand",
-        "Flatten",
-        "Gather",
-        "GatherElements",
-        "GatherND",
-        "Identity",
-        "Reshape",
-        "ScatterElements",
-        "ScatterND",
-        "Slice",
-        "Split",
-        "Squeeze",
-        "Tile",
-        "Transpose",
-        "Unsqueeze",
-        "DepthToSpace",
-        "SpaceToDepth",
-    ]
-)
-_PRODUCTS = frozenset(
-    ["MatMul", "Gemm", "Conv", "ConvTranspose", "Attention", "Softmax", "LayerNormalization", "RMSNormalization"]
-)
-_EACH = frozenset(
-    [
-        "Abs",
-        "Add",
-        "Clip",
-        "Div",
-        "Elu",
-        "Erf",
-        "Gelu",
-        "HardSigmoid",
-        "HardSwish",
-        "LeakyRelu",
-        "Max",
-        "Min",
-        "Mish",
-        "Mul",
-        "Neg",
-        "PRelu",
-        "Pad",
-        "Relu",
-        "Sigmoid",
-        "Sub",
-        "Tanh",
-        "Where",
-        "MaxPool",
-        "AveragePool",
-    ]
-)
+_KINDS: Mapping[str, str] = {
+    "moves": (
+        "Concat DepthToSpace Expand Flatten Gather GatherElements GatherND Identity Reshape ScatterElements ScatterND "
+        "Slice SpaceToDepth Split Squeeze Tile Transpose Unsqueeze"
+    ),
+    "products": "MatMul Gemm Conv ConvTranspose Attention Softmax LayerNormalization RMSNormalization",
+    "each": (
+        "Abs Add Clip Div Elu Erf Gelu HardSigmoid HardSwish LeakyRelu Max Min Mish Mul Neg PRelu Pad Relu Sigmoid Sub "
+        "Tanh Where MaxPool AveragePool"
+    ),
+}
+_MOVES, _PRODUCTS, _EACH = (frozenset(names.split()) for names in _KINDS.values())
 _PAIRS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _READS_SHAPE = frozenset({"Shape", "Size"})
 

@@ -126,6 +126,21 @@ def test_a_type_that_a_gpu_lacks_is_refused_with_the_builders_reason(tmp_path, v
     assert "HW-specific datatypes" in refused["reasons"][0]["why"]
 
 
+def test_a_users_profile_in_float32_is_proven_and_built_from_the_graphs_that_run(tmp_path):
+    (tmp_path / "trt-fp32.toml").write_text(
+        'description = "mine"\nprovider = "tensorrt"\nprecision = "fp32"\nopset = 20\nir_version = 10\n'
+        "tolerance = { absolute = 1e-4, relative = 1e-5 }\n"
+        '[shape_ranges.read]\nbatch = "1:1:4"\nencoder_sequence = "1:8:32"\n'
+        '[shape_ranges.decode]\nbatch = "1:1:4"\nencoder_sequence = "1:8:32"\nsequence = "1:1:1"\npast = "0:8:16"\n'
+    )
+    checkpoint = make_checkpoint("bart", "seq2seq-lm", tmp_path / "checkpoint")
+    report = export_bundle(checkpoint, tmp_path / "bundle", profiles=[tmp_path / "trt-fp32.toml"], sms=("86",))
+    assert report.profiles["trt-fp32"]["worst"]["difference"] < 1e-4
+    built = engines_of(Bundle.read(tmp_path / "bundle"))
+    assert {engine.graph for engine in built} == {"encoder_model", "cross_attention", "decoder_step"}
+    assert {tensor.dtype for engine in built for tensor in engine.outputs} == {"float32"}
+
+
 def test_int8_layers_are_built_from_their_pairs(tmp_path):
     checkpoint = make_checkpoint("bert", "base", tmp_path / "checkpoint")
     export_bundle(checkpoint, tmp_path / "bundle", profiles=["trt-int8", PROFILE], sms=None)
