@@ -24,6 +24,7 @@ from vitrify.runtime.errors import UsageError
 from vitrify.runtime.generation.call import generate_arrays, generate_rows
 from vitrify.runtime.generation.config import GenerationConfig
 from vitrify.runtime.generation.prefixes import Prefixes
+from vitrify.runtime.sessions.base import Tensor
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789{}:"
 
@@ -49,7 +50,7 @@ class Bundle:
         self.model = tiny_model(model_type, seed)
         self.is_seq2seq = self.model.config.is_encoder_decoder
         self.name, self.profile = model_type, SimpleNamespace(precision="fp32")
-        caches = [SimpleNamespace(name="past_key_values.0.key", axes=("batch", 4, "past", 8), dtype="float32")]
+        caches = [Tensor(name="past_key_values.0.key", dtype="float32", axes=("batch", 4, "past", 8))]
         graphs = {"model": SimpleNamespace(inputs=caches)}
         family = "encoder-decoder" if self.is_seq2seq else "decoder"
         self.manifest = SimpleNamespace(family=family, files={"tokenizer.json": tokens}, graphs=graphs)
