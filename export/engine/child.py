@@ -16,6 +16,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 _KERNEL = re.compile(r"^Name: (\S.*?), LayerType: (\w+), (.*)$", re.MULTILINE)
@@ -186,12 +187,19 @@ def fix_addresses() -> None:
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - itself
 
 
+def peak_bytes() -> int:
+    """Return the most memory that was resident; Linux's `ru_maxrss` would count what the parent had when it forked."""
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.is_file() else None
+    return 1024 * (int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
 def main() -> None:
     """Answer the request on stdin."""
     fix_addresses()
     request = json.load(sys.stdin)
     report = build(importlib.import_module(request["module"]), request)
-    report["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    report["peak_bytes"] = peak_bytes()
     _write(request["report"], json.dumps(report).encode())
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import onnx
 import onnxruntime
 import pytest
@@ -89,8 +90,10 @@ def test_an_engine_for_one_gpu_is_preferred_there(copied, installed):
 
 
 def test_a_decoder_has_ranges_for_decoding_and_for_prefill_and_every_attention_fused(decoder):
+    kept = np.ones(2**28, np.float32)  # a GB, which is this process's and not the builder's
     (report,) = check_engines(decoder, [PROFILE], Order(("89",)))
     assert (report.sets, report.reproducible) == (2, True)
+    assert 10**8 < report.figures["peak_bytes"] < kept.nbytes
     assert report.figures["fused_attention"] == report.attention > 0
     (engine,) = engines_of(Bundle.read(decoder))
     assert {tensor.name: tensor.dtype for tensor in engine.inputs}["past_key_values.0.key"] == "float16"
