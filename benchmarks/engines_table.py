@@ -101,11 +101,13 @@ def _cells(rows: Sequence[Row]) -> list[str]:
         str(first["kernels"]),
         _range([row["activation_bytes"] / 1e6 for row in rows], "MB"),
         _range([row["build_seconds"] for row in rows], "s"),
-        _range([row["peak_bytes"] / 1e9 for row in rows], "GB"),
+        _range([row["peak_bytes"] / 1e9 for row in rows if "peak_bytes" in row], "GB"),
     ]
 
 
 def _range(numbers: Sequence[float], unit: str) -> str:
+    if not numbers:
+        return ""
     low, high = (f"{number:.3g}" for number in (min(numbers), max(numbers)))
     return f"{low} {unit}" if low == high else f"{low}-{high} {unit}"
 
