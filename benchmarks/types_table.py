@@ -21,8 +21,6 @@ PyTorch at shapes that were not traced; a model that writes, at every step of gi
 - **export**: seconds of processor time for one export, with every profile where none was refused
 - **cpu-fp32**: the largest difference from PyTorch's outputs
 - **cpu-int8**, **cpu-bf16**: the largest difference, over the largest magnitude of the output that it is in
-- **cuda-fp16**, **cuda-bf16**: the same, of a graph in float32 that rounds as the half-precision graph would; not
-  verified on a GPU
 - **cpu-w8**, **cpu-w4**: how many of the most likely tokens are the same; mean divergence in nats
 - **refused**: more than the profile allows, so that an export fails and says so; `led` is refused whole, because what
   it does depends on the values of its inputs

@@ -12,8 +12,8 @@ from vitrify.profiles import load_profile, profile_names
 from vitrify.runtime.errors import EnvironmentMissing, ParityError, UnsupportedError, UsageError
 
 EXACT = "cpu-fp32"
-# Half precision, which is emulated here; engines have a table of their own.
-HALF = tuple(name for name in profile_names() if load_profile(name).provider == "cuda")
+# Profiles of GPUs, whose graphs are only emulated here, are no rows of this table.
+GPU = frozenset(name for name in profile_names() if load_profile(name).is_emulable)
 Row = Mapping[str, Any]
 # By profile and type, or type and head, why an export with it is refused.
 REFUSED: Mapping[str, Mapping[str, str]] = tomllib.loads(Path(__file__).with_name("refused.toml").read_text())
@@ -27,12 +27,12 @@ def export_with_all(checkpoint: Path, folder: Path, *, task: str | None) -> tupl
     """Export with every profile that this machine runs and that is for the family; where one is refused, one by one."""
     start = time.process_time()
     try:
-        report = export_bundle(checkpoint, folder, task=task, profiles=["auto", *HALF])
+        report = export_bundle(checkpoint, folder, task=task, profiles="auto")
     except (ParityError, UnsupportedError):
         start = time.process_time()
         report = export_exactly(checkpoint, folder, task=task)
         seconds = time.process_time() - start
-        names = [name for name in profile_names() if name != EXACT and load_profile(name).provider != "tensorrt"]
+        names = [name for name in profile_names() if name != EXACT and name not in GPU]
         others = [_alone(checkpoint, folder, name, task=task) for name in names]
         found = {EXACT: report.profiles[EXACT]} | {name: made for other in others for name, made in other.items()}
     else:
