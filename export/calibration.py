@@ -16,7 +16,7 @@ from .passes.pairs import LARGEST, POWER, Magnitude, observe
 from .plan import Plan
 from .samples import Arrays
 from .saving import save_graph
-from .weights import TEXT
+from .weights import TEXT, text_tokens
 
 # The grid's longest rows say nothing new and take minutes.
 _MOST_NUMBERS = 2**20
@@ -92,13 +92,13 @@ def _inputs(checkpoint: Checkpoint, plan: Plan) -> Iterator[Arrays]:
 
 def _text(checkpoint: Checkpoint, like: Arrays) -> Iterator[Arrays]:
     """Yield the text in the form of a case: whole for a decoder, a line at a time for an encoder."""
-    limit = getattr(checkpoint.config, "max_position_embeddings", None) or 256
     if set(like) == {"input_ids", "starts", "chunks"}:
-        ids = np.array([checkpoint.tokenizer(TEXT)["input_ids"][: min(limit, 256)]], np.int64)
+        ids = text_tokens(checkpoint)
         yield {"input_ids": ids, "starts": np.zeros(1, np.int64), "chunks": np.array([ids.shape[1]], np.int64)}
         return
     if "chunks" in like:
         return  # an encoder-decoder's answers are tokens of the grid
+    limit = getattr(checkpoint.config, "max_position_embeddings", None) or 256
     for line in filter(None, TEXT.splitlines()):
         row = checkpoint.tokenizer(line, truncation=True, max_length=min(limit - 2, 256), return_token_type_ids=True)
         yield {name: np.array([row[name]], np.int64) for name in like}

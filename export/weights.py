@@ -41,7 +41,7 @@ def quantize(checkpoint: Checkpoint, family: str, graph: str, source: Path, path
     weights = target.weights
     assert weights is not None
     gate = QualityGate(weights.agreement, weights.divergence)
-    ids = _tokens(checkpoint)
+    ids = text_tokens(checkpoint)
     packed = onnx_ir.load(str(source))
     pack_layers(packed)
     reference = _logits(family, graph, source, target, ids)
@@ -70,7 +70,7 @@ def _write(source: onnx_ir.Model, path: Path, weights: WeightQuantization, kept:
     )
 
 
-def _tokens(checkpoint: Checkpoint) -> np.ndarray:
+def text_tokens(checkpoint: Checkpoint) -> np.ndarray:
     """Return the text's tokens, int64 [1, at most 256]; fewer where the model has no room for them."""
     ids = checkpoint.tokenizer(TEXT)["input_ids"]
     room = getattr(checkpoint.config, "max_position_embeddings", None) or _MOST

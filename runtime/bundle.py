@@ -114,6 +114,15 @@ class Bundle:
             bundle.path(name)
         return bundle
 
+    def profile(self, name: str) -> Profile:
+        """Return one of the profiles that it was built for; raise UsageError, naming those, for another."""
+        if name not in self.builds:
+            raise UsageError(
+                f"no profile '{name}' in bundle '{self.folder.name}' (built: {', '.join(self.builds)}). "
+                f"Build it: vitrify export MODEL --profile {name}"
+            )
+        return self.builds[name].profile
+
     def path(self, name: str) -> Path:
         """Return the path of one of the bundle's files; raise IntegrityError if it is missing, a link or outside."""
         parts = Path(name).parts

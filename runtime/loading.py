@@ -324,12 +324,7 @@ def _chosen_profile(bundle: Bundle, name: str | None, max_drift: float) -> Profi
         return _fastest_profile(bundle, max_drift)
     if name is None:
         name = "cpu-fp32" if "cpu-fp32" in bundle.builds else next(iter(bundle.builds))
-    if name not in bundle.builds:
-        raise UsageError(
-            f"no profile '{name}' in bundle '{bundle.folder.name}' (built: {', '.join(bundle.builds)}). "
-            f"Build it: vitrify export MODEL --profile {name}"
-        )
-    return bundle.builds[name].profile
+    return bundle.profile(name)
 
 
 def _fastest_profile(bundle: Bundle, max_drift: float) -> Profile:

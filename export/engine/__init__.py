@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
+from typing import Any
 
-from ...runtime.engines import PORTABLE
+from ...runtime.engines import PORTABLE, Engine
 from ...runtime.errors import DependencyMissing, UnsupportedError, UsageError
 from ...runtime.sessions.engine_opening import BUILDERS as RUNTIMES
 
@@ -25,8 +26,8 @@ class Builder:
     distributions
         The packages, one of which says the version.
     targets
-        The compute capabilities that it builds for, by the module's name of each; empty if it builds only for the GPU
-        that is present.
+        The compute capabilities that it builds for, with the module's name of each; `CURRENT` is the GPU that is
+        present, which has none.
 
     """
 
@@ -104,3 +105,15 @@ def find_builder(name: str, sms: Sequence[str]) -> Builder:
             f"{', on a machine with that GPU, with --sm current' if name == DEFAULT_BUILDER else ''}"
         )
     return row
+
+
+def build_request(engine: Engine) -> dict[str, Any]:
+    """Return what the child process is asked for this engine, but for its graph and its files."""
+    row = BUILDERS[engine.builder]
+    return {
+        "module": row.module,
+        "target": row.targets.get(engine.sm),
+        "shapes": list(engine.shapes.values()),
+        "inputs": {tensor.name: tensor.dtype for tensor in engine.inputs},
+        "outputs": {tensor.name: tensor.dtype for tensor in engine.outputs},
+    }

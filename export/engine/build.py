@@ -15,7 +15,7 @@ from ...runtime.errors import EnvironmentMissing, ExportError, UsageError
 from ...runtime.fail_if import Condition
 from ...runtime.gpu import capability
 from ..saving import read_tensors
-from . import BUILDERS, CURRENT, DEFAULT_BUILDER, Builder, find_builder
+from . import BUILDERS, CURRENT, DEFAULT_BUILDER, Builder, build_request, find_builder
 from .ep_context import write_ep_context
 from .lint import attention_layers, check_graph
 from .process import Limits, run_build
@@ -104,8 +104,8 @@ def check_engines(
         with tempfile.TemporaryDirectory(prefix="vitrify-") as scratch:
             report = _attempt(Path(folder), engine, Path(scratch, "engine"), order)
             if report.built and twice:
-                again = _attempt(Path(folder), engine, Path(scratch, "again"), order)
-                same = again.figures.get("sha256") == report.figures["sha256"]
+                again = _built(Path(folder), engine, Path(scratch, "again"), order)
+                same = again.get("sha256") == report.figures["sha256"]
                 report = dataclasses.replace(report, reproducible=same)
         reports.append(report)
     return reports
@@ -166,12 +166,7 @@ def _with_engines(bundle: Bundle) -> list[str]:
 
 
 def _engine_profile(bundle: Bundle, name: str) -> Profile:
-    if name not in bundle.builds:
-        raise UsageError(
-            f"no profile '{name}' in bundle '{bundle.folder.name}' (built: {', '.join(bundle.builds)}). "
-            f"Build it: vitrify export MODEL --profile {name}"
-        )
-    profile = bundle.builds[name].profile
+    profile = bundle.profile(name)
     if profile.provider != "tensorrt":
         raise UsageError(
             f"profile '{name}' runs on '{profile.provider}', which takes no engines: export the bundle with a profile "
@@ -203,17 +198,8 @@ def _planned(bundle: Bundle, profile: Profile, row: Builder, sms: Sequence[str])
 
 
 def _attempt(folder: Path, engine: Engine, into: Path, order: Order) -> Report:
-    """Build one engine into a file."""
-    path = folder / next(iter(engine.sources))
-    row = BUILDERS[engine.builder]
-    request = {
-        "module": row.module,
-        "target": row.targets.get(engine.sm),
-        "shapes": list(engine.shapes.values()),
-        "inputs": {tensor.name: tensor.dtype for tensor in engine.inputs},
-        "outputs": {tensor.name: tensor.dtype for tensor in engine.outputs},
-    }
-    made = run_build(path, into, request, order.limits)
+    """Build one engine into a file and report on it."""
+    made = _built(folder, engine, into, order)
     return Report(
         graph=engine.graph,
         profile=engine.profile,
@@ -221,10 +207,20 @@ def _attempt(folder: Path, engine: Engine, into: Path, order: Order) -> Report:
         builder=engine.builder,
         stage=made.pop("stage"),
         reasons=made.pop("reasons"),
-        attention=attention_layers(check_graph(path)),
+        attention=attention_layers(check_graph(folder / graph_file(engine))),
         sets=len(engine.shapes),
         figures=made,
     )
+
+
+def _built(folder: Path, engine: Engine, into: Path, order: Order) -> dict[str, Any]:
+    """Build one engine into a file and return what the child says."""
+    return run_build(folder / graph_file(engine), into, build_request(engine), order.limits)
+
+
+def graph_file(engine: Engine) -> str:
+    """Return the name in the bundle of the graph that an engine is built from: the first of its sources."""
+    return next(iter(engine.sources))
 
 
 def _add(folder: Path, engine: Engine, made: Path, report: Report, *, ep_context: bool) -> None:

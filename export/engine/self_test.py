@@ -21,7 +21,7 @@ from ...runtime.sessions.base import Session
 from ...runtime.sessions.tensorrt import EngineSession
 from ..passes.half import DTYPES, to_half
 from ..saving import read_tensors, save_graph
-from . import BUILDERS, Builder
+from . import BUILDERS, Builder, build_request
 from .process import Limits, run_build
 from .ranges import engine_shapes
 
@@ -98,14 +98,7 @@ def _tested(
     engine = _write_graph(folder, row, version, capability)
     path = folder / engine.file
     path.parent.mkdir()
-    request = {
-        "module": row.module,
-        "target": row.targets.get(capability),
-        "shapes": list(engine.shapes.values()),
-        "inputs": {tensor.name: tensor.dtype for tensor in engine.inputs},
-        "outputs": {tensor.name: tensor.dtype for tensor in engine.outputs},
-    }
-    report = build(folder / "model.onnx", path, request, Limits(_SECONDS))
+    report = build(folder / "model.onnx", path, build_request(engine), Limits(_SECONDS))
     if report["stage"] != "done":
         return f"did not build ({report['stage']}): {report['reasons'][0]['why']}"
     write_sidecar(replace(engine, sha256=report["sha256"]), folder)

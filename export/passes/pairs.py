@@ -23,7 +23,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from ...runtime.errors import UnsupportedError
-from .layers import layer_weight
+from .layers import Weight, layer_weight
 
 LARGEST, POWER = ".largest", ".power"
 _MOST_NOISE = 0.1
@@ -55,12 +55,23 @@ class Magnitude:
 
 @dataclass(frozen=True)
 class _Layer:
-    """A node to quantize: its weight as it reads it, and the axis of its outputs there."""
+    """A node to quantize, the constant that it reads, and the axis of its outputs in the weight as the node sees it."""
 
     node: ir.Node
-    weight: np.ndarray
+    read: Weight
     axis: int
-    name: str
+
+    @property
+    def name(self) -> str:
+        return str(self.read.value.name)
+
+    @property
+    def weight(self) -> np.ndarray:
+        """The weight as the node sees it, float32: made when asked for, so that one matrix at a time is held."""
+        if self.is_convolution:
+            assert self.read.value.const_value is not None
+            return self.read.value.const_value.numpy()
+        return self.read.rows if self.axis == 0 else np.ascontiguousarray(self.read.rows.T)
 
     @property
     def is_convolution(self) -> bool:
@@ -70,7 +81,8 @@ class _Layer:
     @property
     def channels(self) -> int:
         """How many numbers each of a matrix's outputs is a sum of."""
-        return self.weight.shape[1 - self.axis]
+        assert self.read.value.const_value is not None
+        return self.read.value.const_value.shape.numpy()[1 if self.read.by_row else 0]
 
     @property
     def reads(self) -> ir.Value:
@@ -148,13 +160,11 @@ def _layers(graph: ir.Graph) -> Iterator[_Layer]:
     for node in graph:
         found = layer_weight(node)
         if found is not None:
-            by_row = bool(node.attributes.get_int("transB", 0))
-            weight = found.rows if by_row else np.ascontiguousarray(found.rows.T)
-            yield _Layer(node, weight, 0 if by_row else 1, str(found.value.name))
+            yield _Layer(node, found, 0 if node.attributes.get_int("transB", 0) else 1)
         elif node.op_type == "Conv" and not node.domain and (value := node.inputs[1]) is not None:
             tensor = value.const_value
             if tensor is not None and tensor.dtype == ir.DataType.FLOAT:
-                yield _Layer(node, tensor.numpy(), 0, str(value.name))
+                yield _Layer(node, Weight(value, by_row=True), 0)
 
 
 class _Writer:
@@ -182,7 +192,9 @@ class _Writer:
         name = f"{layer.name}.{layer.reads.name}"
         if f"{name}.stored" in self._graph.initializers:
             name = f"{name}.{layer.node.name}"
-        weight = layer.weight if layer.is_convolution else layer.weight * np.expand_dims(self._by, layer.axis)
+        weight = layer.weight
+        if not layer.is_convolution:
+            weight = weight * np.expand_dims(self._by, layer.axis)
         others = tuple(axis for axis in range(weight.ndim) if axis != layer.axis)
         scale = _scale(np.abs(weight).max(axis=others), self._most)
         scaled = np.clip(weight / np.expand_dims(scale, others), -self._most, self._most)

@@ -4,25 +4,28 @@ It has not run on a GPU yet.
 """
 
 import contextlib
+import importlib
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ..errors import DependencyMissing
 from ..machine import Machine
 from .ort import onnxruntime_module
 from .strict import StrictSession, strict_options
 
-_PROVIDER = "CUDAExecutionProvider"
-_REMEDY = (
-    "onnxruntime-gpu needs the libraries of the CUDA it was built for, and cuDNN 9: "
-    "pip install 'onnxruntime-gpu[cuda,cudnn]'"
-)
 
+class GpuWheelSession(StrictSession):
+    """A graph on a provider that onnxruntime-gpu's wheel brings; `options` are the provider's, by ONNX Runtime's names.
 
-class CudaSession(StrictSession):
-    """A graph on CUDA; `options` are the CUDA provider's, by ONNX Runtime's names."""
+    `provider` is its name, `remedy` what to do where it does not load. `modules` load, where they are installed, the
+    libraries of their own packages, which the system's loader does not find.
+    """
+
+    provider: ClassVar[str]
+    remedy: ClassVar[str]
+    modules: ClassVar[Sequence[str]] = ()
 
     def __init__(
         self,
@@ -32,17 +35,31 @@ class CudaSession(StrictSession):
         threads: int | None,
         machine: Machine,  # noqa: ARG002 - the driver knows the GPU better
         load: Callable[[], Any] = onnxruntime_module,
+        load_module: Callable[[str], Any] = importlib.import_module,
     ) -> None:
-        ort = gpu_onnxruntime(_PROVIDER, load=load)
+        ort = gpu_onnxruntime(self.provider, load=load)
         said = preload_libraries(ort)
+        for name in self.modules:
+            with contextlib.suppress(ImportError, OSError):
+                load_module(name)
         super().__init__(
             path,
-            provider=_PROVIDER,
+            provider=self.provider,
             options=strict_options(threads=threads, ort=ort),
             provider_options=options,
-            remedy=f"{_REMEDY} {said}".strip(),
+            remedy=f"{self.remedy} {said}".strip(),
             ort=ort,
         )
+
+
+class CudaSession(GpuWheelSession):
+    """A graph on CUDA."""
+
+    provider = "CUDAExecutionProvider"
+    remedy = (
+        "onnxruntime-gpu needs the libraries of the CUDA it was built for, and cuDNN 9: "
+        "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+    )
 
 
 def gpu_onnxruntime(provider: str, *, load: Callable[[], Any]) -> Any:

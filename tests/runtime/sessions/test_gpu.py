@@ -48,7 +48,7 @@ def cuda(ort, path, **options):
 
 def tensorrt(ort, path, **options):
     return OrtTensorRtSession(
-        path, options=options, threads=None, machine=ONE_GPU, load=lambda: ort, load_tensorrt=lambda _: None
+        path, options=options, threads=None, machine=ONE_GPU, load=lambda: ort, load_module=lambda _: None
     )
 
 
