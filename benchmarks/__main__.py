@@ -9,8 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from vitrify.bench.environment import fingerprint
+
 from .engines_table import renew as renew_engines
-from .measure import environment
 from .table import renew_readme
 
 RESULTS = Path(__file__).parent / "results"
@@ -65,7 +66,7 @@ def _measure(name: str, *, rounds: int, into: Path) -> None:
 
 
 def _write(path: Path, name: str, result: dict[str, Any]) -> None:
-    content = {"command": f"./dev bench {name}", "environment": environment(), "result": result}
+    content = {"command": f"./dev bench {name}", "environment": fingerprint(), "result": result}
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 

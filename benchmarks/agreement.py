@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from .peers.errors import PeerError
+from vitrify.bench.process import PeerError
 
 
 def same_tokens(rows: int, new: int) -> Callable[[Any, Any], dict[str, Any]]:

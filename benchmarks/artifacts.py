@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vitrify.bench.process import PeerError, last_line
 from vitrify.runtime.digests import cache_folder, remembered_digest
 
-from .peers.environments import ROOT, Peer, last_line
-from .peers.errors import PeerError
+from .peers.environments import ROOT, Peer
 
 _SOURCES = ("export", "runtime", "profiles", "constraints.txt")
 

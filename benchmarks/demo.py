@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.checkpoints import minilm, smollm2, whisper_tiny
-from benchmarks.measure import interleaved, ratio, spread
+from benchmarks.measure import interleaved
 from benchmarks.texts import TEXTS
 from vitrify import pipeline
+from vitrify.bench.figures import ratio, spread
 
 VITRIFY = str(Path(sys.executable).with_name("vitrify"))
 

@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from vitrify.bench.figures import spread
+
 from .checkpoints import minilm, smollm2
-from .measure import processes, spread
+from .measure import processes
 
 # What takes minutes is exported once or twice.
 FEW = 2

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from vitrify import load_bundle
+from vitrify.bench.process import PeerError
 
 from .agreement import same_tokens
 from .beside import Work, measure_works
 from .checkpoints import smollm2
-from .peers.errors import PeerError
 from .smollm2 import GENAI, LLAMA, PROFILES, PYTORCH, WRITING, Contest, contest
 from .speech import SENTENCES
 

@@ -9,11 +9,12 @@ import torch
 from transformers import AutoModel
 
 from vitrify import export_bundle, load_bundle
+from vitrify.bench.figures import ratio, spread
 from vitrify.runtime.machine import this_machine
 from vitrify.runtime.pipelines import find_task
 
 from .checkpoints import bert_base, minilm
-from .measure import interleaved, ratio, spread
+from .measure import interleaved
 from .texts import TEXTS
 
 BATCH, LENGTH = 1, 128

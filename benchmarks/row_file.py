@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .measure import environment
+from vitrify.bench.environment import fingerprint
 
 Row = Mapping[str, Any]
 
@@ -13,7 +13,7 @@ Row = Mapping[str, Any]
 def merge_rows(rows: Iterable[Row], path: Path, *, key: Sequence[str], command: str) -> None:
     """Put the rows into the file, each in place of an older one with the same values of `key`."""
     content = json.loads(path.read_text()) if path.exists() else {"environments": [], "rows": []}
-    environments = [*content["environments"], environment()]
+    environments = [*content["environments"], fingerprint()]
     kept = {_key(row, key): (row, environments[row["environment"]]) for row in content["rows"]}
     kept |= {_key(row, key): (row, environments[-1]) for row in rows}
     used = [each for index, each in enumerate(environments) if each not in environments[:index]]

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from vitrify.bench.contest import Way
+
 from .artifacts import Bundles, export_bundles, make_for_peer
-from .beside import Way
 from .checkpoints import smollm2, smollm2_gguf
 from .peers.environments import find_peer
 

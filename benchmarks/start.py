@@ -4,9 +4,10 @@ import sys
 from pathlib import Path
 
 from vitrify import export_bundle
+from vitrify.bench.figures import spread
 
 from .checkpoints import minilm
-from .measure import processes, spread
+from .measure import processes
 
 TEXT = "a sentence"
 BARE = """

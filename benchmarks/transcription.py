@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from vitrify.bench.contest import Way
+
 from .agreement import same_words
 from .artifacts import export_bundles
-from .beside import Way, Work, measure_works
+from .beside import Work, measure_works
 from .checkpoints import whisper_ctranslate2, whisper_tiny
 from .peers.environments import find_peer
 from .speech import speech

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from vitrify import load_bundle
+from vitrify.bench.contest import Way
 
 from .agreement import same_tokens
 from .artifacts import export_bundles, make_for_peer
-from .beside import Way, Work, measure_works
+from .beside import Work, measure_works
 from .checkpoints import marian_base
 from .peers.environments import find_peer
 from .texts import TEXTS

@@ -7,15 +7,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PARTS = ("profiles", "runtime", "export")
+PARTS = ("profiles", "runtime", "export", "bench")
 FACE = (ROOT / "__init__.py", ROOT / "cli.py", ROOT / "version.py")
 FILES = sorted(path for part in PARTS for path in (ROOT / part).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LONGEST = 400
 # Which parts of vitrify a part may import, and what else it may never import.
-MAY_USE = {"profiles": {"profiles"}, "runtime": {"profiles", "runtime"}, "export": {"profiles", "runtime", "export"}}
+MAY_USE = {
+    "profiles": {"profiles"},
+    "runtime": {"profiles", "runtime"},
+    "export": {"profiles", "runtime", "export"},
+    "bench": {"profiles", "runtime", "bench"},
+}
 COMPILERS = {"torch", "transformers", "onnx", "onnxscript", "onnx_ir", "optimum", "sentencepiece"}
-NEVER = {"profiles": COMPILERS, "runtime": COMPILERS, "export": {"optimum.onnxruntime"}}
+NEVER = {
+    "profiles": COMPILERS,
+    "runtime": COMPILERS,
+    "export": {"optimum.onnxruntime"},
+    "bench": COMPILERS - {"torch", "transformers"},  # which are contenders, in processes of their own
+}
 # Modules of the top folder that every part may read: they import nothing.
 LEAVES = {"version"}
 

@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vitrify.bench.process import PeerError, last_line
 from vitrify.runtime.machine import this_machine
-
-from .errors import PeerError
 
 ROOT = Path(__file__).parent.parent.parent
 ENVIRONMENTS = ROOT / ".peers"
@@ -35,6 +34,11 @@ class Peer:
 
     @property
     def folder(self) -> Path:
+        """Where its module is imported from."""
+        return ROOT
+
+    @property
+    def environment(self) -> Path:
         return ENVIRONMENTS / self.name
 
     @property
@@ -53,12 +57,12 @@ class Peer:
         """Return the interpreter that runs the peer; raise PeerError if it is not set up as peers.toml says."""
         if not self.packages:
             return sys.executable
-        stamp = self.folder / ".made-from"
+        stamp = self.environment / ".made-from"
         if not stamp.is_file():
             raise PeerError(f"not installed: run ./dev peer {self.name}")
         if stamp.read_text() != self.key:
             raise PeerError(f"installed in other versions than peers.toml says: run ./dev peer {self.name}")
-        return str(self.folder / "bin" / "python")
+        return str(self.environment / "bin" / "python")
 
 
 def read_peers(path: Path = _DATA) -> dict[str, Peer]:
@@ -84,23 +88,16 @@ def set_up(peer: Peer) -> None:
 
 def _install(peer: Peer) -> None:
     # What lies there was made from other pins, or never finished: nobody knows from what, so nothing of it may stay.
-    venv.create(peer.folder, clear=True, with_pip=True)
+    venv.create(peer.environment, clear=True, with_pip=True)
     # A wheel that was built for another CPU may lie in pip's cache under the same name.
     source = ["--no-cache-dir", "--no-binary", ",".join(peer.source)] if peer.source else []
-    command = [str(peer.folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *source, *peer.packages]
+    command = [str(peer.environment / "bin" / "python"), "-m", "pip", "install", "--quiet", *source, *peer.packages]
     built = {"CMAKE_ARGS": " ".join(peer.switches)} if peer.source else {}
     parallel = {"CMAKE_BUILD_PARALLEL_LEVEL": str(this_machine().cores)}
     done = subprocess.run(command, env=os.environ | parallel | built, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise PeerError(f"did not install: {last_line(done.stderr)}")
-    (peer.folder / ".made-from").write_text(peer.key)
-
-
-def last_line(text: str) -> str:
-    """Return what an output ends with, which is where Python and pip say what went wrong."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith(("ERROR:", "error:"))]
-    return (errors or lines or ["no reason was given"])[-1][:300]
+    (peer.environment / ".made-from").write_text(peer.key)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@ import pytest
 from benchmarks import artifacts
 from benchmarks.artifacts import export_bundles, make_for_peer
 from benchmarks.peers.environments import Peer
-from benchmarks.peers.errors import PeerError
+from vitrify.bench.process import PeerError
 
 
 @pytest.fixture

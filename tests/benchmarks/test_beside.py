@@ -6,11 +6,11 @@ from threading import Timer
 import pytest
 
 from benchmarks.agreement import same_tokens, same_words, word_errors
-from benchmarks.beside import Way, Work, measure_works
-from benchmarks.peers.asking import Child
+from benchmarks.beside import Work, measure_works
 from benchmarks.peers.environments import Peer
-from benchmarks.peers.errors import PeerError
 from benchmarks.rows import work_rows
+from vitrify.bench.contest import Way
+from vitrify.bench.process import Child, PeerError
 
 FAKE = "tests.benchmarks.fake_peer"
 OURS, OTHER = Peer("vitrify", FAKE, shown=["numpy"]), Peer("fake", FAKE)

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.peers import environments
 from benchmarks.peers.environments import Peer, find_peer, read_peers, set_up
-from benchmarks.peers.errors import PeerError
+from vitrify.bench.process import PeerError
 
 
 def test_every_peer_pins_what_it_installs():
@@ -40,11 +40,11 @@ def test_an_environment_of_other_pins_is_told(tmp_path, monkeypatch):
     peer = Peer("some", "module", packages=["a==1"])
     with pytest.raises(PeerError, match=r"not installed: run \./dev peer some"):
         peer.python()
-    peer.folder.mkdir()
-    (peer.folder / ".made-from").write_text(Peer("some", "module", packages=["a==2"]).key)
+    peer.environment.mkdir()
+    (peer.environment / ".made-from").write_text(Peer("some", "module", packages=["a==2"]).key)
     with pytest.raises(PeerError, match="installed in other versions than"):
         peer.python()
-    (peer.folder / ".made-from").write_text(peer.key)
+    (peer.environment / ".made-from").write_text(peer.key)
     assert peer.python() == str(tmp_path / "some" / "bin" / "python")
 
 
@@ -71,11 +71,11 @@ def test_an_environment_that_was_never_finished_is_made_again(tmp_path, monkeypa
     monkeypatch.setattr(environments, "ENVIRONMENTS", tmp_path)
     monkeypatch.setattr(environments.venv, "create", lambda folder, clear, **_: create(folder, clear=clear))
     peer = Peer("some", "module", packages=["no-such-package==1.0"])
-    create(peer.folder)
-    (peer.folder / "left").touch()
+    create(peer.environment)
+    (peer.environment / "left").touch()
     with pytest.raises(PeerError, match=r"did not install: .*No module named pip"):
         set_up(peer)
-    assert not (peer.folder / "left").exists()
+    assert not (peer.environment / "left").exists()
 
 
 def test_switches_are_on_where_the_cpu_has_the_feature():
