@@ -7,7 +7,7 @@ from collections.abc import Sequence
 def spread(samples: Sequence[float]) -> dict[str, float]:
     """Return median, the quartiles and the minimum."""
     ordered = sorted(samples)
-    low, _, high = statistics.quantiles(ordered, n=4) if len(ordered) > 1 else (ordered[0],) * 3
+    low, _, high = statistics.quantiles(ordered, n=4, method="inclusive") if len(ordered) > 1 else (ordered[0],) * 3
     return {"median": statistics.median(ordered), "q1": low, "q3": high, "min": ordered[0], "count": len(ordered)}
 
 

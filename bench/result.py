@@ -116,11 +116,11 @@ class Result:
     def ratios(self) -> Iterator[tuple[Row, Row, dict[str, float]]]:
         """Yield each peer's row, ours on the same case, and how many times as long the peer takes (with quartiles)."""
         own = {contender.name for contender in self.contenders if contender.is_own}
-        for ours in self.rows:
-            for other in self.rows:
-                measured = ours.samples_ms and other.samples_ms and ours.case == other.case
-                if measured and ours.contender in own and other.contender not in own:
-                    yield other, ours, ratio(*_paired(other.samples_ms, ours.samples_ms))
+        measured = [row for row in self.rows if row.samples_ms]
+        others = [row for row in measured if row.contender not in own]
+        for ours in (row for row in measured if row.contender in own):
+            for other in (row for row in others if row.case == ours.case):
+                yield other, ours, ratio(*_paired(other.samples_ms, ours.samples_ms))
 
     def to_json(self) -> dict[str, Any]:
         """Return the document, figures beside the samples they come from."""

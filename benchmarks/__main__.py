@@ -22,6 +22,7 @@ MEASUREMENTS = {
     "exporting": 3,
     "generation": 5,
     "batches": 5,
+    "ragged": 5,
     "transcription": 5,
     "translation": 5,
     "engines": 1,

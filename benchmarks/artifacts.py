@@ -49,10 +49,14 @@ def export_bundles(name: str, checkpoint: Path, profiles: Sequence[str]) -> Bund
     return Bundles(folders, found["refused"], found["reports"])
 
 
-def make_for_peer(peer: Peer, recipe: str, checkpoint: Path) -> Path:
-    """Return what the peer's own tool makes of a checkpoint; raise PeerError if it is not there or fails."""
+def make_for_peer(peer: Peer, recipe: str, checkpoint: Path, *, name: str = "") -> Path:
+    """Return what the peer's own tool makes of a checkpoint; raise PeerError if it is not there or fails.
+
+    `name` tells checkpoints apart of which it makes the same.
+    """
     python, arguments = peer.python(), peer.made[recipe]
-    key = _key(peer.key, *arguments, _checkpoint_digest(checkpoint))
+    versions = peer.key if peer.packages else _key((ROOT / "constraints.txt").read_text())
+    key = _key(versions, *arguments, _checkpoint_digest(checkpoint))
 
     def make(folder: Path) -> None:
         words = [word.format(checkpoint=checkpoint, out=folder / "made", scratch=folder) for word in arguments]
@@ -60,7 +64,7 @@ def make_for_peer(peer: Peer, recipe: str, checkpoint: Path) -> Path:
         if done.returncode:
             raise PeerError(f"makes nothing of the checkpoint: {last_line(done.stderr or done.stdout)}")
 
-    return _made(f"{peer.name}-{recipe}", key, make) / "made"
+    return _made("-".join(filter(None, [peer.name, recipe, name])), key, make) / "made"
 
 
 def _export_all(checkpoint: Path, folder: Path, profiles: Sequence[str]) -> None:

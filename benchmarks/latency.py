@@ -1,96 +1,139 @@
-"""BERT-base at 1 x 128 through every CPU profile, beside PyTorch and a bare ONNX Runtime session, interleaved."""
+"""Encoders of true size through every CPU profile, beside PyTorch and the other ways to run their weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime
-import torch
-from transformers import AutoModel
 
-from vitrify import export_bundle, load_bundle
-from vitrify.bench.figures import ratio, spread
-from vitrify.runtime.machine import this_machine
-from vitrify.runtime.pipelines import find_task
+from vitrify import load_bundle, pipeline
+from vitrify.bench.contest import Way
+from vitrify.bench.process import PeerError
 
-from .checkpoints import bert_base, minilm
-from .measure import interleaved
+from .artifacts import Bundles, export_bundles, make_for_peer
+from .beside import Work, measure_works
+from .checkpoints import bert_base, minilm, vit_base
+from .peers.environments import find_peer
 from .texts import TEXTS
 
-BATCH, LENGTH = 1, 128
+PROFILES = ("cpu-fp32", "cpu-int8", "cpu-bf16")
+# Beyond what int8 may do to a few values, and below what another model would.
+_ANOTHER_MODEL = 0.5
+# The first run of a compiled model compiles it.
+_LIMIT, _FEW = 300.0, 10
 
 
-def measure(scratch: Path, *, rounds: int) -> dict:
-    """Return milliseconds of each path, ratios of the same rounds, and each profile's agreement with float32."""
-    checkpoint = bert_base(scratch / "bert-base")
-    report = export_bundle(checkpoint, scratch / "bert", profiles=["auto"])
-    runs = {**_pytorch(checkpoint), **_sessions(report.folder)}
-    samples = interleaved(runs, rounds=rounds)
-    profiles = list(report.bundle.builds)
-    return {
-        "what": f"BERT-base, seeded weights, batch {BATCH} x {LENGTH}",
-        "milliseconds": {name: spread([1000 * value for value in values]) for name, values in samples.items()},
-        "ratios": {
-            f"{peer} / {profile}": ratio(samples[peer], samples[profile])
-            for profile in profiles
-            for peer in ("PyTorch fp32", "PyTorch bf16", "bare onnxruntime fp32")
-        },
-        "drift": {name: item["drift"] for name, item in report.profiles.items()},
-        "agreement": _agreement(scratch, profiles),
-        "sizes": _sizes(checkpoint, report.folder),
-    }
+@dataclass(frozen=True)
+class Encoder:
+    """A model to measure: what writes its checkpoint, its task as optimum calls it, what each work feeds it."""
+
+    name: str
+    write: Callable[[Path], Path]
+    task: str
+    works: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def key(self) -> str:
+        """What its files are called."""
+        return self.name.lower()
 
 
-def _feeds() -> dict[str, np.ndarray]:
-    ids = np.random.default_rng(0).integers(1000, 30000, (BATCH, LENGTH))
-    return {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+def measure(scratch: Path, *, rounds: int) -> dict[str, Any]:
+    """Return for each model the seconds of each way and its profiles' drift, the sizes, and agreement on sentences."""
+    found: dict[str, Any] = {"models": {}, "versions": {}}
+    for encoder in _encoders():
+        checkpoint = encoder.write(scratch / encoder.key)
+        bundles = export_bundles(encoder.key, checkpoint, PROFILES)
+        result = measure_works(_works(encoder, rounds), _ways(encoder, checkpoint, bundles), rounds=rounds)
+        found["versions"] |= result.pop("versions")
+        found["models"][encoder.name] = {**result, "drift": _drift(bundles), "sizes": _sizes(checkpoint, bundles)}
+        if "interrupted" in result:
+            return {**found, "interrupted": f"{encoder.name} {result['interrupted']}"}
+    return {**found, "agreement": _agreement()}
 
 
-def _pytorch(checkpoint: Path) -> dict[str, Callable[[], object]]:
-    torch.set_num_threads(this_machine().cores)
-    feeds = {name: torch.from_numpy(value) for name, value in _feeds().items()}
-
-    def runner(dtype: torch.dtype) -> Callable[[], object]:
-        model = AutoModel.from_pretrained(checkpoint, dtype=dtype).eval()
-
-        def run() -> object:
-            with torch.inference_mode():
-                return model(**feeds)
-
-        return run
-
-    return {"PyTorch fp32": runner(torch.float32), "PyTorch bf16": runner(torch.bfloat16)}
+def _encoders() -> list[Encoder]:
+    draw = np.random.default_rng(0)
+    texts = {f"{batch} x {length}": (batch, length) for batch, length in ((1, 16), (1, 128), (8, 128))}
+    ids = {name: {"ids": draw.integers(1000, 30000, shape).tolist()} for name, shape in texts.items()}
+    images = {f"{count} image{'s' * (count > 1)}": {"images": count} for count in (1, 8)}
+    return [
+        Encoder("BERT-base", bert_base, "feature-extraction", ids),
+        Encoder("ViT-base", vit_base, "image-classification", images),
+    ]
 
 
-def _sessions(folder: Path) -> dict[str, Callable[[], object]]:
-    feeds = _feeds()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = this_machine().cores
-    bare = onnxruntime.InferenceSession(str(folder / "onnx/model.onnx"), options)
-    runs: dict[str, Callable[[], object]] = {"bare onnxruntime fp32": lambda: bare.run(None, feeds)}
-    for profile in load_bundle(folder).manifest.builds:
-        model = load_bundle(folder, profile=profile).model
-        runs[profile] = lambda model=model: model(**feeds)
-    return runs
+def _works(encoder: Encoder, rounds: int) -> list[Work]:
+    """Return the works; those of a batch take long enough to tell in fewer rounds."""
+    ways = [way.name for way in _ways(encoder, Path(), Bundles({}, {}, []))]
+    return [
+        Work(
+            name,
+            "forward",
+            arguments,
+            ways,
+            judged=compared,
+            rounds=min(rounds, _FEW) if name.startswith("8") else None,
+            limit=_LIMIT,
+        )
+        for name, arguments in encoder.works.items()
+    ]
 
 
-def _agreement(scratch: Path, profiles: list[str]) -> dict[str, float]:
+def _ways(encoder: Encoder, checkpoint: Path, bundles: Bundles) -> list[Way]:
+    vitrify, pytorch, bare = map(find_peer, ("vitrify", "pytorch", "onnxruntime"))
+    exporter, optimum, openvino = map(find_peer, ("transformers-exporter", "optimum-onnx", "openvino"))
+
+    def made(peer: Any, recipe: str) -> Callable[[], str]:
+        return lambda: str(make_for_peer(peer, recipe, checkpoint, name=encoder.key))
+
+    return [
+        *(Way(name, vitrify, name, lambda name=name: str(bundles.folder(name))) for name in PROFILES),
+        Way("PyTorch fp32", pytorch, "fp32", lambda: str(checkpoint)),
+        Way("PyTorch bf16", pytorch, "bf16", lambda: str(checkpoint)),
+        Way("PyTorch compiled", pytorch, "compile", lambda: str(checkpoint)),
+        Way("bare onnxruntime fp32", bare, "fp32", lambda: str(bundles.folder("cpu-fp32") / "onnx" / "model.onnx")),
+        Way("transformers' exporter", exporter, "fp32", made(exporter, "exported")),
+        Way("optimum-onnx", optimum, "fp32", made(optimum, encoder.task)),
+        Way("OpenVINO fp32", openvino, "fp32", made(openvino, encoder.task)),
+        Way("OpenVINO bf16", openvino, "bf16", made(openvino, encoder.task)),
+    ]
+
+
+def compared(made: Sequence[float], reference: Sequence[float] | None) -> dict[str, float]:
+    """Return how far a pass's first values are from the reference's, over the largest of them."""
+    if reference is None:
+        return {}
+    largest = max(map(abs, reference))
+    difference = max(abs(a - b) for a, b in zip(made, reference, strict=True)) / largest
+    if not difference < _ANOTHER_MODEL:
+        raise PeerError(f"computes something else: {made[:3]} where the reference has {list(reference[:3])}")
+    return {"difference": difference}
+
+
+def _drift(bundles: Bundles) -> dict[str, float]:
+    return {name: item["drift"] for report in bundles.reports for name, item in report["profiles"].items()}
+
+
+def _agreement() -> dict[str, float]:
     """Return, for each profile, the lowest cosine between its and PyTorch's MiniLM embeddings of real sentences."""
-    export_bundle(minilm(), scratch / "minilm-all", profiles=profiles)
-    reference = _embeddings(scratch / "minilm-all", "cpu-fp32")
-    return {name: float((_embeddings(scratch / "minilm-all", name) * reference).sum(1).min()) for name in profiles}
+    bundles = export_bundles("minilm", minilm(), PROFILES)
+    reference = _embeddings(bundles, "cpu-fp32")
+    return {name: float((_embeddings(bundles, name) * reference).sum(1).min()) for name in bundles.folders}
 
 
-def _embeddings(folder: Path, profile: str) -> np.ndarray:
-    extract = find_task("feature-extraction").pipeline_class()(
-        load_bundle(folder, profile=profile), task="feature-extraction"
-    )
+def _embeddings(bundles: Bundles, profile: str) -> np.ndarray:
+    extract = pipeline("feature-extraction", load_bundle(bundles.folder(profile), profile=profile))
     pooled = np.stack([states[0].mean(0) for states in extract(list(TEXTS), return_tensors=True)])
     return pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
 
 
-def _sizes(checkpoint: Path, folder: Path) -> dict[str, float]:
+def _sizes(checkpoint: Path, bundles: Bundles) -> dict[str, float]:
     """Return the size of each graph's files over the checkpoint's weights."""
     weights = (checkpoint / "model.safetensors").stat().st_size
-    graphs = sorted(path.name for path in (folder / "onnx").glob("*.onnx"))
-    return {name: sum(path.stat().st_size for path in (folder / "onnx").glob(f"{name}*")) / weights for name in graphs}
+    folders = {Path(folder) / "onnx" for folder in bundles.folders.values()}
+    graphs = sorted({path for folder in folders for path in folder.glob("*.onnx")})
+    return {
+        path.name: sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*")) / weights for path in graphs
+    }

@@ -19,15 +19,17 @@ def renew_readme() -> None:
 
 
 def figures() -> str:
-    """Return the tables, in Markdown, of every result file that is there: one for each machine and set of versions."""
-    results = {path.stem: json.loads(path.read_text()) for path in RESULTS.glob("*.json")}
+    """Return the tables, in Markdown, of every result file that is there: one for each machine and set of versions.
+
+    What was measured on another machine too lies beside NAME.json as NAME.MACHINE.json.
+    """
     tables: dict[str, tuple[list[Row], dict[str, str]]] = {}
     for name, make in _ROWS.items():
-        if name in results:
-            result = results[name]["result"]
-            rows, peers = tables.setdefault(_machine(results[name]["environment"]), ([], {}))
-            rows.extend(make(result))
-            peers.update(result.get("versions", {}))
+        for path in sorted(each for each in RESULTS.glob(f"{name}.*json") if ".interrupted" not in each.name):
+            content = json.loads(path.read_text())
+            rows, peers = tables.setdefault(_machine(content["environment"]), ([], {}))
+            rows.extend(make(content["result"]))
+            peers.update(content["result"].get("versions", {}))
     return "\n".join(line for machine, found in tables.items() for line in _table(machine, *found))
 
 
@@ -76,17 +78,23 @@ def _start(result: dict[str, Any]) -> list[Row]:
 
 
 def _latency(result: dict[str, Any]) -> list[Row]:
-    taken, ratios = result["milliseconds"], result["ratios"]
-    peers = ("PyTorch fp32", "PyTorch bf16", "bare onnxruntime fp32")
-    rows = []
-    for profile, drift in result["drift"].items():
-        beside = "; ".join(
-            f"{peer} {taken[peer]['median']:.0f} ms = {times(ratios[f'{peer} / {profile}'])}" for peer in peers
-        )
-        accuracy = f"drift {drift:.1g}; MiniLM sentence vectors: lowest cosine {result['agreement'][profile]:.4f}"
-        rows.append((f"BERT-base 1 x 128, `{profile}` ({accuracy})", f"{taken[profile]['median']:.1f} ms", beside))
-    sizes = ", ".join(f"`{name}` {size:.2f}x" for name, size in result["sizes"].items())
-    return [*rows, ("size of a graph over the checkpoint's fp32 weights", sizes, "")]
+    models = result["models"]
+    rows = [row for name, found in models.items() for row in work_rows({"what": name, **found})]
+    drifts = "; ".join(f"{name} {_each(found['drift'], '.1g')}" for name, found in models.items())
+    sizes = "; ".join(
+        f"{name} " + ", ".join(f"`{graph}` {size:.2f}x" for graph, size in found["sizes"].items())
+        for name, found in models.items()
+    )
+    return [
+        *rows,
+        ("drift from PyTorch, over the outputs' largest magnitude", drifts, ""),
+        ("MiniLM's sentence vectors beside `cpu-fp32`: lowest cosine", _each(result["agreement"], ".4f"), ""),
+        ("size of a graph over the checkpoint's fp32 weights", sizes, ""),
+    ]
+
+
+def _each(figures: dict[str, float], shape: str) -> str:
+    return ", ".join(f"`{name}` {figure:{shape}}" for name, figure in figures.items())
 
 
 def _exporting(result: dict[str, Any]) -> list[Row]:
@@ -123,6 +131,44 @@ def _generation(result: dict[str, Any]) -> list[Row]:
     return rows
 
 
+def _ragged(result: dict[str, Any]) -> list[Row]:
+    texts = result["texts"]
+    name = (
+        f"{texts['count']} texts of {texts['tokens']:.0f} tokens on average through {result['what']}, to their vectors"
+    )
+    profiles = list(dict.fromkeys(key.split(" / ")[1] for key in result["ratios"]))
+    rows = [
+        (
+            f"{name}, `{profile}`",
+            _texts(result, profile),
+            "; ".join(
+                f"{other} {_texts(result, other)} = {times(ratio)}"
+                for other, mine, ratio in ((*key.split(" / "), ratio) for key, ratio in result["ratios"].items())
+                if mine == profile
+            ),
+        )
+        for profile in profiles
+    ]
+    if result["failed"]:
+        rows.append((name, "", "no figure: " + "; ".join(f"{way}: {why}" for way, why in result["failed"].items())))
+    stream = " and ".join(
+        f"{spread['median']:.0f} MB for {count} texts"
+        for count, spread in result["stream"].get("megabytes", {}).items()
+    )
+    return [*rows, ("the same as a stream in a new process, `cpu-fp32`: peak memory", stream, "")]
+
+
+def _texts(result: dict[str, Any], way: str) -> str:
+    """Return what a way takes for all texts, its peak memory and how far its vectors are those of PyTorch."""
+    seconds, told = result["seconds"][way], []
+    if way in result["peak_mb"]:
+        told.append(f"{result['peak_mb'][way]:.0f} MB")
+    if way in result["cosine"]:
+        told.append(f"lowest cosine {result['cosine'][way]:.4f}")
+    shown = f"{seconds['median']:.1f} s [{seconds['q1']:.1f}-{seconds['q3']:.1f}]"
+    return f"{shown} ({', '.join(told)})" if told else shown
+
+
 def _sizes(sizes: dict[str, float]) -> str:
     return "weights files over the checkpoint's: " + ", ".join(f"`{name}` {size:.2f}x" for name, size in sizes.items())
 
@@ -133,6 +179,7 @@ _ROWS = {
     "exporting": _exporting,
     "generation": _generation,
     "batches": work_rows,
+    "ragged": _ragged,
     "transcription": work_rows,
     "translation": work_rows,
 }

@@ -15,7 +15,7 @@ from typing import Any
 from ..profiles import Profile, ProfileError
 from .digests import file_digest, remembered_digest
 from .errors import IntegrityError, UsageError
-from .sessions.base import Tensor
+from .sessions.base import Session, Tensor
 
 SCHEMA = 1
 MANIFEST = "bundle.json"
@@ -124,18 +124,8 @@ class Bundle:
         return self.builds[name].profile
 
     def path(self, name: str) -> Path:
-        """Return the path of one of the bundle's files; raise IntegrityError if it is missing, a link or outside."""
-        parts = Path(name).parts
-        if not parts or Path(name).is_absolute() or ".." in parts:
-            raise IntegrityError(f"bundle '{self.folder}' names '{name}', which leaves its folder: do not use it")
-        path = self.folder
-        for part in parts:
-            path = path / part
-            if path.is_symlink():
-                raise IntegrityError(f"'{path}' is a link: a bundle holds real files. Copy it with 'cp -rL'")
-        if not path.is_file():
-            raise IntegrityError(f"'{path}' is missing: the bundle is incomplete, export or copy it again")
-        return path
+        """Return the path of one of the bundle's files, as `real_path` does."""
+        return real_path(self.folder, name)
 
     def check(self, name: str, *, always: bool = False) -> Path:
         """Return the path of a listed file whose sha256 is right; computed anew if `always`, else once a machine."""
@@ -146,6 +136,19 @@ class Bundle:
         if digest != self.files[name]:
             raise IntegrityError(f"'{path}' was changed since the export (sha256 differs): export or copy it again")
         return path
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether others compiled it, so that nothing proves it and no digest is listed."""
+        return False
+
+    def default_profile(self) -> str:
+        """Return the profile that runs where none is named."""
+        return "cpu-fp32" if "cpu-fp32" in self.builds else next(iter(self.builds))
+
+    def adapted(self, profile: str, graph: str, session: Session) -> Session:  # noqa: ARG002 - for what others compiled
+        """Return the session of a graph with the signature that the runtime knows; our own graphs have it."""
+        return session
 
     def graph_files(self, profile: str, graph: str) -> list[str]:
         """Return the graph's file for `profile` and its external data, relative to the folder."""
@@ -166,6 +169,34 @@ class Bundle:
     def digest(self) -> str:
         """The sha256 of `bundle.json`, and so of everything that the bundle stands for."""
         return file_digest(self.folder / MANIFEST)
+
+
+def read_bundle(folder: str | Path, profile: str | None = None) -> Bundle:
+    """Read what runs in a folder: a bundle or, where it has no manifest, graphs that others compiled.
+
+    `profile` is the one that will run. Raises what `Bundle.read` does, and `foreign.read_foreign`.
+    """
+    if not (Path(folder) / MANIFEST).is_file():
+        from .foreign import is_foreign, read_foreign
+
+        if is_foreign(Path(folder)):
+            return read_foreign(Path(folder), profile)
+    return Bundle.read(folder)
+
+
+def real_path(folder: Path, name: str) -> Path:
+    """Return the path of a bundle's file; raise IntegrityError if it is missing, a link or outside its folder."""
+    parts = Path(name).parts
+    if not parts or Path(name).is_absolute() or ".." in parts:
+        raise IntegrityError(f"bundle '{folder}' names '{name}', which leaves its folder: do not use it")
+    path = folder
+    for part in parts:
+        path = path / part
+        if path.is_symlink():
+            raise IntegrityError(f"'{path}' is a link: a bundle holds real files. Copy it with 'cp -rL'")
+    if not path.is_file():
+        raise IntegrityError(f"'{path}' is missing: the bundle is incomplete, export or copy it again")
+    return path
 
 
 def write_manifest(bundle: Bundle, folder: Path) -> Bundle:

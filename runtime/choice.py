@@ -4,20 +4,30 @@ It knows profiles by provider and precision, never by name, and looks at nothing
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..profiles import Profile
 from .errors import EnvironmentMissing, UsageError, VitrifyError
 from .machine import Machine
 from .sessions import check_device, check_packages
 
+if TYPE_CHECKING:
+    from .tuned import Tuned
+
 
 @dataclass(frozen=True)
 class Choice:
-    """A profile, and one sentence for each candidate that says why it was chosen or passed over."""
+    """A profile, and one sentence for each candidate that says why it was chosen or passed over.
+
+    `threads`, session config `entries` and whether graphs were `prepacked` go with it where they were measured.
+    """
 
     profile: Profile
-    reasons: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
+    threads: int | None = None
+    entries: Mapping[str, str] = field(default_factory=dict)
+    prepacked: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,21 @@ _PACES = (
     _Pace("openvino", "bf16", "avx512_bf16", "bfloat16 on AVX512-BF16"),
     _Pace("cpu", "fp32", None, "float32 runs on every CPU"),
 )
+
+
+def choose_tuned(
+    machine: Machine, ways: Sequence["Tuned"], *, profiles: Mapping[str, Profile], max_drift: float
+) -> Choice | None:
+    """Return the fastest way that was measured on this machine and whose drift is small enough; None if there is none.
+
+    `ways` are the fastest first, `profiles` the bundle's.
+    """
+    for way in ways:
+        if way.profile in profiles and way.drift <= max_drift and not _missing(profiles[way.profile], machine):
+            spent = ", ".join(f"{case}: {found:.3g} ms" for case, found in way.milliseconds.items())
+            reason = f"{way.profile}: chosen, the fastest of what `vitrify tune` measured here ({spent})"
+            return Choice(profiles[way.profile], (reason,), way.threads, way.entries, way.prepacked)
+    return None
 
 
 def choose_profile(
@@ -99,12 +124,18 @@ def check_machine(profile: Profile, machine: Machine, *, installed: Collection[s
 
 
 def _obstacle(profile: Profile, machine: Machine, *, installed: Collection[str] | None) -> str | None:
+    if missing := _missing(profile, machine, installed=installed):
+        return missing
+    if _rank(profile, machine) == len(_PACES):
+        return f"nothing is known of the speed of {profile.precision} on '{profile.provider}' here"
+    return None
+
+
+def _missing(profile: Profile, machine: Machine, *, installed: Collection[str] | None = None) -> str | None:
     try:
         check_machine(profile, machine, installed=installed)
     except VitrifyError as error:
         return str(error)
-    if _rank(profile, machine) == len(_PACES):
-        return f"nothing is known of the speed of {profile.precision} on '{profile.provider}' here"
     return None
 
 

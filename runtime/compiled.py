@@ -73,7 +73,7 @@ def compiled_bundle(
     """
     options = [f"--profile={profile}", *([f"--task={task}"] if task else [])]
     options += ["--trust-remote-code"] * trust_remote_code + ["--allow-pickle"] * allow_pickle
-    folder = cache_folder() / "bundles" / _key(source, options, profile)
+    folder = _root() / _key(source, options, profile)
     if (folder / MANIFEST).is_file():
         return folder
     _require_exporter(source)
@@ -81,6 +81,15 @@ def compiled_bundle(
         if not (folder / MANIFEST).is_file():
             _export(source, folder, options, run)
     return folder
+
+
+def is_compiled(folder: Path) -> bool:
+    """Tell whether a bundle's folder is one of those that were compiled on first use."""
+    return folder.parent == _root()
+
+
+def _root() -> Path:
+    return cache_folder() / "bundles"
 
 
 def _locked(folder: Path) -> AbstractContextManager[Any]:

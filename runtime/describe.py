@@ -12,7 +12,7 @@ from typing import Any
 
 from ..profiles import Profile, load_profile, profile_names
 from ..version import __version__
-from .bundle import Axis, Bundle
+from .bundle import Axis, Bundle, read_bundle
 from .digests import cache_folder
 from .errors import EnvironmentMissing, VitrifyError
 from .machine import Machine, this_machine
@@ -35,8 +35,11 @@ _DEVELOPMENT = "test"
 
 
 def describe_bundle(folder: str | Path) -> Description:
-    """Say what a bundle is, from its manifest; raise UsageError where there is none, IntegrityError if it is broken."""
-    bundle = Bundle.read(folder)
+    """Say what a bundle is, from its manifest; raise UsageError where there is none, IntegrityError if it is broken.
+
+    Of graphs that others compiled it says what they and their config.json tell.
+    """
+    bundle = read_bundle(folder)
     sizes = {name: bundle.path(name).stat().st_size for name in bundle.files}
     document = {
         "bundle": str(bundle.folder),
@@ -45,6 +48,7 @@ def describe_bundle(folder: str | Path) -> Description:
         "head": bundle.head,
         "tasks": bundle.tasks,
         "family": bundle.family,
+        "foreign": bundle.is_foreign,
         "bytes": sum(sizes.values()),
         "axes": {name: {"minimum": axis.minimum, "maximum": axis.maximum} for name, axis in bundle.axes.items()},
         "graphs": {
@@ -77,7 +81,7 @@ def _build(bundle: Bundle, name: str, sizes: Mapping[str, int]) -> dict[str, Any
         "precision": build.profile.precision,
         "verified": build.verified,
         "emulated": build.emulated,
-        "files": {file: sizes[file] for file in files},
+        "files": {file: sizes.get(file, 0) or bundle.path(file).stat().st_size for file in files},
     }
 
 
@@ -92,7 +96,7 @@ def _bundle_lines(bundle: Bundle, document: Mapping[str, Any]) -> Iterator[str]:
             yield from (f"    {way:<3} {tensor.name}: {tensor}" for tensor in tensors)
     yield f"  axes: {', '.join(f'{name} {_limits(axis)}' for name, axis in bundle.axes.items())}"
     for name, build in document["profiles"].items():
-        verdict = _verdict(build)
+        verdict = "compiled by others, NOT proven" if bundle.is_foreign else _verdict(build)
         files = ", ".join(f"{file} {_size(size)}" for file, size in build["files"].items())
         yield f"  profile {name}: {build['precision']} on {build['provider']}, {verdict}: {files}"
     yield f"  made with: {', '.join(f'{name} {version}' for name, version in bundle.tools.items())}"
@@ -102,7 +106,7 @@ def describe_assignments(folder: str | Path) -> Description:
     """Say of each profile which provider runs which operators, or why it does not run here; the sessions are asked."""
     from .loading import LoadedBundle
 
-    bundle = Bundle.read(folder)
+    bundle = read_bundle(folder)
     found: dict[str, Any] = {}
     skipped: dict[str, str] = {}
     for name in bundle.builds:

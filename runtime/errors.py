@@ -4,6 +4,7 @@
     ├── UsageError (ValueError)  2  an argument or an input that cannot be right
     ├── ExportError              3  a checkpoint that did not become a graph
     ├── ParityError              4  a graph that is not the same model as the checkpoint
+    ├── PerformanceError         5  a model that is slower, or larger, than it may be
     ├── UnsupportedError         6  something that vitrify does not do, said by name
     ├── IntegrityError           7  a file that is not what its digest or its format says
     └── EnvironmentMissing       8  a dependency, a device, a permission or disk space that is missing
@@ -35,6 +36,12 @@ class ParityError(VitrifyError):
     """A graph whose outputs differ from the checkpoint's by more than the tolerance."""
 
     exit_code = 4
+
+
+class PerformanceError(VitrifyError):
+    """A model that is slower, or takes more memory, than the conditions of a performance gate allow."""
+
+    exit_code = 5
 
 
 class UnsupportedError(VitrifyError):

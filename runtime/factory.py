@@ -1,12 +1,13 @@
 """`pipeline()`: from a task and a bundle, a checkpoint folder or a Hub id to a pipeline that runs without PyTorch."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .bundle import MANIFEST, Bundle
+from .bundle import MANIFEST, read_bundle
 from .errors import UsageError
-from .hub import Request
+from .hub import Request, Source
 from .loading import MAX_DRIFT, LoadedBundle
 from .pipelines import Task, find_task
 from .pipelines.base import Pipeline
@@ -31,6 +32,7 @@ _DTYPES = {
     "fp16": "cuda-fp16",
 }
 DEFAULT_PROFILE = "cpu-fp32"
+_LOG = logging.getLogger("vitrify")
 
 
 def pipeline(
@@ -71,7 +73,8 @@ def pipeline(
         A task or an alias (`vitrify tasks`); by default the bundle's first.
     model
         A bundle's folder, a checkpoint's folder, a Hub id, or what `load_bundle` returned. A checkpoint is compiled
-        on first use, in a child process, into the user's cache. Default: the task's default checkpoint.
+        on first use, in a child process, into the user's cache; ONNX graphs of others without one run as they are.
+        Default: the task's default checkpoint.
     tokenizer, image_processor
         A folder with one, or an object with the interface of the bundle's own, in place of the bundle's.
     revision, token, local_files_only, trust_remote_code, allow_pickle
@@ -80,12 +83,17 @@ def pipeline(
         `"cpu"` or `-1` for the CPU; `"cuda"` or an index ask for a CUDA profile. A dtype asks for the profile of that
         precision. Nothing falls back to another one.
     profile
-        The profile to run (`vitrify profiles`), or "auto": the fastest that this machine runs within `max_drift` (the
-        largest difference from PyTorch, over the outputs' largest magnitude). Default: cpu-fp32.
+        The profile to run (`vitrify profiles`; of graphs that others compiled their precision, such as "q4"), or
+        "auto": the fastest that this machine runs within `max_drift` (the largest difference from PyTorch, over the
+        outputs' largest magnitude). Default: cpu-fp32, of others' graphs fp32.
     threads
         Threads of one run (default: the cores that this process may use).
     batch_size
-        Rows that run together.
+        Rows that run together at most. 1 gives each result before the next input is read. With more, inputs are read
+        ahead (texts: 16 batches or about 16,000 tokens, twice), those of like length share a batch, and on a CPU
+        it holds at most 1,024 tokens, so that a large batch_size costs no padding: take 32. Results keep the order
+        of the inputs and do not depend on it, but for cpu-int8's, which scales by all that a batch holds. Tasks that
+        generate run their rows as they come.
     options
         Arguments of the task, used in every call unless the call gives others.
 
@@ -112,7 +120,7 @@ def pipeline(
         loaded = model
     else:
         request = Request(model, revision, token, local_files_only, bool(trust_remote_code), allow_pickle)
-        bundle = Bundle.read(_bundle_folder(row, request, wanted))
+        bundle = read_bundle(bundle_folder(row, request, wanted), wanted)
         loaded = LoadedBundle(bundle, profile=wanted, threads=threads, max_drift=max_drift)
     loaded = loaded.with_processors(tokenizer=tokenizer, image_processor=image_processor)
     name = row.name if row else loaded.manifest.tasks[0]
@@ -148,8 +156,11 @@ def _wanted_profile(profile: str | None, dtype: Any, device: Any, device_map: An
     return next(iter(wishes), None)
 
 
-def _bundle_folder(task: Task | None, request: Request, profile: str | None) -> Path:
-    """Return the folder of the bundle that was named, compiling a checkpoint on first use."""
+def bundle_folder(task: Task | None, request: Request, profile: str | None) -> Path:
+    """Return the folder of the bundle that was named, compiling a checkpoint on first use.
+
+    What others compiled is as good as a bundle where there is nothing to compile, or where `profile` names it.
+    """
     model = request.model
     if model is None:
         if task is None:
@@ -163,8 +174,8 @@ def _bundle_folder(task: Task | None, request: Request, profile: str | None) -> 
         )
     if (Path(model) / MANIFEST).is_file():
         return Path(model)
-    source = request.resolve()
-    if (source.folder / MANIFEST).is_file():
+    source = replace(request, graphs=True, profile=profile).resolve()
+    if (source.folder / MANIFEST).is_file() or runs_as_it_is(source, profile, allow_pickle=request.allow_pickle):
         return source.folder
     from .compiled import compiled_bundle
 
@@ -175,3 +186,15 @@ def _bundle_folder(task: Task | None, request: Request, profile: str | None) -> 
         trust_remote_code=request.trust_remote_code,
         allow_pickle=request.allow_pickle,
     )
+
+
+def runs_as_it_is(source: Source, profile: str | None, *, allow_pickle: bool = False) -> bool:
+    """Tell whether what others compiled runs, and nothing is compiled; log where it could be either."""
+    from .foreign import folder_names
+    from .foreign_layout import find_variants, is_compiled
+
+    names = folder_names(source.folder)
+    runs = is_compiled(names, profile, allow_pickle=allow_pickle)
+    if not runs and (variants := find_variants(names)):
+        _LOG.info("'%s' holds ONNX graphs too: profile=%s would run them as they are", source.id, next(iter(variants)))
+    return runs

@@ -1,8 +1,9 @@
 """Find a checkpoint or a bundle: a local folder, or a Hub id downloaded into the cache shared with huggingface_hub.
 
-Only what an export reads is downloaded, and of weights only safetensors. A bundle's files become real files in
-vitrify's own cache: ONNX Runtime refuses external data behind the links that the Hub's cache is made of. Large files
-are downloaded here and not by huggingface_hub, which drops what it has of a file when its process ends.
+Only what an export reads is downloaded, and of weights only safetensors; of what others compiled, the graphs of one
+precision. A bundle's files, and such graphs, become real files in vitrify's own cache: ONNX Runtime refuses external
+data behind the links that the Hub's cache is made of. Large files are downloaded here and not by huggingface_hub, which
+drops what it has of a file when its process ends.
 """
 
 import contextlib
@@ -52,6 +53,8 @@ class Request:
     local_files_only: bool = False
     trust_remote_code: bool = False
     allow_pickle: bool = False
+    graphs: bool = False
+    profile: str | None = None
 
     def resolve(self) -> Source:
         """Return the folder that was named, as `resolve_source` does."""
@@ -66,8 +69,13 @@ def resolve_source(
     local_files_only: bool = False,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
+    graphs: bool = False,
+    profile: str | None = None,
 ) -> Source:
     """Return the folder that `model` names: itself if it is one, else the Hub id's files, downloaded where missing.
+
+    With `graphs` a repository may also hold what others compiled; of its precisions only `profile`'s is downloaded
+    (None: fp32, or the only one).
 
     Raises
     ------
@@ -86,26 +94,36 @@ def resolve_source(
         return Source(folder, folder.resolve().name)
     if folder.exists() or not _ID.fullmatch(str(model)):
         raise UsageError(f"no checkpoint '{model}': neither a folder nor a Hub id such as 'owner/name'")
-    return _from_hub(str(model), revision, token, local_files_only, allow_pickle, trust_remote_code)
+    wish = _Wish(allow_pickle, trust_remote_code, graphs, profile)
+    return _from_hub(str(model), revision, token, local_files_only, wish)
 
 
-def _from_hub(
-    model: str, revision: str | None, token: Any, local_files_only: bool, allow_pickle: bool, trust_remote_code: bool
-) -> Source:
+@dataclass(frozen=True)
+class _Wish:
+    """What of a repository is wanted; see `resolve_source`."""
+
+    allow_pickle: bool
+    trust_remote_code: bool
+    graphs: bool
+    profile: str | None
+
+
+def _from_hub(model: str, revision: str | None, token: Any, local_files_only: bool, wish: _Wish) -> Source:
     import huggingface_hub
     from huggingface_hub import constants
 
     if revision is not None and (".." in revision.split("/") or revision.startswith("/")):
         raise UsageError(f"'{revision}' is no revision: give a branch, a tag or a commit")
     if local_files_only or constants.HF_HUB_OFFLINE:
-        return _from_cache(model, revision)
+        return _from_cache(model, revision, wish)
     with _explained(model, revision):
         info = huggingface_hub.HfApi(token=token).model_info(model, revision=revision, files_metadata=True)
     files = {item.rfilename: item for item in info.siblings or ()}
-    names = _wanted(model, files, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
+    names = _wanted(model, files, wish)
     commit = _checked(model, str(info.sha), names)
-    root = _own_root(model) if MANIFEST in files else _shared_root(model)
-    own = root / commit if MANIFEST in files else None
+    has_graphs = MANIFEST in names or any(name.endswith(".onnx") for name in names)
+    root = _own_root(model) if has_graphs else _shared_root(model)
+    own = root / commit if has_graphs else None
     missing = {name: files[name] for name in names if not _is_here(model, name, commit, own)}
     _require_space(root, sum(item.size or 0 for item in missing.values()))
     with _explained(model, revision):
@@ -120,17 +138,19 @@ def _from_hub(
         )
     if revision != commit:
         _remember(root / "refs" / (revision or constants.DEFAULT_REVISION), commit)
+    if own is not None:
+        _remember(root / "listings" / commit, "\n".join(files))
     return Source(Path(folder), model, commit)
 
 
-def _remember(reference: Path, commit: str) -> None:
-    """Note which commit a branch stands for; a cache that is mounted read-only serves what it holds all the same."""
+def _remember(reference: Path, text: str) -> None:
+    """Note which commit a branch stands for, or what it holds; a cache that is read-only serves what it has."""
     with contextlib.suppress(OSError):
-        if reference.is_file() and reference.read_text() == commit:
+        if reference.is_file() and reference.read_text() == text:
             return
         reference.parent.mkdir(parents=True, exist_ok=True)
         written = reference.with_name(f"{reference.name}.{os.getpid()}")
-        written.write_text(commit)
+        written.write_text(text)
         written.replace(reference)  # a reader never sees half of it
 
 
@@ -193,7 +213,7 @@ def _resume(url: str, partial: Path, *, size: int, sha256: str, headers: dict[st
         raise IntegrityError(f"what the Hub sent is not the file it announced ({sha256[:12]}): run again")
 
 
-def _from_cache(model: str, revision: str | None) -> Source:
+def _from_cache(model: str, revision: str | None, wish: _Wish) -> Source:
     """Return what an earlier run downloaded."""
     import huggingface_hub
     from huggingface_hub import constants
@@ -202,6 +222,11 @@ def _from_cache(model: str, revision: str | None) -> Source:
     reference = own / "refs" / (revision or constants.DEFAULT_REVISION)
     commit = reference.read_text() if reference.is_file() else str(revision)
     if (own / commit / MANIFEST).is_file():
+        return Source(own / commit, model, commit)
+    listing = own / "listings" / commit
+    if wish.graphs and listing.is_file() and (names := _graph_files(model, listing.read_text().split("\n"), wish)):
+        if missing := [name for name in names if not (own / commit / name).is_file()]:
+            raise EnvironmentMissing(f"'{missing[0]}' of '{model}' is not in the cache: run once with a connection")
         return Source(own / commit, model, commit)
     # Of the repository only these were wanted, so only these can be missing.
     wanted, others = [*_SETTINGS, *_WEIGHTS], ["*/*", "pytorch_model*"]
@@ -214,25 +239,37 @@ def _from_cache(model: str, revision: str | None) -> Source:
     return Source(folder, model, folder.name)
 
 
-def _wanted(model: str, names: Iterable[str], *, allow_pickle: bool, trust_remote_code: bool) -> list[str]:
+def _wanted(model: str, names: Iterable[str], wish: _Wish) -> list[str]:
     """Return the files to download; refuse before a byte of weights has travelled."""
     names = list(names)
     if MANIFEST in names:
         return names
     top = [name for name in names if "/" not in name]
-    settings = _matching(top, (*_SETTINGS, *(("*.py",) if trust_remote_code else ())))
+    if wish.graphs and (graphs := _graph_files(model, names, wish)):
+        return sorted({*_matching(top, _SETTINGS), *graphs})
+    settings = _matching(top, (*_SETTINGS, *(("*.py",) if wish.trust_remote_code else ())))
     weights = _matching(top, _WEIGHTS)
     pickles = _matching(top, _PICKLES)
     if weights or _ADAPTER in top:
         return sorted({*settings, *weights} - {*pickles})
     if not pickles:
         raise UsageError(f"'{model}' holds no model.safetensors: it is no checkpoint of transformers")
-    if not allow_pickle:
+    if not wish.allow_pickle:
         raise UnsupportedError(
             f"'{model}' holds pickled weights only ({pickles[0]}): a pickle can run code when it is opened. Take a "
             "revision with model.safetensors, or accept the risk with --allow-pickle"
         )
     return sorted({*settings, *pickles})
+
+
+def _graph_files(model: str, names: Sequence[str], wish: _Wish) -> list[str]:
+    """Return the files of the graphs that run as they are; none where the repository is to be compiled."""
+    from .foreign_layout import choose_variant, files_of, find_variants, is_compiled
+
+    if not is_compiled(names, wish.profile, allow_pickle=wish.allow_pickle):
+        return []
+    variants = find_variants(names)
+    return files_of(names, variants[choose_variant(model, list(variants), wish.profile)])
 
 
 def checkpoint_files(folder: Path) -> list[Path]:

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ..profiles import Profile
-from .bundle import Axis, Bundle
+from .batches import run_together
+from .bundle import Axis, Bundle, read_bundle
+from .choice import Choice, choose_profile, choose_tuned
 from .errors import UsageError
 from .generation.prefixes import Prefixes
 from .model import Model, Outputs, Row
 from .sessions import open_session
-from .sessions.ort import RECORD
+from .sessions.ort import PACKED, RECORD, TRACE
 from .ways import replayed, ways_to_run
 
 if TYPE_CHECKING:
@@ -39,20 +40,28 @@ _LOG = logging.getLogger("vitrify")
 
 
 class LoadedBundle:
-    """A bundle with one of its profiles opened."""
+    """A bundle with one of its profiles opened.
+
+    `profile` may be a whole choice: threads and settings of ONNX Runtime's provider "cpu" beside the profile. Into the
+    folder `trace_to` each session writes a profile of its run, named after the graph, when it is closed.
+    """
 
     def __init__(
         self,
         bundle: Bundle,
         *,
-        profile: str | None = None,
+        profile: str | Choice | None = None,
         threads: int | None = None,
         max_drift: float = MAX_DRIFT,
+        trace_to: Path | None = None,
     ) -> None:
+        choice = profile if isinstance(profile, Choice) else _choice(bundle, profile, max_drift)
         self.manifest = bundle
         self.name = bundle.folder.resolve().name
-        self.profile = _chosen_profile(bundle, profile, max_drift)
-        self.threads = threads
+        self.profile = choice.profile
+        self.threads = choice.threads if threads is None else threads
+        self.choice = choice
+        self.trace_to = trace_to
         self._lock = Lock()
         self._graphs: dict[str, Model] = {}
         self._assistants: dict[Path, LoadedBundle] = {}
@@ -79,6 +88,18 @@ class LoadedBundle:
         """Return all graphs of the profile by name, opened."""
         return {name: self.graph(name) for name in self.manifest.builds[self.profile.name].graphs}
 
+    def open(self) -> None:
+        """Open the graphs that the runtime runs, which otherwise happens on first use."""
+        for name in self.way:
+            self.graph(name)
+
+    def close(self) -> None:
+        """Free every graph; one that is used later is opened again."""
+        with self._lock:
+            for model in self._graphs.values():
+                model.session.close()
+            self._graphs.clear()
+
     def assignments(self) -> dict[str, dict[str, dict[str, int]]]:
         """Return, for each graph, how many nodes of each operator each provider runs, as new sessions say."""
         # The CPU's options are session entries; other providers record, or run a graph whole.
@@ -100,9 +121,17 @@ class LoadedBundle:
         """
         from .generation.decodings import open_decoding
 
-        build = self.manifest.builds[self.profile.name]
-        wanted = ways_to_run(self.manifest.family, build.graphs)[0]
-        return open_decoding(self.manifest.family, {name: self.graph(name) for name in wanted}, inputs)
+        return open_decoding(self.manifest.family, {name: self.graph(name) for name in self.way}, inputs)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the provider is given: the profile's options, what was chosen over them."""
+        return {**self.profile.options, **self.choice.entries}
+
+    @property
+    def way(self) -> Sequence[str]:
+        """The names of the graphs that together run the bundle here."""
+        return ways_to_run(self.manifest.family, self.manifest.builds[self.profile.name].graphs)[0]
 
     def assistant(self, folder: str | Path) -> "LoadedBundle":
         """Return the bundle in a folder that guesses for this one, loaded on first use."""
@@ -205,14 +234,16 @@ class LoadedBundle:
     def run_rows(self, rows: Sequence[Row]) -> list[Row]:
         """Run rows (arrays without the batch axis) as one batch, padded; return each row's outputs, unpadded.
 
-        Rows of different image sizes cannot share a batch: each size runs for itself.
+        Rows of different image sizes cannot share a batch: each size runs for itself. What is returned are views of
+        the batch's arrays.
         """
+        least = self.manifest.axes.get("sequence", Axis()).minimum
         groups: dict[tuple[Any, ...], list[int]] = {}
         for index, row in enumerate(rows):
             groups.setdefault(self._group(row), []).append(index)
         results: dict[int, Row] = {}
         for indices in groups.values():
-            made = self._run_group([rows[index] for index in indices])
+            made = run_together(self.model, [rows[index] for index in indices], least=least, tokenizer=self.tokenizer)
             results.update(zip(indices, made, strict=True))
         return [results[index] for index in range(len(rows))]
 
@@ -226,49 +257,24 @@ class LoadedBundle:
             if name in sizes
         )
 
-    def _run_group(self, rows: Sequence[Row]) -> list[Row]:
-        lengths = [row["input_ids"].shape[0] if "input_ids" in row else 0 for row in rows]
-        minimum = self.manifest.axes.get("sequence", Axis()).minimum
-        length = max(*lengths, minimum) if any(lengths) else 0
-        left = self.tokenizer is not None and self.tokenizer.padding_side == "left"
-        names = [name for name in rows[0] if name in self.model.input_names]
-        outputs = self.model(
-            **{name: np.stack([self._padded(name, row[name], length, left) for row in rows]) for name in names}
-        )
-        return [self._unpadded(outputs, index, length, size, left) for index, size in enumerate(lengths)]
-
-    def _padded(self, name: str, values: np.ndarray, length: int, left: bool) -> np.ndarray:
-        missing = length - values.shape[0]
-        if not length or missing <= 0:
-            return values
-        assert self.tokenizer is not None
-        fill = self.tokenizer.pad_token_id if name == "input_ids" else 0
-        if fill is None:
-            raise UsageError(
-                "the tokenizer has no pad token, so texts of different lengths cannot share a batch. "
-                "Use batch_size=1, or set pipe.tokenizer.pad_token_id"
-            )
-        return np.pad(values, (missing, 0) if left else (0, missing), constant_values=fill)
-
-    def _unpadded(self, outputs: Outputs, index: int, length: int, size: int, left: bool) -> Row:
-        """Return one row's outputs; what stands at padded positions is cut off."""
-        span = slice(length - size, None) if left else slice(0, size)
-        row = {}
-        for tensor in self.model.session.outputs:
-            value = outputs[tensor.name][index]
-            at = tensor.axes.index("sequence") - 1 if "sequence" in tensor.axes else None
-            row[tensor.name] = value if at is None else value[(slice(None),) * at + (span,)]
-        return row
-
     def _open_graph(self, graph: str) -> Model:
         return Model(self._session_of(graph), self.manifest.axes)
 
     def _session_of(self, graph: str, more: Mapping[str, str] = MappingProxyType({})) -> "Session":
-        path = self._engine_file(graph) if self.profile.provider == "tensorrt" else self._graph_file(graph)
-        options = {**self.profile.options, **more}
-        return open_session(path, provider=self.profile.provider, options=options, threads=self.threads)
+        path = self._engine_file(graph) if self.profile.provider == "tensorrt" else self.graph_file(graph)
+        options = {**self.settings, **more}
+        if self.choice.prepacked:
+            from .prepacked import packed_graph
 
-    def _graph_file(self, graph: str) -> Path:
+            if (packed := packed_graph(self, graph)) is not None:
+                path, options = packed, {**options, PACKED: "1"}
+        if self.trace_to is not None:
+            options[TRACE] = str(self.trace_to / graph)
+        session = open_session(path, provider=self.profile.provider, options=options, threads=self.threads)
+        return self.manifest.adapted(self.profile.name, graph, session)
+
+    def graph_file(self, graph: str) -> Path:
+        """Return the file of one of the profile's graphs; raise IntegrityError if it or its weights are changed."""
         for name in self.manifest.graph_files(self.profile.name, graph):
             self.manifest.check(name)
         return self.manifest.path(self.manifest.builds[self.profile.name].graphs[graph])
@@ -299,7 +305,7 @@ def load_bundle(
     Parameters
     ----------
     folder
-        What `vitrify export` made.
+        What `vitrify export` made, or graphs in the layout of optimum or transformers.js.
     profile
         One of the bundle's profiles (default: `cpu-fp32`, or its first), or "auto": the fastest that this machine
         runs within `max_drift`.
@@ -316,27 +322,31 @@ def load_bundle(
         A file was changed, is missing or is a link.
 
     """
-    return LoadedBundle(Bundle.read(folder), profile=profile, threads=threads, max_drift=max_drift)
+    return LoadedBundle(read_bundle(folder, profile), profile=profile, threads=threads, max_drift=max_drift)
 
 
-def _chosen_profile(bundle: Bundle, name: str | None, max_drift: float) -> Profile:
+def _choice(bundle: Bundle, name: str | None, max_drift: float) -> Choice:
     if name == "auto":
-        return _fastest_profile(bundle, max_drift)
-    if name is None:
-        name = "cpu-fp32" if "cpu-fp32" in bundle.builds else next(iter(bundle.builds))
-    return bundle.profile(name)
+        choice = _fastest(bundle, max_drift)
+        bundle.profile(choice.profile.name)  # says so where others compiled it
+        return choice
+    return Choice(bundle.profile(bundle.default_profile() if name is None else name))
 
 
-def _fastest_profile(bundle: Bundle, max_drift: float) -> Profile:
-    from .choice import choose_profile
+def _fastest(bundle: Bundle, max_drift: float) -> Choice:
+    """Return what was measured fastest on this machine or, where nothing was, what is known of machines like it."""
     from .machine import this_machine
+    from .tuned import read_tuned
 
-    choice = choose_profile(
-        this_machine(),
-        candidates=[build.profile for build in bundle.builds.values()],
+    machine = this_machine()
+    profiles = {name: build.profile for name, build in bundle.builds.items()}
+    tuned = choose_tuned(machine, read_tuned(bundle, machine), profiles=profiles, max_drift=max_drift)
+    choice = tuned or choose_profile(
+        machine,
+        candidates=list(profiles.values()),
         drift=bundle.recorded_drift(),
         max_drift=max_drift,
     )
     for reason in choice.reasons:
         _LOG.info("auto: %s", reason)
-    return choice.profile
+    return choice

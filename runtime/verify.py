@@ -1,13 +1,14 @@
 """`verify`: is a bundle whole, and still the same model? It replays `parity/` on every profile and needs no torch."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .bundle import PARITY, Bundle
-from .errors import EnvironmentMissing, ParityError
+from .bundle import PARITY, read_bundle
+from .errors import EnvironmentMissing, ParityError, UsageError
 from .loading import LoadedBundle
-from .parity import CASES_FILE, compare, read_cases, summary
+from .parity import CASES_FILE, Case, compare, read_cases, summary
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,20 @@ def verify_bundle(folder: str | Path) -> Verification:
 
     Raises
     ------
+    UsageError
+        There is nothing to verify: no bundle, or one that others compiled.
     IntegrityError
         A file is missing, changed, a link, or not what it should be.
     EnvironmentMissing
         No profile of the bundle runs on this machine.
 
     """
-    bundle = Bundle.read(folder)
+    bundle = read_bundle(folder)
+    if bundle.is_foreign:
+        raise UsageError(
+            f"'{folder}' was compiled by others: it has no digests and no outputs of PyTorch to verify it against. "
+            "Compile its checkpoint to have both: vitrify export MODEL -o DIR"
+        )
     for name in bundle.files:
         bundle.check(name, always=True)
     cases = read_cases(bundle.check(f"{PARITY}/{CASES_FILE}"))
@@ -44,17 +52,20 @@ def verify_bundle(folder: str | Path) -> Verification:
     skipped: dict[str, str] = {}
     for name in bundle.builds:
         try:
-            models = LoadedBundle(bundle, profile=name).replayed()
+            found[name] = replay(LoadedBundle(bundle, profile=name), cases)
         except EnvironmentMissing as error:
             skipped[name] = str(error)
-            continue
-        tolerance = bundle.builds[name].profile.tolerance
-        found[name] = summary(figure for model in models for figure in compare(model, cases, tolerance))
     if not found:
         raise EnvironmentMissing(
             f"no profile of bundle '{bundle.folder.name}' runs here: {'; '.join(skipped.values())}"
         )
     return Verification(bundle.folder.name, len(bundle.files), found, skipped)
+
+
+def replay(loaded: LoadedBundle, cases: Iterable[Case]) -> dict[str, Any]:
+    """Return the summary of what a loaded bundle answers to parity cases, in each way that it runs."""
+    models, cases = loaded.replayed(), list(cases)
+    return summary(figure for model in models for figure in compare(model, cases, loaded.profile.tolerance))
 
 
 def require_passed(verification: Verification) -> None:

@@ -4,13 +4,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from .model import Model, Outputs
 
-# The sets of graphs that each run a whole bundle; the runtime takes the first that is there, others take another.
+# The sets of graphs that each run a whole bundle; the runtime takes the first that is there, others take another. A
+# pair of decoders, for the first step and for those with a past, is how others compile.
 _WAYS: Mapping[str, Sequence[Sequence[str]]] = {
     "encoder": (("model",),),
-    "decoder": (("in_place",), ("model",)),
+    "decoder": (("in_place",), ("model",), ("decoder_model", "decoder_with_past_model")),
     "encoder-decoder": (
         ("encoder_model", "cross_attention", "decoder_step"),
         ("encoder_model", "decoder_model_merged"),
+        ("encoder_model", "decoder_model", "decoder_with_past_model"),
     ),
 }
 

@@ -1,5 +1,6 @@
 """Every snippet of the README runs: the shell's through `vitrify`, Python's as they stand, on the real checkpoint."""
 
+import os
 import re
 import shlex
 from importlib.util import find_spec
@@ -31,10 +32,11 @@ def place(tmp_path_factory, checkpoint, vitrify):
     (writer / "chat_template.jinja").write_text(TEMPLATE)
     local = {HUB_ID: str(checkpoint), CHAT_ID: str(writer)}
     commands = [line for kind, text in BLOCKS if not kind for line in text.splitlines() if line.startswith("vitrify ")]
-    assert len(commands) == 8
+    assert len(commands) == 11
+    env = os.environ | {"VITRIFY_CACHE": str(folder / "cache")}
     for line in commands:
         words = [local.get(word, word) for word in shlex.split(line, comments=True)]
-        done = vitrify(*words[1:], cwd=folder)
+        done = vitrify(*words[1:], cwd=folder, env=env)
         assert done.code == 0, f"{line}: {done.err}"
         assert done.out
     return folder

@@ -1,5 +1,6 @@
 """vitrify's own row: `pipeline()` on a bundle, with nothing kept from the run before."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from vitrify.runtime.factory import pipeline
 from vitrify.runtime.generation.prefixes import Prefixes
 from vitrify.runtime.loading import load_bundle
 
+from .feeds import KEPT, feeds, kept
+
 
 def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Callable[[], Any]]]:
     """Return the works of a bundle by kind; `variant` is its profile."""
@@ -17,6 +20,7 @@ def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Call
     task = bundle.manifest.tasks[0]
     pipe = pipeline(task, model, profile=variant, threads=threads)
     works = {
+        "feature-extraction": {"embed": _embed},
         "text-generation": {
             "write": _write,
             "bare-steps": _bare_steps,
@@ -26,16 +30,33 @@ def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Call
         "automatic-speech-recognition": {"transcribe": _transcribe},
         "text2text-generation": {"translate": _translate},
     }
-    return {
-        kind: lambda make=make, **arguments: make(_forgetful(pipe), **arguments)
-        for kind, make in works[task if task in works else "text2text-generation"].items()
-    }
+    chosen = {"forward": _forward, **works[task if task in works else "text2text-generation"]}
+    return {kind: lambda make=make, **arguments: make(_forgetful(pipe), **arguments) for kind, make in chosen.items()}
 
 
 def _forgetful(pipe: Any) -> Any:
     """Return the pipeline without the keys and values of former prompts: no peer may use those either."""
     pipe.bundle.prefixes = Prefixes()
     return pipe
+
+
+def _forward(pipe: Any, **arguments: Any) -> Callable[[], list[float]]:
+    """Run the model once, by hand."""
+    model = pipe.bundle.model
+    given = feeds(**arguments)
+    rows = {name: given[name] for name in model.input_names}
+    return lambda: kept(model(**rows)[0])
+
+
+def _embed(pipe: Any, *, texts: str, max_length: int) -> Callable[[], list[list[float]]]:
+    rows = json.loads(Path(texts).read_text())
+    options = {"return_tensors": True, "tokenize_kwargs": {"truncation": True, "max_length": max_length}}
+
+    def run() -> list[list[float]]:
+        vectors = [states[0].mean(0) for states in pipe(iter(rows), batch_size=32, **options)]
+        return np.stack(vectors[:KEPT]).tolist()
+
+    return run
 
 
 def _write(pipe: Any, *, ids: list[list[int]], new: int, text: str | None = None) -> Callable[[], Any]:

@@ -37,20 +37,27 @@ def _open_decoder(graphs: Graphs, inputs: Arrays) -> "Decoding":
     if inputs:
         raise UsageError(f"a decoder takes its prompts as tokens, got '{next(iter(inputs))}' beside them")
     in_place = graphs.get("in_place")
-    return GrowingDecoding(graphs["model"]) if in_place is None else InPlaceDecoding(in_place)
+    return GrowingDecoding(*_portable(graphs, "model")) if in_place is None else InPlaceDecoding(in_place)
+
+
+def _portable(graphs: Graphs, *names: str) -> tuple["Model", "Model | None"]:
+    """Return the decoder that takes a past, and the one of the first step where that is another."""
+    whole = next((graphs[name] for name in names if name in graphs), None)
+    return (graphs["decoder_with_past_model"], graphs["decoder_model"]) if whole is None else (whole, None)
 
 
 def _open_encoder_decoder(graphs: Graphs, inputs: Arrays) -> "Decoding":
     """Run the encoder, then what cross attention reads, once; the steps read both again."""
-    encoder, step = graphs["encoder_model"], graphs.get("decoder_step") or graphs["decoder_model_merged"]
+    encoder, (step, first) = graphs["encoder_model"], _portable(graphs, "decoder_step", "decoder_model_merged")
     encoded = encoder(**{name: value for name, value in inputs.items() if name in encoder.input_names})
     # An encoder that shortens its input may return a mask of its own.
     found = {STATES: encoded[0], MASK: encoded.get(MASK, inputs.get("attention_mask"))}
-    constants = {name: value for name, value in found.items() if name in step.input_names and value is not None}
+    read = {*step.input_names, *(first.input_names if first else ())}
+    constants = {name: value for name, value in found.items() if name in read and value is not None}
     if "decoder_step" in graphs:  # the graph that others load does it all, on its first call
         cross = graphs["cross_attention"](**{STATES: encoded[0]})
         constants |= {name.replace(PRESENT, PAST): value for name, value in cross.items()}
-    return GrowingDecoding(step, constants)
+    return GrowingDecoding(step, first, constants)
 
 
 _OPENERS: Mapping[str, Callable[[Graphs, Arrays], "Decoding"]] = {

@@ -15,27 +15,36 @@ from .base import Decoding
 
 if TYPE_CHECKING:
     from ..model import Model
+    from ..sessions.base import Tensor
 
 PAST, PRESENT, KEEP, BRANCH = "past_key_values.", "present.", "num_logits_to_keep", "use_cache_branch"
+CROSS = ".encoder."
 
 
 class GrowingDecoding(Decoding):
     """A portable decoder graph, bound to the cache of one call.
 
-    `constants` are inputs [rows, ...] that every step reads again: what an encoder gave.
+    `first` is the graph of the first step, where that is another one; `constants` are inputs [rows, ...] that every
+    step reads again: what an encoder gave. Keys and values of cross attention that the first step makes join them.
     """
 
-    def __init__(self, model: "Model", constants: Mapping[str, np.ndarray] = MappingProxyType({})) -> None:
-        self._session = model.session
+    def __init__(
+        self, model: "Model", first: "Model | None" = None, constants: Mapping[str, np.ndarray] = MappingProxyType({})
+    ) -> None:
+        self._session, self._first = model.session, first.session if first else model.session
         self._constants = dict(constants)
         # Rows of one input share what was computed from it.
         self._origin = np.arange(len(next(iter(constants.values()), ())))
-        inputs = {tensor.name: tensor for tensor in self._session.inputs}
-        self._past = {
-            name: tensor for name, tensor in inputs.items() if name.startswith(PAST) and name not in constants
-        }
+        inputs = {tensor.name: tensor for session in (self._first, self._session) for tensor in session.inputs}
+        cached = {name: tensor for name, tensor in inputs.items() if name.startswith(PAST) and name not in constants}
+        self._past = {name: tensor for name, tensor in cached.items() if CROSS not in name}
+        self._cross = {name: tensor for name, tensor in cached.items() if CROSS in name}
         self._takes_mask, self._takes_positions = "attention_mask" in inputs, "position_ids" in inputs
         self._takes_branch = BRANCH in inputs
+        self._must_keep = KEEP in inputs
+        self._keeps = self._must_keep or any(tensor.name == KEEP for tensor in self._session.optional)
+        # What others trace for the steps after the first takes one token at a time.
+        self._by_one = first is not None or (self._takes_branch and not self._keeps)
         logits = next(tensor for tensor in self._session.outputs if tensor.name == "logits")
         self.vocabulary = int(logits.axes[-1])
         limit = model.axes.get("total")
@@ -49,35 +58,54 @@ class GrowingDecoding(Decoding):
         return self._lengths
 
     def append(self, tokens: Sequence[np.ndarray] | np.ndarray, *, keep: int | None = 1) -> np.ndarray:
-        if self._mask.shape[1]:
-            ids = np.asarray(tokens, np.int64)
-            mask = np.concatenate([self._mask, np.ones_like(ids)], axis=1)
-        else:
+        if not self._mask.shape[1]:
             ids, mask = left_padded(tokens)
             if not (self._takes_mask or mask.all()):
-                raise UsageError("this decoder takes prompts of one length only")
-            self._cache = self._cache or self._empty_cache(len(ids))
-        lengths = mask.sum(1)
+                raise UsageError("this decoder takes prompts of one length only: run them with batch_size=1")
+            return self._run(ids, mask, keep)
+        ids = np.asarray(tokens, np.int64)
+        mask = np.concatenate([self._mask, np.ones_like(ids)], axis=1)
+        if ids.shape[1] == 1 or not self._by_one:
+            return self._run(ids, mask, keep)
+        check_capacity(mask.sum(1), self.capacity)
+        held = self._mask.shape[1]
+        logits = [self._run(ids[:, i : i + 1], mask[:, : held + i + 1], 1).copy() for i in range(ids.shape[1])]
+        return np.concatenate(logits, axis=1)[:, -(keep or 0) :]
+
+    def _run(self, ids: np.ndarray, mask: np.ndarray, keep: int | None) -> np.ndarray:
+        """Run new tokens of every row; `mask` [rows, held and new] is that of all tokens."""
+        lengths, is_first = mask.sum(1), not self._mask.shape[1]
         check_capacity(lengths, self.capacity)
-        feeds = {"input_ids": ids, **self._constants, **self._cache}
+        session = self._first if is_first else self._session
+        if is_first:
+            self._cache = self._empty(self._past, len(ids))
+        cross = self._empty(self._cross, len(ids)) if is_first else {}
+        feeds = {"input_ids": ids, **self._constants, **cross, **self._cache}
         if self._takes_mask:
             feeds["attention_mask"] = mask
         if self._takes_branch:
-            feeds[BRANCH] = np.array([len(self._lengths) > 0])
+            feeds[BRANCH] = np.array([not is_first])
         if self._takes_positions:
             feeds["position_ids"] = np.maximum(lengths[:, None] + np.arange(-ids.shape[1], 0), 0)
-        if keep != 1:
+        if self._must_keep or (self._keeps and keep != 1):
             feeds[KEEP] = np.array(keep or 0, np.int64)
-        outputs = self._session.run(feeds, checked=False)
+        if self._first is not self._session:  # a pair: each reads less than both
+            feeds = {tensor.name: feeds[tensor.name] for tensor in session.inputs}
+        outputs = session.run(feeds, checked=False)
         self._mask, self._lengths = mask, lengths
         self._cache = {name: outputs[PRESENT + name.removeprefix(PAST)] for name in self._past}
-        return outputs["logits"]
+        if is_first and self._cross:
+            made = {name: outputs[PRESENT + name.removeprefix(PAST)] for name in self._cross}
+            self._constants = {**self._constants, **made}
+        logits = outputs["logits"]
+        return logits if self._keeps or keep is None else logits[:, -keep:]
 
-    def _empty_cache(self, rows: int) -> dict[str, np.ndarray]:
+    def _empty(self, tensors: Mapping[str, "Tensor"], rows: int) -> dict[str, np.ndarray]:
+        """Return keys and values of no token."""
         sizes: dict[str | int, int] = {"batch": rows, "past": 0, "encoder_sequence": 0}
         return {
             name: np.zeros([int(sizes.get(axis, axis)) for axis in tensor.axes], tensor.array_dtype)
-            for name, tensor in self._past.items()
+            for name, tensor in tensors.items()
         }
 
     def select(self, rows: np.ndarray) -> None:
@@ -95,10 +123,9 @@ class GrowingDecoding(Decoding):
         # Rows end in one column: what remains of each moves to the right until it does again.
         columns = np.maximum(self._mask.shape[1] - dropped[:, None] + np.arange(-width, 0), 0)
         rows = np.arange(len(kept))[:, None]
-        for name, tensor in self._past.items():
-            if "past" in tensor.axes:  # what is kept of an encoder has another length
-                moved = self._cache[name].swapaxes(1, 2)[rows, columns].swapaxes(1, 2)
-                self._cache = {**self._cache, name: np.ascontiguousarray(moved)}
+        for name, value in self._cache.items():
+            moved = value.swapaxes(1, 2)[rows, columns].swapaxes(1, 2)
+            self._cache = {**self._cache, name: np.ascontiguousarray(moved)}
         self._mask = (np.arange(-width, 0) >= -kept[:, None]).astype(np.int64)
         self._lengths = kept
 

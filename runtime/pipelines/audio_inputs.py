@@ -1,7 +1,7 @@
 """What the pipelines that take audio share: what one recording is, and how it is read, whole or in chunks."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -90,7 +90,7 @@ class AudioPipeline(Pipeline):
         rate = self.speech_processor.sampling_rate
         return audio_blocks(recording.source, sampling_rate=rate, timeout=parameters.timeout)
 
-    def _results(self, items: Iterator[Any], parameters: Any, size: int) -> Iterator[Any]:
+    def _results(self, items: Iterator[Any], parameters: Any, size: int) -> Generator[Any, None, None]:
         """Yield one result per item, in order; chunks are read as they are run, and dropped."""
         waiting: deque[tuple[list[Piece], list[Any]]] = deque()
         pending: list[tuple[Piece, list[Any]]] = []

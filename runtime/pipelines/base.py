@@ -6,13 +6,15 @@ that a call changes, so that one pipeline serves many threads.
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from ..errors import UsageError
+from .batching import BUDGETS, Item, Limits, in_order
 
 if TYPE_CHECKING:
     from ..loading import LoadedBundle
@@ -54,6 +56,8 @@ class Pipeline(ABC):
     parameters: ClassVar[type[Parameters]]
     # Names of the parameters that may also be given by position, after the input.
     positional: ClassVar[tuple[str, ...]] = ()
+    # Whether pieces of many inputs may run in another order, beside the reading of more; else they run as they come.
+    reads_ahead: ClassVar[bool] = False
 
     def __init__(self, bundle: "LoadedBundle", *, task: str, batch_size: int = 1, **options: Any) -> None:
         self.bundle = bundle
@@ -99,7 +103,12 @@ class Pipeline(ABC):
         num_workers: int | None = None,  # noqa: ARG002 - of transformers: there are no workers here
         **options: Any,
     ) -> Any:
-        """Run the task on one input, on a list (result: a list), or lazily on any other iterable."""
+        """Run the task on one input, on a list (result: a list), or lazily on any other iterable.
+
+        With batch_size=1 each result is there before the next input is read. With more, inputs are read ahead and
+        those of like length share a batch; results come in the order of the inputs and do not depend on it, but for
+        cpu-int8, which scales by all that a batch holds.
+        """
         options |= self._named(args, options)
         parameters = self.options.updated(self.task, options)
         size = self.batch_size if batch_size is None else _checked_batch_size(batch_size)
@@ -110,7 +119,7 @@ class Pipeline(ABC):
             raise UsageError(
                 f"'{self.task}' takes {self.expects}, a list of them or an iterable, got {type(inputs).__name__}"
             )
-        results = (self.shaped(item, False, options) for item in self._results(iter(inputs), parameters, size))
+        results = self._stream(iter(inputs), parameters, size, options)
         return self.collected(list(results)) if isinstance(inputs, (list, tuple)) else results
 
     # What a task says of itself.
@@ -131,7 +140,11 @@ class Pipeline(ABC):
 
     @abstractmethod
     def result(self, pieces: Sequence[Piece], outputs: Sequence[Row], parameters: Any) -> Any:
-        """Return the result of one input from its pieces and their outputs, both in order."""
+        """Return the result of one input from its pieces and what was kept of their outputs, both in order."""
+
+    def kept(self, piece: Piece, row: Row, parameters: Any) -> Any:  # noqa: ARG002 - for tasks that need less
+        """Return what `result` needs of a piece's outputs, in arrays of its own: `row` holds on to the whole batch."""
+        return {name: values.copy() for name, values in row.items()}
 
     def shaped(self, result: Any, single: bool, options: Mapping[str, Any]) -> Any:  # noqa: ARG002 - for tasks that nest
         """Return the result nested as the mirrored pipeline nests it."""
@@ -154,8 +167,38 @@ class Pipeline(ABC):
             raise UsageError(f"'{self.task}' got '{twice[0]}' twice: by position and by name. Keep one")
         return named
 
-    def _results(self, items: Iterator[Any], parameters: Any, size: int) -> Iterator[Any]:
+    def _stream(
+        self, items: Iterator[Any], parameters: Any, size: int, options: Mapping[str, Any]
+    ) -> Generator[Any, None, None]:
+        """Yield the result of each input, shaped; what runs ahead ends with it."""
+        with closing(self._results(items, parameters, size)) as results:
+            for result in results:
+                yield self.shaped(result, False, options)
+
+    def _results(self, items: Iterator[Any], parameters: Any, size: int) -> Generator[Any, None, None]:
         """Yield one result per item, in order, running pieces of several items together up to `size`."""
+        if size == 1 or not self.reads_ahead:
+            yield from self._results_as_they_come(items, parameters, size)
+            return
+        limits = Limits(size, BUDGETS.get(self.bundle.profile.provider))
+        read = self._read(items, parameters)
+        with closing(in_order(read, lambda batch: self._run(batch, parameters), limits)) as done:
+            for item in done:
+                yield self.result(item.pieces, item.outputs(), parameters)
+
+    def _read(self, items: Iterator[Any], parameters: Any) -> Iterator[Item]:
+        """Yield the items as pieces; one that cannot be read is the last, and its error is raised at its turn."""
+        while True:
+            try:
+                item = Item(list(self.pieces(next(items), parameters)))
+            except StopIteration:
+                return
+            except Exception as error:  # noqa: BLE001 - see above
+                yield Item(error=error)
+                return
+            yield item
+
+    def _results_as_they_come(self, items: Iterator[Any], parameters: Any, size: int) -> Iterator[Any]:
         waiting: list[tuple[list[Piece], list[Any]]] = []
         pending: list[tuple[Piece, list[Any]]] = []
 
@@ -177,11 +220,11 @@ class Pipeline(ABC):
             del pending[:size]
         yield from finished()
 
-    def _run(self, pending: Sequence[tuple[Piece, list[Any]]], parameters: Any) -> None:  # noqa: ARG002 - for tasks that generate
-        """Run pieces as one batch and append each one's output to the list beside it."""
+    def _run(self, pending: Sequence[tuple[Piece, list[Any]]], parameters: Any) -> None:
+        """Run pieces as one batch and append what is kept of each one's output to the list beside it."""
         rows = self.bundle.run_rows([piece.feeds for piece, _ in pending])
-        for (_, outputs), row in zip(pending, rows, strict=True):
-            outputs.append(row)
+        for (piece, outputs), row in zip(pending, rows, strict=True):
+            outputs.append(self.kept(piece, row, parameters))
 
 
 def _checked_batch_size(size: Any) -> int:

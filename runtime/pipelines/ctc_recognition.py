@@ -14,7 +14,7 @@ from ..errors import UnsupportedError, UsageError
 from ..processing.ctc import CTCDecoder, best_path
 from .audio_inputs import AudioParameters, Chunk, Recording, chunked, recording_of, whole
 from .automatic_speech_recognition import AutomaticSpeechRecognitionPipeline
-from .base import Piece
+from .base import Piece, Row
 
 LONGEST_AT_ONCE_S = 180
 """Seconds that run without chunks: one layer's attention over more takes gigabytes (12 heads, 50 frames/s: 3.9 GB)."""
@@ -100,11 +100,9 @@ class CTCRecognitionPipeline(AutomaticSpeechRecognitionPipeline):
     def _shortest(self) -> int:
         return self.bundle.manifest.axes.get("samples", Axis()).minimum
 
-    def _run(self, pending: Sequence[tuple[Piece, list[Any]]], parameters: Any) -> None:  # noqa: ARG002 - of the base
-        """Keep each frame's token only: the logits of an hour would not fit."""
-        rows = self.bundle.run_rows([piece.feeds for piece, _ in pending])
-        for (_, outputs), row in zip(pending, rows, strict=True):
-            outputs.append(best_path(row["logits"]))
+    def kept(self, piece: Piece, row: Row, parameters: Any) -> np.ndarray:  # noqa: ARG002 - the same for all
+        """Return each frame's token only: the logits of an hour would not fit."""
+        return best_path(row["logits"])
 
     def _chunks(self, recording: Recording, parameters: CTCRecognitionParameters) -> Iterator[Chunk]:
         blocks = self.blocks(recording, parameters)

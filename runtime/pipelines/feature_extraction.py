@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ..errors import UsageError
 from .base import Parameters, Piece, Row
 from .text_inputs import TextPipeline, TokenizerParameters
@@ -33,7 +35,11 @@ class FeatureExtractionPipeline(TextPipeline):
         settings = TokenizerParameters().updated("tokenize_kwargs", options)
         yield Piece(self.row(self.tokenizer(self.text(item), **settings.for_tokenizer())))
 
-    def result(self, pieces: Sequence[Piece], outputs: Sequence[Row], parameters: FeatureExtractionParameters) -> Any:  # noqa: ARG002 - one text is one piece
-        """Return the first output with a batch axis of 1."""
-        states = next(iter(outputs[0].values()))[None]
+    def kept(self, piece: Piece, row: Row, parameters: FeatureExtractionParameters) -> np.ndarray:  # noqa: ARG002 - the same for all
+        """Return the first output; as nested lists it would take eight times the memory while it waits."""
+        return next(iter(row.values())).copy()
+
+    def result(self, pieces: Sequence[Piece], outputs: Sequence[Any], parameters: FeatureExtractionParameters) -> Any:  # noqa: ARG002 - one text is one piece
+        """Return the states with a batch axis of 1."""
+        states = outputs[0][None]
         return states if parameters.return_tensors else states.tolist()

@@ -83,11 +83,14 @@ class FillMaskPipeline(TextPipeline):
             raise UsageError(f"no mask token in the text: write {self.tokenizer.mask_token} where a token is missing")
         yield Piece(self.row(encoded), ids)
 
-    def result(self, pieces: Sequence[Piece], outputs: Sequence[Row], parameters: Wanted) -> Any:
+    def kept(self, piece: Piece, row: Row, parameters: Wanted) -> np.ndarray:  # noqa: ARG002 - the same for all
+        """Return the logits of the masks, [masks, vocabulary]: those of every token take megabytes."""
+        return row["logits"][self._masks(piece)]
+
+    def result(self, pieces: Sequence[Piece], outputs: Sequence[Any], parameters: Wanted) -> Any:
         """Return the fillings of each mask, or of the only one."""
-        ids = pieces[0].context
-        masks = np.flatnonzero(ids == self.tokenizer.mask_token_id).tolist()
-        scores = softmax(outputs[0]["logits"][masks].astype(np.float32))
+        ids, masks = pieces[0].context, self._masks(pieces[0])
+        scores = softmax(outputs[0].astype(np.float32))
         rows = [
             [self._filling(ids, mask, token, score, alone=len(masks) == 1) for token, score in best(row, parameters)]
             for mask, row in zip(masks, scores, strict=True)
@@ -97,6 +100,10 @@ class FillMaskPipeline(TextPipeline):
     def collected(self, results: list[Any]) -> Any:
         """Return the results of a list; a list of one is taken as its text."""
         return results[0] if len(results) == 1 else results
+
+    def _masks(self, piece: Piece) -> list[int]:
+        """Return where the text has masks."""
+        return np.flatnonzero(piece.context == self.tokenizer.mask_token_id).tolist()
 
     def _filling(self, ids: np.ndarray, mask: int, token: int, score: float, *, alone: bool) -> dict[str, Any]:
         filled = ids.copy()

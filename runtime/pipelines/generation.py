@@ -104,6 +104,8 @@ class GenerationPipeline(TextPipeline):
 
     # What holds where neither the caller nor the model's generation config says otherwise.
     defaults: ClassVar[Mapping[str, Any]] = {}
+    # What is drawn for a row depends on the rows before it, and rows that have ended leave their batch by themselves.
+    reads_ahead: ClassVar[bool] = False
 
     def arguments(self, parameters: Any) -> dict[str, Any]:
         """Return what generation is asked for: the call over the pipeline over the model's config over the defaults.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ..errors import UsageError
 from ..processing.scores import FUNCTIONS, default_function, ranked
@@ -29,6 +29,7 @@ class ImageClassificationPipeline(ImagePipeline):
     """`(images, *, top_k=5, function_to_apply=None, timeout=None)` -> [{"label", "score"}, ...] for each image."""
 
     parameters = ImageClassificationParameters
+    reads_ahead: ClassVar[bool] = True
 
     def pieces(self, item: Any, parameters: ImageClassificationParameters) -> Iterator[Piece]:
         """Yield the image."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from ..errors import UsageError
 from .base import Piece, Row
@@ -33,6 +33,7 @@ class ImageFeatureExtractionPipeline(ImagePipeline):
     """
 
     parameters = ImageFeatureExtractionParameters
+    reads_ahead: ClassVar[bool] = True
 
     def pieces(self, item: Any, parameters: ImageFeatureExtractionParameters) -> Iterator[Piece]:
         """Yield the image."""

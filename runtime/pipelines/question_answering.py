@@ -5,7 +5,7 @@ A context that is too long is read in windows that overlap; answers of equal tex
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from tokenizers import Encoding
@@ -97,6 +97,7 @@ class QuestionAnsweringPipeline(Pipeline):
 
     parameters = QuestionAnsweringParameters
     expects = EXPECTED
+    reads_ahead: ClassVar[bool] = True
 
     def __call__(
         self,

@@ -1,7 +1,7 @@
 """What the pipelines that take text share: one text as the graph takes it, and the tokenizer's arguments."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -38,6 +38,8 @@ class TokenizerParameters(Parameters):
 
 class TextPipeline(Pipeline):
     """A task on texts."""
+
+    reads_ahead: ClassVar[bool] = True
 
     def __init__(self, bundle: "LoadedBundle", *, task: str, **options: Any) -> None:
         super().__init__(bundle, task=task, **options)

@@ -52,6 +52,10 @@ _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : *")
 _LONGEST_REASON = 300
 # The session config entry that lets ONNX Runtime say which provider each node went to.
 RECORD = "session.record_ep_graph_assignment_info"
+# Ours beside them: the path, without its ending, of the profile that the session writes when it is closed.
+TRACE = "vitrify.trace"
+# And: the graph was optimized when it was saved, with weights packed for this CPU, and is taken as it is.
+PACKED = "vitrify.packed"
 
 
 class OrtSession(Session):
@@ -79,7 +83,7 @@ class OrtSession(Session):
                 str(path), options, providers=list(providers) or None, enable_fallback=0
             )
         except Exception as error:
-            raise _explained(f"graph '{label}' cannot be loaded", error, meanings, path=path) from error
+            raise explained(f"graph '{label}' cannot be loaded", error, meanings, path=path) from error
         self._session: Any = session
         super().__init__(
             graph=label,
@@ -98,7 +102,7 @@ class OrtSession(Session):
             return dict(zip(self._names, session.run(self._names, feeds), strict=True))
         except Exception as error:
             shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
-            raise _explained(f"graph '{self.graph}' failed on {shapes}", error, _RUNNING) from error
+            raise explained(f"graph '{self.graph}' failed on {shapes}", error, _RUNNING) from error
 
     def bind(self, feeds: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> Callable[[], None]:
         session = self._opened()
@@ -114,7 +118,7 @@ class OrtSession(Session):
             try:
                 session.run_with_iobinding(binding)
             except Exception as error:
-                raise _explained(f"graph '{self.graph}' failed", error, _RUNNING) from error
+                raise explained(f"graph '{self.graph}' failed", error, _RUNNING) from error
 
         return run
 
@@ -125,7 +129,9 @@ class OrtSession(Session):
         return {provider: dict(counts.most_common()) for provider, counts in found.items()}
 
     def close(self) -> None:
-        self._session = None
+        session, self._session = self._session, None
+        if session is not None and session.get_session_options().enable_profiling:
+            session.end_profiling()
 
     def _opened(self) -> Any:
         if self._session is None:
@@ -155,7 +161,12 @@ def session_options(*, threads: int | None, entries: Mapping[str, Any], ort: Any
     # Errors come as exceptions; at level 3 they would be printed as well.
     options.log_severity_level = 4
     for key, value in entries.items():
-        options.add_session_config_entry(key, str(value))
+        if key == TRACE:
+            options.enable_profiling, options.profile_file_prefix = True, str(value)
+        elif key == PACKED:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        else:
+            options.add_session_config_entry(key, str(value))
     return options
 
 
@@ -166,7 +177,10 @@ def _tensor(node: Any, label: str) -> Tensor:
     return Tensor(name=node.name, dtype=_DTYPES[node.type], axes=tuple(axes))
 
 
-def _explained(what: str, error: Exception, meanings: Meanings, *, path: Path | None = None) -> VitrifyError:
+def explained(
+    what: str, error: Exception, meanings: Meanings = OPENING, *, path: Path | None = None
+) -> VitrifyError:
+    """Return the error that says what ONNX Runtime's means here."""
     said = " ".join(str(error).split())
     if path is not None:
         said = said.replace(str(path), path.name)  # a folder's name must not decide what the message means

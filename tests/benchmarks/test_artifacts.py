@@ -71,5 +71,8 @@ def test_what_a_peer_s_own_tool_makes_or_why_it_does_not(checkpoint):
         "some", "module", made={"good": ["-c", make, "{out}"], "bad": ["-c", "raise SystemExit('no \\n luck')"]}
     )
     assert make_for_peer(peer, "good", checkpoint).is_dir()
+    named = make_for_peer(peer, "good", checkpoint, name="one")
+    assert make_for_peer(peer, "good", checkpoint, name="other") != named
+    assert named.is_dir()
     with pytest.raises(PeerError, match="makes nothing of the checkpoint: luck"):
         make_for_peer(peer, "bad", checkpoint)

@@ -11,6 +11,7 @@ from vitrify.bench.process import PeerError
 def test_every_peer_pins_what_it_installs():
     peers = read_peers()
     assert {"vitrify", "pytorch", "onnxruntime-genai", "llama-cpp", "ctranslate2", "faster-whisper"} <= set(peers)
+    assert {"optimum-onnx", "openvino", "sentence-transformers", "fastembed", "transformers-exporter"} <= set(peers)
     for peer in peers.values():
         assert all("==" in package for package in peer.packages)
         names = {package.split("==")[0] for package in peer.packages}

@@ -21,6 +21,7 @@ DECODED = 1e-6  # the same logits: rounding of the softmax
 COMPUTED = 1e-4  # the runtime's logits: cpu-fp32
 EXAMPLE = {"question": "Who is it?", "context": "My name is Sarah Jessica and I live in London, near the river."}
 OTHER = {"question": "What is the capital of France?", "context": "Paris is the capital of France, he said."}
+CPU = SimpleNamespace(provider="cpu")
 
 
 @dataclass
@@ -56,7 +57,7 @@ def exported(request, checkpoints, tmp_path_factory):
 @pytest.fixture
 def pipe(checkpoints):
     """A pipeline whose logits tell the tokens of every text apart."""
-    rows = SimpleNamespace(tokenizer=Tokenizer.from_folder(checkpoints["bert"]), run_rows=_run_arithmetic)
+    rows = SimpleNamespace(tokenizer=Tokenizer.from_folder(checkpoints["bert"]), run_rows=_run_arithmetic, profile=CPU)
     return QuestionAnsweringPipeline(rows, task=HEAD)
 
 

@@ -1,0 +1,27 @@
+"""A bare session of ONNX Runtime on the bundle's portable graph, as its documentation shows it: no vitrify around."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from .serving import serve
+
+
+def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Callable[[], Any]]]:
+    """Return the works of a graph's file."""
+    del variant
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def one_run(*, inputs: str) -> Callable[[], Any]:
+        feeds = dict(np.load(inputs))
+        return lambda: session.run(None, feeds) and None
+
+    def served(*, inputs: str, arrivals: list[float]) -> Callable[[], Any]:
+        run = one_run(inputs=inputs)
+        return lambda: serve(run, arrivals)
+
+    return {"run": one_run, "serve": served}

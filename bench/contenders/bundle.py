@@ -1,0 +1,83 @@
+"""A bundle's profile through vitrify's own runtime: what a user calls, `model(...)` or `generate(...)`."""
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...runtime.bundle import PARITY, read_bundle
+from ...runtime.choice import Choice
+from ...runtime.generation.prefixes import Prefixes
+from ...runtime.loading import LoadedBundle
+from ...runtime.parity import CASES_FILE, read_cases
+from ...runtime.prepacked import prepack
+from ...runtime.verify import replay
+from ..profiler import read_traces, runs_of, traced_bundle
+from .serving import serve
+
+Run = Callable[[], Any]
+
+
+def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Run]]:
+    """Return the works of a bundle's folder, whose graphs are opened.
+
+    `variant` is the profile or, in JSON, [profile, session config entries over its own, whether prepacked].
+    """
+    name, entries, prepacked = json.loads(variant) if variant.startswith("[") else (variant, {}, False)
+    manifest = read_bundle(model, name)
+    choice = Choice(manifest.profile(name), threads=threads, entries=entries, prepacked=prepacked)
+    bundle = LoadedBundle(manifest, profile=choice)
+    bundle.open()
+    return {
+        "run": lambda **given: one_run(bundle, **given),
+        "serve": lambda arrivals, **given: _served(one_run(bundle, **given), arrivals),
+        "count": lambda **given: _counted(model, name, threads, given),
+        "verify": lambda: lambda: _verified(bundle),
+        "prepack": lambda: lambda: prepack(bundle),
+    }
+
+
+def one_run(bundle: LoadedBundle, *, inputs: str, new: int | None = None) -> Run:
+    """Return the function that runs the model once on the arrays in a file, or writes `new` tokens after them."""
+    feeds = dict(np.load(inputs))
+    if new is None:
+        model = bundle.model
+        return lambda: _kept(model(**feeds))
+    return lambda: _written(bundle, feeds, new)
+
+
+def _kept(outputs: Mapping[str, np.ndarray]) -> None:
+    """Return nothing: outputs would have to go through a pipe."""
+
+
+def _written(bundle: LoadedBundle, feeds: dict[str, np.ndarray], new: int) -> int:
+    """Write `new` tokens to each row, greedily, with nothing kept from the call before; return how many there are."""
+    bundle.prefixes = Prefixes()
+    before = feeds["input_ids"].shape[1] if bundle.manifest.family == "decoder" else 0
+    made = bundle.generate(**feeds, max_new_tokens=new, min_new_tokens=new, do_sample=False, num_beams=1)
+    return int(made[:, before:].size)
+
+
+def _served(run: Run, arrivals: list[float]) -> Run:
+    return lambda: serve(run, arrivals)
+
+
+def _verified(bundle: LoadedBundle) -> dict[str, Any]:
+    """Replay the bundle's parity cases; return whether they passed, and the drift."""
+    found = replay(bundle, read_cases(bundle.manifest.check(f"{PARITY}/{CASES_FILE}")))
+    return {"passed": found["passed"], "drift": found["drift"]}
+
+
+def _counted(model: str, variant: str, threads: int, given: Mapping[str, Any]) -> Run:
+    """Return the function that runs once under ONNX Runtime's profiler and says what each run of a graph computes."""
+
+    def run() -> list[list[float]]:
+        with tempfile.TemporaryDirectory() as folder:
+            with traced_bundle(model, Path(folder), profile=variant, threads=threads) as bundle:
+                one_run(bundle, **given)()
+            return [[found.flops, found.bytes] for found in runs_of(read_traces(Path(folder)))]
+
+    return run

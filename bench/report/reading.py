@@ -1,0 +1,89 @@
+"""A result as the report reads it: ratios computed once, what failed, and how each contender is marked."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from ..result import Case, Contender, Load, Result, Row
+
+# Colours and shapes change together, so that neighbours differ in both, and the first twelve are all different.
+COLOURS, SHAPES = 6, 4
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How a contender looks in every plot: one of the colours, one of the shapes, filled where it is ours."""
+
+    colour: int
+    shape: int
+    is_own: bool
+
+    @property
+    def classes(self) -> str:
+        """The classes that give the colour and the filling."""
+        return f"c{self.colour} {'own' if self.is_own else 'peer'}"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A peer beside one of ours: `found` is how many times as long the peer takes, with quartiles."""
+
+    case: str
+    peer: str
+    ours: str
+    found: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The result, and what several parts of the report need of it."""
+
+    result: Result
+    contenders: tuple[Contender, ...]  # ours first
+    marks: Mapping[str, Mark]
+    compared: tuple[Compared, ...]
+
+    @property
+    def measured(self) -> list[Row]:
+        """The rows that have samples."""
+        return [row for row in self.result.rows if row.samples_ms]
+
+    @property
+    def failures(self) -> dict[tuple[str, str], list[str]]:
+        """Where each contender failed, for each of its reasons."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for record in (*self.result.rows, *self.result.loads):
+            if record.failed is not None:
+                where = f"{record.case} at {record.rate:.3g} a second" if isinstance(record, Load) else record.case
+                found.setdefault((record.contender, record.failed), []).append(where)
+        return found
+
+    def rows_of(self, case: Case) -> Iterator[tuple[Contender, Row]]:
+        """Yield what was measured on a case, in the order of the contenders."""
+        there = {row.contender: row for row in self.measured if row.case == case.name}
+        return ((contender, there[contender.name]) for contender in self.contenders if contender.name in there)
+
+
+def read(result: Result) -> Reading:
+    """Return the reading of a result."""
+    result = _with_times(result)
+    contenders = tuple(sorted(result.contenders, key=lambda contender: not contender.is_own))
+    marks = {
+        contender.name: Mark(index % COLOURS, index % SHAPES, contender.is_own)
+        for index, contender in enumerate(contenders)
+    }
+    compared = (
+        Compared(ours.case, other.contender, ours.contender, found)
+        for other, ours, found in result.ratios()
+        if all(map(math.isfinite, found.values()))
+    )
+    return Reading(result, contenders, marks, tuple(compared))
+
+
+def _with_times(result: Result) -> Result:
+    """Return the result without samples that are no times, as a file that was written by hand may hold."""
+    rows, loads = (
+        tuple(replace(each, samples_ms=tuple(ms for ms in each.samples_ms if 0 < ms < math.inf)) for each in records)
+        for records in (result.rows, result.loads)
+    )
+    return replace(result, rows=rows, loads=loads)

@@ -1,0 +1,121 @@
+"""Elements of HTML and SVG as text that is escaped once, and how wide a label will be; it knows no benchmark."""
+
+import html
+import math
+from dataclasses import dataclass
+
+_VOID = {"meta", "link", "br"}
+_KEPT_SPACES = "\u00a0\u202f"
+# The widths of DejaVu Sans, the widest of the usual fonts, in parts of the font's size.
+_NARROW, _WIDE = set("iljtfrI.,:;'|!()[]/ -"), set("mwMW@%&QOGDHNU")
+
+
+class Markup(str):
+    """Text that is markup already, and is not escaped again."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in the units of a drawing: the area that values are drawn in."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+def element(name: str, /, *children: object, **attributes: object) -> Markup:
+    """Return one element: children that are no Markup are escaped, None is left out, `class_` and `stroke_width` work.
+
+    A number that is not finite is our own bug: it would make the drawing silently wrong.
+    """
+    given = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{_attribute(value)}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    if name in _VOID:
+        return Markup(f"<{name}{given}>")
+    return Markup(f"<{name}{given}>{joined(*children)}</{name}>")
+
+
+def joined(*parts: object) -> Markup:
+    """Return the parts after each other, each escaped unless it is Markup; None is left out."""
+    return Markup("".join(part if isinstance(part, Markup) else escaped(part) for part in parts if part is not None))
+
+
+def escaped(text: object) -> str:
+    """Return text for HTML and XML; what cannot be shown there, or turns the text around it, becomes U+FFFD."""
+    return html.escape(clean(str(text)))
+
+
+def clean(text: str) -> str:
+    """Return a text in one line, with U+FFFD in place of what is not printable."""
+    return "".join(_clean(char) for char in text)
+
+
+def _clean(char: str) -> str:
+    if char.isprintable() or char in _KEPT_SPACES:
+        return char
+    return " " if char.isspace() else "\ufffd"
+
+
+def _attribute(value: object) -> str:
+    if isinstance(value, float):
+        return number(value)
+    return escaped(value)
+
+
+def number(value: float) -> str:
+    """Return a coordinate with one decimal."""
+    assert math.isfinite(value), "a coordinate must be finite"
+    return f"{round(value, 1) + 0.0:.1f}".removesuffix(".0")  # adding zero turns -0.0 into 0.0
+
+
+def width_of(text: str, size: float) -> float:
+    """Return about how wide a text is at a font size, rather too much than too little."""
+    return size * sum(_width_of(char) for char in clean(text))
+
+
+def _width_of(char: str) -> float:
+    if char in _NARROW:
+        return 0.42
+    if ord(char) > 0x2E7F:
+        return 1.1
+    return 0.9 if char in _WIDE else 0.66
+
+
+def fitted(text: str, width: float, size: float) -> str:
+    """Return the text, shortened at its end until it is not wider than `width`."""
+    if width_of(text, size) <= width:
+        return text
+    while text and width_of(text + "…", size) > width:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+def drawing(key: str, title: str, about: str, width: float, height: float, *parts: Markup) -> Markup:
+    """Return a whole SVG: `key` names it in the page, title and description are for those who cannot see it."""
+    names = {"title": f"{key}-title", "desc": f"{key}-desc"}
+    return element(
+        "svg",
+        element("title", title, id=names["title"]),
+        element("desc", about, id=names["desc"]),
+        *parts,
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {number(width)} {number(height)}",
+        role="img",
+        aria_labelledby=" ".join(names.values()),
+    )
+
+
+def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
+    """Return a straight line."""
+    return element("path", d=f"M{number(x1)} {number(y1)}L{number(x2)} {number(y2)}", class_=class_)
+
+
+def label(text: str, x: float, y: float, class_: str = "", *, anchor: str | None = None) -> Markup:
+    """Return a text whose baseline is at `y`."""
+    return element("text", text, x=float(x), y=float(y), class_=class_ or None, text_anchor=anchor)

@@ -1,0 +1,152 @@
+"""The report's tables of figures: every row, the ratios to each peer, the rates of arrivals."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+from ..result import Case, Contender, Load, Row
+from .reading import Reading
+from .svg import Markup, element
+from .units import NOTHING, quartiles, share, significant, times
+
+_LATENCIES = ("p50", "p90", "p95", "p99", "mean", "deviation")
+_CUT = 18  # names longer than this may be cut by the column's width, and are whole in a tooltip
+_TALL = 40  # from so many rows the head stays in view
+
+
+def rows_table(reading: Reading) -> Markup | None:
+    """Return the table of all rows, a part for each case; a column without any figure is left out."""
+    contenders = {contender.name: contender for contender in reading.contenders}
+    cases = [(case, [row for row in reading.result.rows if row.case == case.name]) for case in reading.result.cases]
+    filled = [(case, contenders[row.contender], row) for case, rows in cases for row in rows]
+    columns = [(name, cell) for name, cell in _columns() if any(cell(*each) != NOTHING for each in filled)]
+    if not reading.result.rows:
+        return None
+    bodies = (
+        element(
+            "tbody",
+            _case_line(case, len(columns) + 1),
+            *(_row(case, contenders[row.contender], row, columns) for row in rows),
+        )
+        for case, rows in cases
+        if rows
+    )
+    caption = "Every row. Times in ms, memory in MB (2^20 bytes); failed rows give their reason."
+    return _table(caption, ["contender", *(name for name, _ in columns)], bodies, len(reading.result.rows))
+
+
+def _columns() -> list[tuple[str, Callable[[Case, Contender, Row], str]]]:
+    def latency(name: str) -> Callable[[Case, Contender, Row], str]:
+        return lambda _case, _contender, row: significant(row.latencies.get(name))
+
+    return [
+        ("precision", lambda _, contender, __: contender.precision or NOTHING),
+        ("threads", lambda _, contender, __: str(contender.threads)),
+        *((name, latency(name)) for name in _LATENCIES),
+        ("per second", lambda _, __, row: significant(row.throughput)),
+        ("first call", lambda _, __, row: significant(row.first_ms)),
+        ("load", lambda _, contender, __: significant(contender.load_ms)),
+        ("peak MB", lambda _, __, row: significant(row.peak_mb)),
+        ("of limit", lambda _, __, row: share(row.roofline)),
+        ("drift", lambda _, contender, __: _drift(contender.drift)),
+        ("calls", lambda _, __, row: str(len(row.samples_ms) or NOTHING)),
+    ]
+
+
+def _drift(value: float | None) -> str:
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e+") if 0 < value < 0.001 else significant(value, 2)
+
+
+def _case_line(case: Case, width: int) -> Markup:
+    sizes = [said for axis, size in case.sizes.items() if (said := f"{axis} {size}") not in case.name]
+    unit = case.unit.removesuffix("s") if case.count == 1 else case.unit
+    about = element("span", ", ".join([*sizes, f"{case.count} {unit} a run"]), class_="about")
+    return element(
+        "tr", element("th", element("span", case.name, " ", about), colspan=width, scope="rowgroup"), class_="case"
+    )
+
+
+def _row(
+    case: Case,
+    contender: Contender,
+    row: Row,
+    columns: Sequence[tuple[str, Callable[[Case, Contender, Row], str]]],
+) -> Markup:
+    if row.failed is not None:
+        cell = element("td", "failed: ", row.failed, colspan=len(columns), class_="failed")
+        return element("tr", _who(contender), cell)
+    return element("tr", _who(contender), *(_cell(name, cell(case, contender, row)) for name, cell in columns))
+
+
+def _cell(column: str, text: str) -> Markup:
+    return element("td", text, class_=_kind(column))
+
+
+def _kind(column: str) -> str | None:
+    return "text" if column == "precision" else None
+
+
+def _who(contender: Contender) -> Markup:
+    name, class_ = contender.name, "own" if contender.is_own else None
+    return element("th", name, scope="row", class_=class_, title=name if len(name) > _CUT else None)
+
+
+def ratios_table(reading: Reading) -> Markup | None:
+    """Return the ratio to each peer of each of ours on each case, or None where there is none."""
+    peers = list(dict.fromkeys(each.peer for each in reading.compared))
+    found = {(each.case, each.ours, each.peer): each.found for each in reading.compared}
+    if not found:
+        return None
+    bodies = []
+    for case in reading.result.cases:
+        ours = [each for each in reading.contenders if any((case.name, each.name, peer) in found for peer in peers)]
+        rows = [
+            element("tr", _who(each), *(_ratio(found.get((case.name, each.name, peer))) for peer in peers))
+            for each in ours
+        ]
+        if rows:
+            bodies.append(element("tbody", _case_line(case, len(peers) + 1), *rows))
+    caption = "How many times as long each peer takes, with quartiles: above 1x, ours is faster."
+    return _table(caption, ["contender", *peers], bodies, len(reading.compared) // len(peers), class_="narrow")
+
+
+def _ratio(found: object) -> Markup:
+    if not isinstance(found, dict):
+        return element("td", NOTHING)
+    return element("td", times(found["median"]), " ", element("span", quartiles(found), class_="quartiles"))
+
+
+def loads_table(reading: Reading) -> Markup | None:
+    """Return the table of arrivals at random, or None where there were none."""
+    if not reading.result.loads:
+        return None
+    units = {case.name: case.unit for case in reading.result.cases}
+    bodies = []
+    for case in reading.result.cases:
+        rows = [_load(reading, load, units[case.name]) for load in reading.result.loads if load.case == case.name]
+        if rows:
+            bodies.append(element("tbody", _case_line(case, len(_LATENCIES) + 3), *rows))
+    caption = "Arrivals at random: latency in ms from the intended start, and what was served."
+    head = ["contender", "arrivals a second", *_LATENCIES, "served a second"]
+    return _table(caption, head, bodies, len(reading.result.loads))
+
+
+def _load(reading: Reading, load: Load, unit: str) -> Markup:
+    contender = next(each for each in reading.contenders if each.name == load.contender)
+    rate = element("td", significant(load.rate))
+    if load.failed is not None:
+        cell = element("td", "failed: ", load.failed, colspan=len(_LATENCIES) + 1, class_="failed")
+        return element("tr", _who(contender), rate, cell)
+    figures = (significant(load.latencies.get(name)) for name in _LATENCIES)
+    served = f"{significant(load.throughput)} {unit}" if load.throughput is not None else NOTHING
+    return element("tr", _who(contender), rate, *(element("td", each) for each in [*figures, served]))
+
+
+def _table(caption: str, head: Sequence[str], bodies: Iterable[Markup], count: int, class_: str = "") -> Markup:
+    """Return a table that scrolls by itself where it is wider than the page."""
+    names = element("tr", *(element("th", name, scope="col", class_=_kind(name)) for name in head))
+    table = element("table", element("thead", names), *bodies, class_=f"figures {class_}", aria_label=caption)
+    tall = " tall" if count > _TALL else ""
+    region = element("div", table, class_=f"scroll{tall}", tabindex="0", role="region", aria_label=caption)
+    return element("figure", element("figcaption", caption), region, class_="data")

@@ -1,0 +1,113 @@
+"""The report's sentences: how ours stand beside the peers, what was not measured, and why."""
+
+from collections.abc import Sequence
+
+from .reading import Compared, Reading
+from .svg import Markup, element, joined
+from .units import duration, quartiles, times
+
+# More sentences than this would not be read: then only our fastest on each case, beside the fastest peers.
+_MOST_OURS, _MOST_CASES, _MOST_PEERS = 3, 6, 3
+
+
+def verdicts(reading: Reading) -> Markup:
+    """Return a card for each case, with a sentence for each of ours."""
+    names = [case.name for case in reading.result.cases]
+    cards = [card for name in names if (card := _card(reading, name, brief=len(names) > _MOST_CASES))]
+    if not cards:
+        return element("p", _without(reading), class_="lead")
+    return element("div", *cards, class_=f"cards {columns_for(len(cards))}")
+
+
+def columns_for(count: int) -> str:
+    """Return the class of a grid: few of them stand in two columns, and none of four is left alone in a row."""
+    return "pairs" if count in {1, 2, 4} else ""
+
+
+def _card(reading: Reading, case: str, *, brief: bool) -> Markup | None:
+    ours: dict[str, list[Compared]] = {}
+    for each in reading.compared:
+        if each.case == case:
+            ours.setdefault(each.ours, []).append(each)
+    if not ours:
+        return None
+    shown = sorted(ours, key=lambda name: _p50(reading, case, name))
+    note = None
+    if brief or len(ours) > _MOST_OURS:
+        count = len(ours)
+        shown = shown[:1]
+        note = element("p", f"The fastest of our {count}; the others are in the table.", class_="note")
+    sentences = (_sentence(reading, case, name, ours[name]) for name in shown)
+    return element("section", element("h3", case), *sentences, note if len(ours) > len(shown) else None, class_="card")
+
+
+def _sentence(reading: Reading, case: str, ours: str, found: Sequence[Compared]) -> Markup:
+    """Return how one of ours stands beside its peers, the fastest of them if they are many."""
+    shown = sorted(found, key=lambda each: each.found["median"])[:_MOST_PEERS] if len(found) > _MOST_PEERS else found
+    first = joined(element("b", ours), f" ({duration(_p50(reading, case, ours))}) is ")
+    parts = [_part(each, full=index == 0) for index, each in enumerate(shown)]
+    ends = [", "] * (len(parts) - 2) + [" and "] * (len(parts) > 1) + ["."]
+    if len(shown) < len(found):
+        ends[-1] = f"; {len(found) - len(shown)} slower peers are in the table."
+    body = joined(*(piece for pair in zip(parts, ends, strict=True) for piece in pair))
+    return element("p", first, body)
+
+
+def _part(each: Compared, *, full: bool) -> Markup:
+    """Return what is said of one peer: no difference is claimed where the quartiles lie on both sides of 1."""
+    range_ = element("span", quartiles(each.found), class_="quartiles")
+    median = each.found["median"]
+    ratio = times(median)
+    if each.found["q1"] <= 1 <= each.found["q3"]:
+        return joined(f"on a par with {each.peer}, {ratio} ", range_)
+    words = " as fast as" if full else ""
+    return joined(
+        element("b", ratio, class_="ratio" if median > 1 else None),
+        f"{words} " if full else " ",
+        each.peer,
+        " ",
+        range_,
+    )
+
+
+def _p50(reading: Reading, case: str, name: str) -> float:
+    row = reading.result.row(case, name)
+    return row.latencies["p50"] if row and row.samples_ms else float("inf")
+
+
+def _without(reading: Reading) -> str:
+    """Return what stands in place of the verdicts where there is nothing to compare."""
+    if reading.result.rows and not reading.measured and not any(load.samples_ms for load in reading.result.loads):
+        return "Nothing was measured: every row failed. The reasons are below."
+    if not reading.measured and not reading.result.loads:
+        return "Nothing was measured."
+    there = {row.contender for row in reading.measured} | {load.contender for load in reading.result.loads}
+    if all(mark.is_own for name, mark in reading.marks.items() if name in there):
+        return "No peer was measured, so there is nothing to compare with: the figures stand alone."
+    return "None of our contenders was measured beside a peer on the same case."
+
+
+def interruption(reading: Reading) -> Markup | None:
+    """Return the note of a run that was stopped, or None."""
+    if reading.result.interrupted is None:
+        return None
+    text = f"Interrupted at {reading.result.interrupted}: what was measured before is here, what came after is not."
+    return element("p", text, class_="notice", role="note")
+
+
+def failures(reading: Reading) -> Markup | None:
+    """Return what failed and why, the cases of one reason together, or None."""
+    if not reading.failures:
+        return None
+    items = (
+        element("li", element("b", name), f", {_where(reading, places)}: ", element("span", reason, class_="reason"))
+        for (name, reason), places in reading.failures.items()
+    )
+    return element("section", element("h2", "Not measured"), element("ul", *items), class_="notice")
+
+
+def _where(reading: Reading, places: Sequence[str]) -> str:
+    cases = [case.name for case in reading.result.cases]
+    if len(cases) > 1 and set(cases) <= set(places) and len(places) == len(cases):
+        return f"all {len(cases)} cases"
+    return ", ".join(places)

@@ -1,0 +1,57 @@
+"""What is measured: a bundle, or a checkpoint that is compiled first, and where each profile's bundle lies."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..runtime.bundle import Bundle, read_bundle
+from ..runtime.compiled import is_compiled
+from ..runtime.errors import VitrifyError
+from ..runtime.factory import bundle_folder
+from ..runtime.hub import Request
+from ..runtime.pipelines import find_task
+from .process import PeerError
+
+
+@dataclass(frozen=True)
+class Subject:
+    """`folders` are the bundles by profile; `checkpoint` is where the weights came from, as far as it is known."""
+
+    bundle: Bundle
+    folders: Mapping[str, Path]
+    checkpoint: Request | None
+
+    def checkpoint_folder(self) -> Path:
+        """Return the checkpoint's folder, downloaded where it is missing; raise PeerError where none is known."""
+        if self.checkpoint is None:
+            raise PeerError("needs the checkpoint that the bundle was made from: give --checkpoint FOLDER")
+        try:
+            return self.checkpoint.resolve().folder
+        except VitrifyError as error:
+            raise PeerError(str(error)) from error
+
+
+def find_subject(request: Request, *, task: str | None, profiles: Sequence[str], checkpoint: str | None) -> Subject:
+    """Return what a caller named: a bundle's folder, a checkpoint's folder or a Hub id.
+
+    Without `profiles` all that a bundle holds are measured, or cpu-fp32 of a checkpoint. A checkpoint is compiled into
+    the user's cache, each profile for itself. Raises UsageError for a profile that a bundle does not hold.
+    """
+    row = find_task(task) if task else None
+    first = bundle_folder(row, request, profiles[0] if profiles else None)
+    bundle = read_bundle(first, profiles[0] if profiles else None)
+    if is_compiled(first):
+        others = {name: bundle_folder(row, request, name) for name in profiles[1:]}
+        return Subject(
+            bundle, dict.fromkeys(bundle.builds, first) | others, Request(checkpoint) if checkpoint else request
+        )
+    for name in profiles:
+        bundle.profile(name)
+    return Subject(bundle, dict.fromkeys(profiles or bundle.builds, first), _origin(bundle, checkpoint))
+
+
+def _origin(bundle: Bundle, checkpoint: str | None) -> Request | None:
+    """Return the checkpoint that is named, or else the Hub's that the bundle was made from."""
+    if checkpoint is None and bundle.source.revision is None:
+        return None
+    return Request(checkpoint) if checkpoint else Request(bundle.source.id, bundle.source.revision)

@@ -1,0 +1,261 @@
+"""`vitrify tune`: every way to run a bundle that passes the parity gate, measured here; what wins is kept for `auto`.
+
+First every profile as it is, then variants of the fastest: session settings of ONNX Runtime, and fewer threads.
+"""
+
+import json
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..profiles import Profile
+from ..runtime.bundle import Bundle, read_bundle
+from ..runtime.errors import EnvironmentMissing, UsageError
+from ..runtime.loading import load_bundle
+from ..runtime.machine import Machine, this_machine
+from ..runtime.tuned import Tuned, write_tuned
+from .contenders import OWN
+from .contest import PAUSE, Crew, Findings, Way, hold
+from .measure import Measured, settle
+from .process import PeerError
+from .workload import NEW, Workload, workload
+
+_FEWER = 0.03  # what a variant must gain to be worth another setting
+_VERIFY_SECONDS = 600.0
+# What is tried of ONNX Runtime's settings, in words; the features of which the CPU must have one, or none.
+_SETTINGS: Sequence[tuple[str, Mapping[str, str], frozenset[str]]] = (
+    (
+        "without fused norms and activations",
+        {"optimization.disable_specified_optimizers": "SkipLayerNormFusion;BiasGeluFusion;BiasSkipLayerNormFusion"},
+        frozenset(),
+    ),
+    ("threads that do not spin", {"session.intra_op.allow_spinning": "0"}, frozenset()),
+    ("bfloat16 products of ARM", {"mlas.enable_gemm_fastmath_arm64_bfloat16": "1"}, frozenset({"bf16"})),
+    ("int8 products without saturation", {"session.x64quantprecision": "1"}, frozenset({"avx2"})),
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way to run a bundle: a profile, threads and settings, with a name that says what is other than usual."""
+
+    name: str
+    profile: str
+    threads: int
+    entries: tuple[tuple[str, str], ...] = ()
+    prepacked: bool = False
+
+    def way(self, folder: Path) -> Way:
+        """Return how a contest runs it."""
+        variant = json.dumps([self.profile, dict(self.entries), self.prepacked])
+        return Way(self.name, replace(OWN, variant=variant), variant, lambda: str(folder), threads=self.threads)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What was found: the ways that passed, the fastest first, what was left out and why, and where the record lies."""
+
+    bundle: str
+    ways: Sequence[tuple[Candidate, Tuned]]
+    left_out: Mapping[str, str]
+    record: Path
+
+
+def tune_bundle(
+    folder: Path,
+    *,
+    sizes: Mapping[str, Sequence[int]],
+    max_drift: float,
+    rounds: int,
+    prepack: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
+    pause: float = PAUSE,
+) -> Tuning:
+    """Measure the ways to run a bundle and keep the order in the user's cache.
+
+    Parameters
+    ----------
+    folder
+        A bundle.
+    sizes
+        Sizes by axis that matter to the caller, in place of the usual ones; each case counts the same.
+    max_drift
+        The largest difference from PyTorch accepted, over the outputs' largest magnitude.
+    rounds
+        Turns of each candidate on each case.
+    prepack
+        Keep the winner's graphs in the cache too, packed for this CPU, which loads faster and takes about the weights'
+        size twice.
+
+    Raises
+    ------
+    UsageError
+        A bundle that others compiled: there is nothing to prove its ways by.
+    EnvironmentMissing
+        No way passed here, or the cache cannot be written.
+
+    """
+    bundle, machine = read_bundle(folder), this_machine()
+    if bundle.is_foreign:
+        raise UsageError(f"'{folder}' was compiled by others: it holds no outputs of PyTorch to prove a way by")
+    work = workload(bundle, load_bundle(folder).config, sizes)
+    with Crew() as crew, tempfile.TemporaryDirectory(prefix="vitrify-tune-") as scratch:
+        trial = _Trial(bundle, work, crew, Path(scratch), max_drift, rounds, pause, progress)
+        plain = trial.measured(list(_profiles(bundle, machine)))
+        best = _fastest(plain)
+        variants = trial.measured([best, *_variants(best, bundle.profile(best.profile), machine)])
+        order = _ordered(plain, variants, best)
+        if prepack:
+            order = [(trial.prepacked(order[0][0]), order[0][1]), *order]
+    ways = [(candidate, _tuned(candidate, trial, found)) for candidate, found in order]
+    return Tuning(folder.resolve().name, ways, trial.left_out, write_tuned([way for _, way in ways], bundle, machine))
+
+
+def describe_tuning(tuning: Tuning) -> tuple[dict[str, Any], list[str]]:
+    """Return the document and a table, the fastest first."""
+    best = tuning.ways[0][1]
+    rows = [
+        {"name": candidate.name, **vars(way), "times_the_fastest": _score(way.milliseconds) / _score(best.milliseconds)}
+        for candidate, way in tuning.ways
+    ]
+    document = {"bundle": tuning.bundle, "ways": rows, "left_out": tuning.left_out, "record": str(tuning.record)}
+    width = max(len(row["name"]) for row in rows)
+    lines = [f"{tuning.bundle}: ways that passed the parity gate, the fastest first"]
+    for row in rows:
+        spent = ", ".join(f"{case}: {found:.3g} ms" for case, found in row["milliseconds"].items())
+        lines.append(f"  {row['name']:<{width}}  {row['times_the_fastest']:5.2f}x  drift {row['drift']:.1g}  {spent}")
+    lines += [f"  {name}: left out: {reason}" for name, reason in tuning.left_out.items()]
+    return document, [*lines, f"profile auto runs '{rows[0]['name']}' here from now on ({tuning.record})"]
+
+
+Medians = Mapping[str, float]
+
+
+@dataclass
+class _Trial:
+    """What measures candidates that pass the gate: medians by case, and why others are left out."""
+
+    bundle: Bundle
+    work: Workload
+    crew: Crew
+    scratch: Path
+    max_drift: float
+    rounds: int
+    pause: float
+    progress: Callable[[str], None]
+
+    def __post_init__(self) -> None:
+        self.left_out: dict[str, str] = {}
+        self.drift: dict[str, float] = {}
+
+    def measured(self, candidates: Sequence[Candidate]) -> dict[Candidate, Medians]:
+        """Return the medians, in milliseconds by case, of the candidates that passed and ran every case."""
+        passed = [candidate for candidate in candidates if self._passes(candidate)]
+        found: dict[Candidate, dict[str, float]] = {candidate: {} for candidate in passed}
+        for case in self.work.cases():
+            self.progress(case.name)
+            given: dict[str, Any] = {"inputs": str(self.work.write_inputs(case, self.scratch))}
+            if self.work.writes:
+                given["new"] = case.sizes[NEW]
+            findings = Findings()
+            ways = [candidate.way(self.bundle.folder) for candidate in found]
+            hold(
+                Measured(case.name, given),
+                ways,
+                self.crew,
+                findings,
+                rounds=self.rounds,
+                pause=self.pause,
+                settle=settle,
+            )
+            self.left_out |= findings.failed
+            found = {candidate: each for candidate, each in found.items() if candidate.name in findings.samples}
+            for candidate, medians in found.items():
+                medians[case.name] = 1000 * statistics.median(findings.samples[candidate.name])
+        return dict(found)
+
+    def prepacked(self, winner: Candidate) -> Candidate:
+        """Return the winner with packed graphs, written and proven; raise EnvironmentMissing where it is not."""
+        self.progress("packing weights")
+        candidate = replace(winner, name=f"{winner.name}, prepacked", prepacked=True)
+        try:
+            self.crew.child(winner.way(self.bundle.folder)).ask("prepack", {}, limit=_VERIFY_SECONDS)
+        except PeerError as error:
+            raise EnvironmentMissing(f"--prepack: {error}") from error
+        if not self._passes(candidate):
+            raise EnvironmentMissing(f"--prepack: {self.left_out[candidate.name]}: leave it out")
+        return candidate
+
+    def _passes(self, candidate: Candidate) -> bool:
+        """Replay the parity cases, once for each candidate."""
+        if candidate.name in self.drift:
+            return True
+        self.progress(f"parity of {candidate.name}")
+        try:
+            found = self.crew.child(candidate.way(self.bundle.folder)).ask("verify", {}, limit=_VERIFY_SECONDS).made
+        except PeerError as error:
+            self.left_out[candidate.name] = str(error)
+            return False
+        if not found["passed"]:
+            self.left_out[candidate.name] = "it is not the same model here: it fails the parity gate"
+        elif not found["drift"] <= self.max_drift:
+            self.left_out[candidate.name] = f"its drift {found['drift']:.2g} is more than {self.max_drift:.2g}"
+        else:
+            self.drift[candidate.name] = found["drift"]
+        return candidate.name in self.drift
+
+
+def _profiles(bundle: Bundle, machine: Machine) -> Iterator[Candidate]:
+    return (Candidate(name, name, machine.cores) for name in bundle.builds)
+
+
+def _variants(best: Candidate, profile: Profile, machine: Machine) -> Iterator[Candidate]:
+    if profile.provider == "cpu":
+        for words, entries, features in _SETTINGS:
+            if not features or features & machine.cpu_features:
+                known = entries.items() <= profile.options.items()
+                if not known:
+                    yield replace(best, name=f"{best.profile}, {words}", entries=tuple(entries.items()))
+    threads = best.threads // 2
+    while threads:
+        yield replace(best, name=f"{best.profile}, {threads} thread{'s' * (threads > 1)}", threads=threads)
+        threads //= 2
+
+
+def _fastest(found: Mapping[Candidate, Medians]) -> Candidate:
+    if not found:
+        raise EnvironmentMissing(
+            "tune: no profile of the bundle runs here within the drift accepted: raise --max-drift"
+        )
+    return min(found, key=lambda candidate: _score(found[candidate]))
+
+
+def _ordered(
+    plain: Mapping[Candidate, Medians], variants: Mapping[Candidate, Medians], best: Candidate
+) -> list[tuple[Candidate, Medians]]:
+    """Return all ways, the fastest first; a variant comes before the profile as it is only if that is worth it."""
+    again = variants.get(best, plain[best])
+    scores = {candidate: _score(found) / _score(again) for candidate, found in variants.items()}
+    worth = {candidate: found for candidate, found in variants.items() if scores[candidate] <= 1 - _FEWER}
+    first = [(candidate, worth[candidate]) for candidate in sorted(worth, key=lambda each: scores[each])]
+    rest = {candidate: found for candidate, found in {**plain, **variants}.items() if candidate not in {*worth, best}}
+    return [*first, (best, again), *sorted(rest.items(), key=lambda item: _score(item[1]))]
+
+
+def _score(medians: Medians) -> float:
+    """Return one figure for all cases: the geometric mean, to which each gives by its ratio and not by its length."""
+    return statistics.geometric_mean(medians.values())
+
+
+def _tuned(candidate: Candidate, trial: _Trial, found: Medians) -> Tuned:
+    return Tuned(
+        candidate.profile,
+        candidate.threads,
+        trial.drift[candidate.name],
+        found,
+        dict(candidate.entries),
+        candidate.prepacked,
+    )

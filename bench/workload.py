@@ -1,0 +1,107 @@
+"""The grid: which sizes a model is measured at, and the arrays that it reads there, seeded; it runs nothing."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from ..runtime.bundle import Bundle, Graph
+from ..runtime.errors import UsageError
+from ..runtime.sessions.base import Tensor
+from .result import Case
+
+NEW = "new"  # tokens that are written
+_DEFAULTS: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {"batch": (1, 8), "sequence": (16, 128), "height": (224,), "width": (224,), "samples": (16_000 * 5,), NEW: (1, 32)}
+)
+_ANY = (128,)  # for an axis of another name
+_WRITERS: Mapping[str, str] = MappingProxyType({"decoder": "model", "encoder-decoder": "encoder_model"})
+_LARGEST = 1 << 24
+_SPECIAL = 1000  # ids below are special tokens in most vocabularies
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is measured: the graph that reads the inputs, the axes that its grid is over, and whether it writes."""
+
+    graph: Graph
+    axes: tuple[str, ...]
+    writes: bool
+    vocabulary: int
+    grid: Mapping[str, tuple[int, ...]]
+
+    def cases(self) -> Iterator[Case]:
+        """Yield every point of the grid."""
+        for values in itertools.product(*(self.grid[axis] for axis in self.axes)):
+            sizes = dict(zip(self.axes, values, strict=True))
+            rows = sizes.get("batch", 1)
+            count, unit = (rows * sizes[NEW], "tokens") if self.writes else (rows, "rows")
+            yield Case(" x ".join(f"{axis} {size}" for axis, size in sizes.items()), sizes, count, unit)
+
+    def write_inputs(self, case: Case, folder: Path) -> Path:
+        """Write what the graph reads at a case as an .npz file, and return its path."""
+        random = np.random.default_rng(list(case.sizes.values()))
+        sizes = {axis: case.sizes.get(axis, 1) for axis in self.axes}
+        read = [tensor for tensor in self.graph.inputs if self._is_read(tensor)]
+        arrays = {tensor.name: _values(tensor, sizes, self.vocabulary, random) for tensor in read}
+        path = folder / f"{'-'.join(map(str, case.sizes.values()))}.npz"
+        np.savez(path, allow_pickle=False, **arrays)
+        return path
+
+    def _is_read(self, tensor: Tensor) -> bool:
+        """Tell whether a caller gives it: a decoder's masks, positions and caches are the token loop's."""
+        return not self.writes or tensor.name in {"input_ids", "input_features", "input_values", *_PICTURES}
+
+
+_PICTURES = ("pixel_values", "flattened_patches")
+
+
+def workload(bundle: Bundle, config: Mapping[str, Any], given: Mapping[str, Sequence[int]]) -> Workload:
+    """Return the workload of a bundle, with the sizes that are given in place of the usual ones.
+
+    Raises UsageError for an axis that the model does not have, or a size that it does not take.
+    """
+    writes = bundle.family in _WRITERS
+    graph = bundle.graphs[_WRITERS.get(bundle.family) or next(iter(bundle.graphs))]
+    made = Workload(graph, (), writes, _vocabulary(config), {})
+    read = [tensor for tensor in graph.inputs if made._is_read(tensor)]  # noqa: SLF001 - its own maker
+    named = dict.fromkeys(axis for tensor in read for axis in tensor.axes if isinstance(axis, str))
+    axes = (*named, NEW) if writes else tuple(named)
+    if unknown := sorted(set(given) - set(axes)):
+        raise UsageError(f"this model has no axis '{unknown[0]}' to be measured over (it has: {', '.join(axes)})")
+    grid = {axis: _sizes(axis, given.get(axis), bundle) for axis in axes}
+    return Workload(graph, axes, writes, made.vocabulary, grid)
+
+
+def _sizes(axis: str, given: Sequence[int] | None, bundle: Bundle) -> tuple[int, ...]:
+    limits = bundle.axes.get(axis)
+    low, high = (limits.minimum, limits.maximum or _LARGEST) if limits else (1, _LARGEST)
+    if given is None:
+        return tuple(dict.fromkeys(min(max(size, low), high) for size in _DEFAULTS.get(axis, _ANY)))
+    if wrong := [size for size in given if not low <= size <= high]:
+        raise UsageError(f"'{axis}' is {wrong[0]}, this model takes {low} to {high}")
+    return tuple(dict.fromkeys(given))
+
+
+def _vocabulary(config: Mapping[str, Any]) -> int:
+    nested: Iterable[Any] = (config, config.get("text_config"), config.get("encoder"), config.get("decoder"))
+    sizes = [part["vocab_size"] for part in nested if isinstance(part, Mapping) and "vocab_size" in part]
+    return min((size for size in sizes if isinstance(size, int)), default=2)
+
+
+def _values(tensor: Tensor, sizes: Mapping[str, int], vocabulary: int, random: np.random.Generator) -> np.ndarray:
+    """Return seeded values of an input: tokens, masks of ones, places in order, or noise as normalized input has it."""
+    shape = tuple(sizes[axis] if isinstance(axis, str) else axis for axis in tensor.axes)
+    if tensor.name.endswith("input_ids"):
+        return random.integers(min(_SPECIAL, vocabulary // 2), vocabulary, shape).astype(tensor.array_dtype)
+    if tensor.name == "position_ids":
+        return np.broadcast_to(np.arange(shape[-1], dtype=tensor.array_dtype), shape).copy()
+    if "mask" in tensor.name:
+        return np.ones(shape, tensor.array_dtype)
+    if tensor.array_dtype.kind == "f":
+        return random.standard_normal(shape).astype(tensor.array_dtype)
+    return np.zeros(shape, tensor.array_dtype)

@@ -1,0 +1,58 @@
+"""The `vitrify` command: parses, calls one function, prints; no logic of its own."""
+
+import os
+import sys
+
+from ..runtime.errors import DependencyMissing, UsageError, VitrifyError
+from . import engines, measuring, models
+from .app import app
+from .output import failed
+
+__all__ = ["app", "engines", "main", "measuring", "models"]
+
+INTERRUPTED = 130
+# The extra that brings a module; only those whose absence is told nowhere nearer to its use.
+EXTRAS = dict.fromkeys(("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "sentencepiece"), "export")
+
+
+def main() -> None:
+    """Run the command line; every failure is one line on stderr and an exit code."""
+    as_json = "--json" in sys.argv
+    try:
+        code = app(standalone_mode=False)  # Ctrl-C comes out as its exit code
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last resort: our own bug, or typer's usage errors
+        code = INTERRUPTED if _was_interrupted(error) else _told(error, as_json=as_json)
+    if code == INTERRUPTED:
+        failed("interrupted", code, as_json=as_json)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Tell whether Ctrl-C is behind the error: compiled modules that it stops while they load raise ImportError."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _told(error: Exception, *, as_json: bool) -> int:
+    """Say in one line what went wrong, and return the exit code."""
+    if isinstance(error, VitrifyError):
+        return failed(str(error), error.exit_code, as_json=as_json)
+    if type(error).__module__.startswith(("typer", "click")):
+        if type(error).__name__ == "Abort":  # how older releases of typer tell Ctrl-C
+            return INTERRUPTED
+        words = getattr(error, "format_message", lambda: str(error))()
+        if not words:
+            return UsageError.exit_code  # no command was given, and the help was printed
+        return failed(f"{words.rstrip('.')}. Try: vitrify --help", UsageError.exit_code, as_json=as_json)
+    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+        missing = DependencyMissing(f"{error.name} is not installed: pip install 'vitrify[{EXTRAS[error.name]}]'")
+        return failed(str(missing), missing.exit_code, as_json=as_json)
+    if os.environ.get("VITRIFY_TRACEBACK"):
+        raise error
+    reason = " ".join(str(error).split())
+    return failed(
+        f"bug in vitrify: {type(error).__name__}: {reason} (VITRIFY_TRACEBACK=1 shows where)", 1, as_json=as_json
+    )

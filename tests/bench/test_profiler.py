@@ -1,0 +1,79 @@
+import json
+
+import pytest
+
+from vitrify.bench.profiler import by_node, by_operator, perfetto, read_traces, runs_of
+from vitrify.bench.roofline import least_milliseconds
+
+
+def kernel(name, operator, at, took, inputs, outputs):
+    told = {"op_name": operator, "provider": "CPUExecutionProvider"}
+    shapes = [[{"float": shape} for shape in shapes] for shapes in (inputs, outputs)]
+    args = {**told, "input_type_shape": shapes[0], "output_type_shape": shapes[1]}
+    return {"name": f"{name}_kernel_time", "ts": at, "dur": took, "ph": "X", "pid": 9, "args": args}
+
+
+def run(at, took):
+    return {"name": "model_run", "ts": at, "dur": took, "ph": "X", "pid": 9, "args": {}}
+
+
+EVENTS = [
+    {"name": "session_initialization", "ts": 0, "dur": 5, "ph": "X", "pid": 9, "args": {}},
+    kernel("linear", "MatMul", 110, 40, [[2, 8, 4], [4, 6]], [[2, 8, 6]]),
+    kernel("scores", "MatMul", 150, 10, [[2, 3, 8, 4], [2, 3, 4, 8]], [[2, 3, 8, 8]]),
+    kernel("packed", "MatMul", 160, 10, [[2, 8, 4]], [[2, 8, 6]]),
+    kernel("few_bits", "MatMulNBits", 170, 5, [[2, 4], [6, 1, 2]], [[2, 6]]),
+    kernel("patches", "Conv", 175, 5, [[1, 3, 8, 8], [16, 3, 2, 2]], [[1, 16, 4, 4]]),
+    kernel("norm", "LayerNormalization", 180, 5, [[2, 8, 4]], [[2, 8, 4]]),
+    run(100, 100),
+    kernel("linear", "MatMul", 310, 60, [[2, 8, 4], [4, 6]], [[2, 8, 6]]),
+    run(300, 90),
+]
+
+
+def test_nodes_belong_to_the_run_that_they_were_in():
+    first, second = runs_of({"model": EVENTS})
+    assert [node.name for node in first.nodes] == ["linear", "scores", "packed", "few_bits", "patches", "norm"]
+    assert [node.name for node in second.nodes] == ["linear"]
+    assert second.microseconds == 90
+
+
+def test_work_is_told_from_shapes_and_weights_are_read_once():
+    (first, _) = runs_of({"model": EVENTS})
+    work = {node.name: (node.flops, node.bytes) for node in first.nodes}
+    assert work == {
+        "linear": (2 * 2 * 8 * 6 * 4, 4 * 4 * 6),
+        "scores": (2 * 2 * 3 * 8 * 8 * 4, 0),
+        "packed": (2 * 2 * 8 * 6 * 4, 4 * 4 * 6),
+        "few_bits": (2 * 2 * 6 * 4, 4 * 4 * 6),
+        "patches": (2 * 16 * 4 * 4 * 3 * 2 * 2, 4 * 16 * 3 * 2 * 2),
+        "norm": (0, 0),
+    }
+    assert first.flops == sum(flops for flops, _ in work.values())
+
+
+def test_tables_are_the_longest_first_and_shares_come_to_one():
+    runs = runs_of({"model": EVENTS})
+    operators = by_operator(runs)
+    assert [row["name"] for row in operators][:2] == ["MatMul", "MatMulNBits"]
+    assert operators[0]["calls"] == 4
+    assert operators[0]["ms"] == pytest.approx(0.12)
+    assert sum(row["share"] for row in operators) == pytest.approx(1)
+    assert by_node(runs)[0]["name"] == "model: linear (MatMul)"
+
+
+def test_graphs_are_processes_of_their_own_for_perfetto(tmp_path):
+    for graph in ("decoder_step", "encoder_model"):
+        (tmp_path / f"{graph}_2026-01-01_10-00-00_7.json").write_text(json.dumps(EVENTS))
+    traces = read_traces(tmp_path)
+    assert list(traces) == ["decoder_step", "encoder_model"]
+    merged = perfetto(traces)
+    named = {event["pid"]: event["args"]["name"] for event in merged if event["ph"] == "M"}
+    assert named == {1: "decoder_step", 2: "encoder_model"}
+    assert {event["pid"] for event in merged} == {1, 2}
+
+
+def test_the_least_time_is_bound_by_compute_or_by_memory_in_each_run():
+    peaks = {"gflops": 100.0, "gigabytes_per_second": 10.0}
+    assert least_milliseconds([(1e9, 1e6)], peaks) == pytest.approx(10.0)
+    assert least_milliseconds([(1e9, 1e9), (0, 1e8)], peaks) == pytest.approx(110.0)

@@ -1,0 +1,245 @@
+import json
+import math
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from tests.bench import results
+from vitrify.bench.report import html_report
+from vitrify.bench.report.scale import scale_of
+from vitrify.bench.report.svg import element, fitted, width_of
+from vitrify.bench.report.units import duration, significant
+from vitrify.bench.result import Result
+from vitrify.bench.table import table_lines
+
+VOID = {"meta", "link"}
+SVG = re.compile(r"<svg .*?</svg>", re.DOTALL)
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+MADE = {make.__name__: make() for make in results.ALL}
+PAGES = {name: html_report(result) for name, result in MADE.items()}
+every = pytest.mark.parametrize("name", MADE)
+
+
+class Tree(HTMLParser):
+    """Reads a page, and fails where an element is not closed by its own end."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.text, self.headings, self.attributes = [], [], [], [], []
+        self.script = ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "script":
+            self.script += data
+        elif self.open and self.open[-1] != "style":
+            self.text.append(data)
+            if self.open[-1] == "h2":
+                self.headings.append(data)
+
+
+def tree(name):
+    parser = Tree()
+    parser.feed(PAGES[name])
+    parser.close()
+    assert parser.open == []
+    return parser
+
+
+@every
+def test_the_page_is_well_formed_and_asks_for_nothing(name):
+    found = tree(name)
+    assert found.tags.count("script") == 1
+    assert ("type", "application/json") in found.attributes
+    assert not {"img", "iframe", "object", "base", "form", "a", "image", "use"} & set(found.tags)
+    outside = [(key, value) for key, value in found.attributes if key in {"src", "href", "srcset", "action"}]
+    assert outside == [("href", "data:,")]
+    assert not [key for key, _ in found.attributes if key.startswith("on")]
+    assert "url(" not in PAGES[name]
+    assert "@import" not in PAGES[name]
+
+
+@every
+def test_ids_are_unique(name):
+    ids = [value for key, value in tree(name).attributes if key == "id"]
+    assert len(ids) == len(set(ids))
+
+
+@every
+def test_drawings_are_xml_with_finite_numbers_a_title_and_a_description(name):
+    for text in SVG.findall(PAGES[name]):
+        root = ET.fromstring(text)
+        values = [value for each in root.iter() for key, value in each.attrib.items() if key not in {"id", "class"}]
+        assert not [value for value in values if re.search(r"\b(nan|inf)", value, re.IGNORECASE)]
+        if root.get("role") == "img":
+            title, about = (root.find(f"{{http://www.w3.org/2000/svg}}{tag}") for tag in ("title", "desc"))
+            assert title.text
+            assert about.text
+            assert root.get("aria-labelledby") == f"{title.get('id')} {about.get('id')}"
+
+
+@every
+def test_what_is_drawn_lies_in_the_drawing(name):
+    for text in SVG.findall(PAGES[name]):
+        root = ET.fromstring(text)
+        _, _, width, height = map(float, root.get("viewBox").split())
+        for each in root.iter():
+            for key in ("x", "cx", "x1"):
+                assert 0 <= float(each.get(key, 0)) <= width
+            for key in ("y", "cy", "y1"):
+                assert 0 <= float(each.get(key, 0)) <= height
+
+
+def as_json(result):
+    return json.loads(json.dumps(result.to_json()))
+
+
+@every
+def test_the_page_carries_its_data(name, tmp_path):
+    document = json.loads(tree(name).script)
+    assert len(document["rows"]) == len(MADE[name].rows)
+    assert "</" not in tree(name).script
+    if name != "nasty":  # whose samples are not all numbers, and whose text is no text
+        (tmp_path / "result.json").write_text(tree(name).script)
+        assert as_json(Result.read(tmp_path / "result.json")) == as_json(MADE[name])
+
+
+@every
+def test_every_row_is_in_the_page(name):
+    said = tree(name).text
+    for row in MADE[name].rows:
+        if name != "nasty":
+            assert row.contender in said
+            assert row.failed is None or row.failed in said
+            assert all(significant(value) in said for value in row.latencies.values())
+
+
+@every
+def test_no_plot_table_or_section_is_empty(name):
+    kinds = "section|div|ul|li|p|dl|dd|dt|tbody|table|td|th|figure|figcaption|h2|h3|text|title|desc"
+    assert not re.findall(rf"<({kinds})\b[^>]*></\1>", PAGES[name])
+    assert not re.findall(r"<section><h2>[^<]*</h2></section>", PAGES[name])
+
+
+def plots(name):
+    return [heading for heading in tree(name).headings if heading not in OTHERS]
+
+
+OTHERS = {"In short", "Machine", "Figures", "Not measured", "How it was measured", "How to read it"}
+DISTRIBUTION, LIMIT = "Latency, every call", "Share of the machine's float32 limit"
+SHAPE, THROUGHPUT = "Latency by shape", "Throughput against latency"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("minilm", [DISTRIBUTION, SHAPE, THROUGHPUT, "Beside each peer", LIMIT]),
+        ("open_loop", [DISTRIBUTION, "Latency under load", "Beside each peer", LIMIT]),
+        ("tiny", [DISTRIBUTION]),
+        ("all_failed", []),
+        ("words", [DISTRIBUTION, "Latency by case", "Beside each peer"]),
+    ],
+)
+def test_plots_with_nothing_to_show_are_left_out(name, shown):
+    assert plots(name) == shown
+
+
+def test_a_verdict_says_how_many_times_as_fast_and_that_nothing_is_claimed_within_the_quartiles():
+    said = re.sub(r"<[^>]+>", "", PAGES["minilm"])
+    ours, found = next(
+        (ours, found)
+        for other, ours, found in MADE["minilm"].ratios()
+        if (other.contender, ours.contender) == ("PyTorch fp32", "cpu-int8")
+    )
+    sentence = f"cpu-int8 ({duration(ours.latencies['p50'])}) is {significant(found['median'])}x as fast as"
+    assert f"{sentence} PyTorch fp32 [{significant(found['q1'])}-{significant(found['q3'])}]" in said
+    same = replace(MADE["tiny"], contenders=(*MADE["tiny"].contenders, results.PEERS[0]))
+    same = replace(same, rows=(*same.rows, replace(same.rows[0], contender="PyTorch fp32")))
+    assert "is on a par with PyTorch fp32, 1.00x" in re.sub(r"<[^>]+>", "", html_report(same))
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("tiny", "No peer was measured"),
+        ("all_failed", "Nothing was measured: every row failed"),
+        ("interrupted", "Interrupted at batch 4 x sequence 128"),
+        ("many", "24 more panels are left out here"),
+    ],
+)
+def test_what_is_missing_is_said(name, sentence):
+    assert any(sentence in text for text in tree(name).text)
+
+
+def test_a_result_without_anything_is_a_page():
+    page = html_report(Result({}, {}, {}, (), (), ()))
+    assert "Nothing was measured." in page
+    assert "<svg" not in page
+    assert table_lines(Result({}, {}, {}, (), (), ())) == ["nothing was measured"]
+
+
+def test_names_are_shown_as_they_are_and_do_nothing():
+    found = tree("nasty")
+    assert any("</script><script>alert" in text for text in found.text)
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202e\ud800-\udfff]", PAGES["nasty"])
+    PAGES["nasty"].encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),  # noqa: RUF001
+        (math.nan, "–"),  # noqa: RUF001
+        (0, "0"),
+        (0.00051234, "0.000512"),
+        (9.996, "10.0"),
+        (87.66, "87.7"),
+        (999.6, "1000"),
+        (17353, "17400"),
+        (-3.14159, "-3.14"),
+    ],
+)
+def test_figures_have_three_digits(value, text):
+    assert significant(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0512, "51.2 µs"), (4.2111, "4.21 ms"), (1238, "1240 ms"), (17353, "17.4 s")]
+)
+def test_times_have_the_unit_that_suits_them(value, text):
+    assert duration(value) == text.replace(" ", "\u00a0")
+
+
+@pytest.mark.parametrize(
+    "values", [[1, 1], [0, 0], [0.001, 1000], [3.1, 3.4], [99.99, 100.01], [1, 6], [5e-7, 2e6], [0, 1e9]]
+)
+def test_a_scale_has_its_values_and_a_few_ticks(values):
+    scale = scale_of(values, 10, 110)
+    assert all(10 <= scale(value) <= 110 for value in values)
+    ticks = scale.ticks()
+    assert 1 <= len(ticks) <= 8
+    assert ticks == sorted(set(ticks))
+    assert all(scale.low * (1 - 1e-6) <= tick <= scale.high * (1 + 1e-6) for tick in ticks)
+
+
+def test_a_label_is_cut_to_its_room():
+    assert fitted("short", 100, 12) == "short"
+    cut = fitted("a name that is much too long for its room", 100, 12)
+    assert cut.endswith("…")
+    assert width_of(cut, 12) <= 100
+
+
+def test_a_coordinate_that_is_no_number_is_refused():
+    with pytest.raises(AssertionError, match="finite"):
+        element("circle", cx=math.nan)

@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import latency, table
+from benchmarks.artifacts import Bundles
+from benchmarks.peers.feeds import feeds, kept
+from vitrify.bench.process import PeerError
+
+
+def test_every_peer_is_fed_the_same():
+    first, again = feeds(images=2), feeds(images=2)
+    assert first["pixel_values"].shape == (2, 3, 224, 224)
+    assert first["pixel_values"].dtype == np.float32
+    np.testing.assert_array_equal(first["pixel_values"], again["pixel_values"])
+    text = feeds(ids=[[7, 8, 9]])
+    assert {name: rows.tolist() for name, rows in text.items()} == {
+        "input_ids": [[7, 8, 9]],
+        "attention_mask": [[1, 1, 1]],
+        "token_type_ids": [[0, 0, 0]],
+    }
+
+
+def test_what_is_kept_of_a_pass_is_of_its_first_row():
+    assert kept(np.arange(60).reshape(2, 5, 6)) == [0, 1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_pass_is_compared_with_the_reference_s():
+    assert latency.compared([1.0, -3.75], [1.0, -4.0]) == {"difference": 0.0625}
+    assert latency.compared([1.0], None) == {}
+    with pytest.raises(PeerError, match="computes something else"):
+        latency.compared([1.0, 2.0], [1.0, -4.0])
+    with pytest.raises(PeerError, match="computes something else"):
+        latency.compared([float("nan"), -4.0], [1.0, -4.0])
+
+
+def test_every_work_names_ways_that_are_there():
+    for encoder in latency._encoders():
+        ways = latency._ways(encoder, Path("checkpoint"), Bundles({}, {"cpu-bf16": "no such CPU"}, []))
+        names = [way.name for way in ways]
+        assert len(set(names)) == len(names) == len({(way.peer.name, way.variant) for way in ways})
+        for work in latency._works(encoder, 40):
+            assert list(work.ways) == names
+            assert feeds(**work.arguments)
+    with pytest.raises(PeerError, match="no such CPU"):
+        next(way for way in ways if way.name == "cpu-bf16").model()
+
+
+def test_the_rows_of_the_readme():
+    figure = {"median": 0.5, "q1": 0.4, "q3": 0.6}
+    work = {
+        "seconds": {"cpu-fp32": figure, "PyTorch fp32": figure},
+        "ratios": {"PyTorch fp32 / cpu-fp32": figure},
+        "failed": {"cpu-bf16": "no such CPU"},
+    }
+    model = {"work": {"1 x 16": work}, "drift": {"cpu-fp32": 2e-6}, "sizes": {"model.onnx": 1.0}}
+    rows = table._latency({"models": {"BERT-base": model}, "agreement": {"cpu-fp32": 1.0}})
+    assert rows == [
+        (
+            "BERT-base: 1 x 16, `cpu-fp32`",
+            "500 ms [400-600]",
+            "PyTorch fp32 500 ms [400-600] = 0.50x [0.40-0.60]",
+        ),
+        ("BERT-base: 1 x 16", "", "no figure: cpu-bf16: no such CPU"),
+        ("drift from PyTorch, over the outputs' largest magnitude", "BERT-base `cpu-fp32` 2e-06", ""),
+        ("MiniLM's sentence vectors beside `cpu-fp32`: lowest cosine", "`cpu-fp32` 1.0000", ""),
+        ("size of a graph over the checkpoint's fp32 weights", "BERT-base `model.onnx` 1.00x", ""),
+    ]

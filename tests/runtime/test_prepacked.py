@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from vitrify.runtime.bundle import Bundle
+from vitrify.runtime.choice import Choice
+from vitrify.runtime.errors import EnvironmentMissing
+from vitrify.runtime.loading import LoadedBundle
+from vitrify.runtime.prepacked import packed_graph, prepack
+
+IDS = np.array([[5, 6, 7, 8]])
+
+
+@pytest.fixture
+def loaded(exported, tmp_path, monkeypatch):
+    monkeypatch.setenv("VITRIFY_CACHE", str(tmp_path / "cache"))
+
+    def load(*, prepacked=True, entries=None):
+        bundle = Bundle.read(exported.bundle)
+        choice = Choice(bundle.profile("cpu-fp32"), threads=1, entries=entries or {}, prepacked=prepacked)
+        return LoadedBundle(bundle, profile=choice)
+
+    return load
+
+
+def answer(bundle):
+    feeds = {name: IDS if name == "input_ids" else np.ones_like(IDS) for name in bundle.model.input_names}
+    return bundle.model(**feeds)[0]
+
+
+def test_a_packed_graph_is_opened_and_answers_the_same_to_the_bit(loaded):
+    bundle = loaded()
+    assert packed_graph(bundle, "model") is None
+    before = answer(bundle)
+    prepack(bundle)
+    again = loaded()
+    path = packed_graph(again, "model")
+    assert path.is_file()
+    assert (answer(again) == before).all()
+    assert again.model.session.graph == f"{path.parent.name}/model.onnx"
+
+
+def test_without_the_choice_the_bundle_s_own_graph_is_opened(loaded):
+    prepack(loaded())
+    bundle = loaded(prepacked=False)
+    answer(bundle)
+    assert bundle.model.session.graph == "onnx/model.onnx"
+
+
+def test_other_settings_have_their_own_graph(loaded):
+    prepack(loaded())
+    assert packed_graph(loaded(entries={"session.intra_op.allow_spinning": "0"}), "model") is None
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "digests.json"])
+def test_a_packed_graph_that_was_changed_is_not_opened(loaded, name):
+    bundle = loaded()
+    prepack(bundle)
+    file = packed_graph(bundle, "model").parent / name
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    assert packed_graph(bundle, "model") is None
+    again = loaded()
+    answer(again)
+    assert again.model.session.graph == "onnx/model.onnx"
+
+
+def test_too_little_room_is_told_and_leaves_nothing(loaded, monkeypatch, tmp_path):
+    monkeypatch.setattr("vitrify.runtime.prepacked._GROWTH", 1e15)
+    with pytest.raises(EnvironmentMissing, match="too little room for packed weights"):
+        prepack(loaded())
+    assert not list((tmp_path / "cache" / "prepacked").iterdir())
