@@ -41,7 +41,7 @@ class Encoder:
 
 def measure(scratch: Path, *, rounds: int) -> dict[str, Any]:
     """Return for each model the seconds of each way and its profiles' drift, the sizes, and agreement on sentences."""
-    found: dict[str, Any] = {"models": {}, "versions": {}}
+    found: dict[str, Any] = {"models": {}, "versions": {}, "agreement": _agreement()}
     for encoder in _encoders():
         checkpoint = encoder.write(scratch / encoder.key)
         bundles = export_bundles(encoder.key, checkpoint, PROFILES)
@@ -50,7 +50,7 @@ def measure(scratch: Path, *, rounds: int) -> dict[str, Any]:
         found["models"][encoder.name] = {**result, "drift": _drift(bundles), "sizes": _sizes(checkpoint, bundles)}
         if "interrupted" in result:
             return {**found, "interrupted": f"{encoder.name} {result['interrupted']}"}
-    return {**found, "agreement": _agreement()}
+    return found
 
 
 def _encoders() -> list[Encoder]:

@@ -24,7 +24,9 @@ def speed(spread: dict[str, float]) -> str:
 
 
 def milliseconds(spread: dict[str, float]) -> str:
-    return f"{1000 * spread['median']:.0f} ms [{1000 * spread['q1']:.0f}-{1000 * spread['q3']:.0f}]"
+    digits = 0 if spread["median"] >= 0.02 else 1
+    middle, low, high = (f"{1000 * spread[name]:.{digits}f}" for name in ("median", "q1", "q3"))
+    return f"{middle} ms [{low}-{high}]"
 
 
 def times(spread: dict[str, float]) -> str:

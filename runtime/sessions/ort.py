@@ -177,9 +177,7 @@ def _tensor(node: Any, label: str) -> Tensor:
     return Tensor(name=node.name, dtype=_DTYPES[node.type], axes=tuple(axes))
 
 
-def explained(
-    what: str, error: Exception, meanings: Meanings = OPENING, *, path: Path | None = None
-) -> VitrifyError:
+def explained(what: str, error: Exception, meanings: Meanings = OPENING, *, path: Path | None = None) -> VitrifyError:
     """Return the error that says what ONNX Runtime's means here."""
     said = " ".join(str(error).split())
     if path is not None:

@@ -1,0 +1,49 @@
+import json
+
+import pytest
+
+from benchmarks import ragged
+from benchmarks.table import _ragged
+from vitrify.bench.contest import Findings
+
+OURS, SHIPPED, OTHER = "cpu-fp32", ragged.REFERENCE, "another"
+
+
+def findings(**more):
+    vectors = [[1.0, 0.0], [0.0, 2.0]]
+    return Findings(
+        samples={OURS: [1.0, 2.0], SHIPPED: [4.0, 4.0], OTHER: [2.0, 2.0]},
+        made={OURS: vectors, SHIPPED: vectors, OTHER: [[1.0, 1.0], [0.0, 1.0]]},
+        peak_mb={OURS: 200.0, SHIPPED: 500.0},
+        failed={"cpu-bf16": "does not export: this CPU lacks it"},
+        **more,
+    )
+
+
+def result():
+    found = {
+        "what": "MiniLM",
+        "texts": {"count": 1000, "tokens": 62.4, "longest": 256},
+        **ragged._summary(findings()),
+        "stream": {"megabytes": {"1000": {"median": 230.0}, "4000": {"median": 231.0}}},
+    }
+    assert json.loads(json.dumps(found)) == found
+    return found
+
+
+def test_ways_are_compared_by_rounds_and_by_their_vectors():
+    found = result()
+    assert set(found["ratios"]) == {f"{SHIPPED} / {OURS}", f"{OTHER} / {OURS}"}
+    assert found["ratios"][f"{SHIPPED} / {OURS}"]["median"] == 3.0
+    assert found["texts_per_second"][OURS]["median"] == 750.0
+    assert found["cosine"] == pytest.approx({OURS: 1.0, OTHER: 0.5**0.5})
+
+
+def test_rows_name_every_way_and_say_why_one_has_no_figure():
+    ours, failed, stream = _ragged(result())
+    assert ours[0] == "1000 texts of 62 tokens on average through MiniLM, to their vectors, `cpu-fp32`"
+    assert ours[1].endswith("(200 MB, lowest cosine 1.0000)")
+    assert f"{SHIPPED} 4.0 s [4.0-4.0] (500 MB) = 3.00x" in ours[2]
+    assert f"{OTHER} 2.0 s [2.0-2.0] (lowest cosine 0.7071)" in ours[2]
+    assert failed[2] == "no figure: cpu-bf16: does not export: this CPU lacks it"
+    assert stream[1] == "230 MB for 1000 texts and 231 MB for 4000 texts"
