@@ -3,10 +3,9 @@
 import os
 import platform
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ..runtime.machine import this_machine
+from ..runtime.machine import installed_version, this_machine
 
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "bf16", "i8mm", "dotprod")
 PACKAGES = (
@@ -32,7 +31,7 @@ def fingerprint() -> dict[str, object]:
         "memory_gb": round(machine.memory_bytes / 2**30),
         "python": platform.python_version(),
         "system": platform.system(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": {name: found.split("+")[0] for name in PACKAGES if (found := installed_version(name))},
     }
 
 
@@ -53,10 +52,3 @@ def _read(path: Path) -> str:
     with suppress(OSError, ValueError):
         return path.read_text()
     return ""
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name).split("+")[0]
-    except PackageNotFoundError:
-        return None

@@ -52,9 +52,8 @@ def figures(result: Result, row: Row, contender: Contender, baseline: Result | N
     """Return a row's figures by the names that conditions use."""
     found = {**row.latencies, "throughput": row.throughput, "first": row.first_ms, "load": contender.load_ms}
     found |= {"peak": row.peak_mb, "roofline": row.roofline}
-    for other, ours, ratio in result.ratios():
-        if ours is row:
-            found[f"{other.contender.replace('-', '_')}_ratio"] = ratio["median"]
+    for other, ratio in result.ratios_to(row):
+        found[f"{other.contender.replace('-', '_')}_ratio"] = ratio["median"]
     if baseline is not None and (before := baseline.row(row.case, row.contender)) is not None and before.samples_ms:
         found |= {f"{name}_ratio": row.latencies[name] / before.latencies[name] for name in _TIMES}
         if row.throughput and before.throughput:

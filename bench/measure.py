@@ -17,17 +17,16 @@ import numpy as np
 from ..runtime.bundle import read_bundle
 from ..runtime.errors import UsageError
 from ..runtime.hub import Request
-from ..runtime.loading import load_bundle
+from ..runtime.loading import LoadedBundle
 from ..runtime.machine import usable_cores
-from .contenders import OWN, find_peer
-from .contenders import Contender as Program
+from .contenders import COUNTER, OWN, Installed, find_peer
 from .contest import PAUSE, Crew, Findings, Way, hold
 from .environment import condition, fingerprint
-from .process import Answer, PeerError
+from .process import Answer, Child, PeerError
 from .result import Case, Contender, Load, Result, Row
 from .roofline import least_milliseconds, measured_peaks
 from .subject import Subject, find_subject
-from .workload import NEW, Workload, workload
+from .workload import workload
 
 Progress = Callable[[str], None]
 _TURN_SECONDS, _MOST_CALLS = 0.25, 50
@@ -107,8 +106,8 @@ def measure_model(order: Order, *, progress: Progress = lambda _: None, pause: f
 
     """
     subject = find_subject(order.model, task=order.task, profiles=order.profiles, checkpoint=order.checkpoint)
-    work = workload(subject.bundle, load_bundle(subject.bundle.folder).config, order.sizes)
-    ways, contenders = _contenders(order, subject, work)
+    work = workload(subject.bundle, LoadedBundle(subject.bundle).config, order.sizes)
+    ways, contenders = _contenders(order, subject)
     progress("the machine's limits")
     result = Result(
         model=_described(subject),
@@ -122,7 +121,7 @@ def measure_model(order: Order, *, progress: Progress = lambda _: None, pause: f
     with Crew() as crew, tempfile.TemporaryDirectory(prefix="vitrify-bench-") as scratch:
         for case in work.cases():
             progress(case.name)
-            result = _measured_case(result, order, work, case, ways, crew, Path(scratch), pause)
+            result = _measured_case(result, order, case, work.arguments(case, Path(scratch)), ways, crew, pause)
             if result.interrupted:
                 break
         loaded = {name: 1000 * seconds for name, seconds in crew.load_seconds.items()}
@@ -131,30 +130,32 @@ def measure_model(order: Order, *, progress: Progress = lambda _: None, pause: f
         return replace(result, contenders=found, versions=crew.versions, environment=environment)
 
 
-def _contenders(order: Order, subject: Subject, work: Workload) -> tuple[list[Way], dict[str, Contender]]:
+def _contenders(order: Order, subject: Subject) -> tuple[list[Way], dict[str, Contender]]:
     counts = list(order.threads) or [usable_cores()]
-    drift = {name: read_bundle(folder, name).recorded_drift().get(name) for name, folder in subject.folders.items()}
+    own = {name: read_bundle(folder, name) for name, folder in subject.folders.items()}
+    drift = {name: bundle.recorded_drift().get(name) for name, bundle in own.items()}
+    programs = {
+        **{name: replace(OWN, variant=name, precision=own[name].profile(name).precision) for name in own},
+        **{name: find_peer(name) for name in order.against},
+    }
     ways, contenders = [], {}
     for threads in counts:
-        for name in (*subject.folders, *order.against):
-            own = name in subject.folders
-            program = replace(OWN, variant=name) if own else find_peer(name)
+        for name, program in programs.items():
             shown = name if len(counts) == 1 else f"{name}, {threads} thread{'s' * (threads > 1)}"
-            precision = subject.bundle.profile(name).precision if own and name in subject.bundle.builds else ""
-            model = _model_of(program, subject, work, own=own)
+            model = _model_of(program, subject, own=name in own)
             ways.append(Way(shown, program, program.variant, model, threads=threads))
-            contenders[shown] = Contender(shown, own, precision or program.precision or name, threads, drift.get(name))
+            contenders[shown] = Contender(shown, name in own, program.precision, threads, drift.get(name))
     return ways, contenders
 
 
-def _model_of(program: Program, subject: Subject, work: Workload, *, own: bool) -> Callable[[], str]:
+def _model_of(program: Installed, subject: Subject, *, own: bool) -> Callable[[], str]:
     """Return what a contender loads, told when its process starts."""
 
     def model() -> str:
         if own:
             return str(subject.folders[program.variant])
         if program.name == "ort":
-            if work.writes:
+            if subject.bundle.family != "encoder":
                 raise PeerError("runs one graph, and this model writes with a loop around several")
             exact = [build for build in subject.bundle.builds.values() if build.profile.precision == "fp32"]
             if not exact:
@@ -192,15 +193,18 @@ def _settings(order: Order, pause: float) -> dict[str, Any]:
 
 
 def _measured_case(
-    result: Result, order: Order, work: Workload, case: Case, ways: list[Way], crew: Crew, scratch: Path, pause: float
+    result: Result,
+    order: Order,
+    case: Case,
+    given: Mapping[str, Any],
+    ways: Sequence[Way],
+    crew: Crew,
+    pause: float,
 ) -> Result:
     """Return the result with one more case in it, as far as it came."""
-    given: dict[str, Any] = {"inputs": str(work.write_inputs(case, scratch))}
-    if work.writes:
-        given["new"] = case.sizes[NEW]
     findings, loads, limit, interrupted = Findings(), [], 0.0, None
     try:
-        limit, case = _counted(case, given, ways, crew, result.peaks, order.limit)
+        limit, case = _counted(case, given, ways, result.peaks, order.limit)
         task = Measured(case.name, given, order.limit)
         hold(task, ways, crew, findings, rounds=order.rounds, pause=pause, settle=settle)
         for way in ways:
@@ -240,16 +244,17 @@ def calls_for(seconds: float) -> int:
 
 
 def _counted(
-    case: Case, given: Mapping[str, Any], ways: Sequence[Way], crew: Crew, peaks: Mapping[str, float], limit: float
+    case: Case, given: Mapping[str, Any], ways: Sequence[Way], peaks: Mapping[str, float], limit: float
 ) -> tuple[float, Case]:
     """Return the least milliseconds that the machine needs for a case, and the case with what is computed and read.
 
-    It is told by the first own way that ONNX Runtime can profile; 0 where none can.
+    It is told by the first own way that ONNX Runtime can profile, in a process of its own; 0 where none can.
     """
     for way in ways:
         if way.peer.module == OWN.module:
             try:
-                runs = crew.child(way).ask("count", given, limit=limit).made
+                with Child(COUNTER, model=way.model(), variant=way.variant, threads=way.threads) as child:
+                    runs = child.ask("count", given, limit=limit).made
             except PeerError:
                 continue
             flops, read = (sum(run[index] for run in runs) for index in (0, 1))

@@ -29,7 +29,6 @@ class Node:
     graph: str
     name: str
     operator: str
-    provider: str
     microseconds: float
     flops: float
     bytes: float
@@ -120,7 +119,7 @@ def _node(graph: str, event: Mapping[str, Any]) -> Node:
     inputs, outputs = _shapes(told["input_type_shape"]), _shapes(told["output_type_shape"])
     flops, read = _work(told["op_name"], inputs, outputs)
     name = event["name"].removesuffix(_KERNEL)
-    return Node(graph, name, told["op_name"], told["provider"], event["dur"], flops, read)
+    return Node(graph, name, told["op_name"], event["dur"], flops, read)
 
 
 def _shapes(told: Iterable[Mapping[str, list[int]]]) -> list[list[int]]:

@@ -47,8 +47,19 @@ class Contender:
     load_ms: float | None = None
 
 
+class _Sampled:
+    """What has samples."""
+
+    samples_ms: tuple[float, ...]
+
+    @property
+    def latencies(self) -> dict[str, float]:
+        """p50, p90, p95, p99, mean and deviation in ms; empty where it failed."""
+        return latencies(self.samples_ms) if self.samples_ms else {}
+
+
 @dataclass(frozen=True)
-class Row:
+class Row(_Sampled):
     """One contender on one case, calls one after the other: `samples_ms` in rounds, or why there are none (`failed`).
 
     `first_ms` is the first call after loading, `peak_mb` the most memory that was resident. `roofline` is the share
@@ -64,14 +75,9 @@ class Row:
     roofline: float | None = None
     failed: str | None = None
 
-    @property
-    def latencies(self) -> dict[str, float]:
-        """p50, p90, p95, p99, mean and deviation in ms; empty where it failed."""
-        return latencies(self.samples_ms) if self.samples_ms else {}
-
 
 @dataclass(frozen=True)
-class Load:
+class Load(_Sampled):
     """One contender on one case under arrivals at random, `rate` a second: latency counts from the intended start.
 
     `throughput` is what was served, in the case's unit a second.
@@ -83,11 +89,6 @@ class Load:
     samples_ms: tuple[float, ...] = ()
     throughput: float | None = None
     failed: str | None = None
-
-    @property
-    def latencies(self) -> dict[str, float]:
-        """p50, p90, p95, p99, mean and deviation in ms; empty where it failed."""
-        return latencies(self.samples_ms) if self.samples_ms else {}
 
 
 @dataclass(frozen=True)
@@ -116,11 +117,16 @@ class Result:
     def ratios(self) -> Iterator[tuple[Row, Row, dict[str, float]]]:
         """Yield each peer's row, ours on the same case, and how many times as long the peer takes (with quartiles)."""
         own = {contender.name for contender in self.contenders if contender.is_own}
-        measured = [row for row in self.rows if row.samples_ms]
-        others = [row for row in measured if row.contender not in own]
-        for ours in (row for row in measured if row.contender in own):
-            for other in (row for row in others if row.case == ours.case):
-                yield other, ours, ratio(*_paired(other.samples_ms, ours.samples_ms))
+        for ours in self.rows:
+            if ours.contender in own:
+                yield from ((other, ours, found) for other, found in self.ratios_to(ours))
+
+    def ratios_to(self, ours: Row) -> Iterator[tuple[Row, dict[str, float]]]:
+        """Yield each peer's row on the case of one of ours, and how many times as long the peer takes."""
+        own = {contender.name for contender in self.contenders if contender.is_own}
+        for other in self.rows:
+            if other.case == ours.case and other.contender not in own and other.samples_ms and ours.samples_ms:
+                yield other, ratio(*_paired(other.samples_ms, ours.samples_ms))
 
     def to_json(self) -> dict[str, Any]:
         """Return the document, figures beside the samples they come from."""

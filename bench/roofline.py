@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from .contenders import Contender
+from .contenders import Installed
 from .process import Child
 
-_MACHINE = Contender("machine", "vitrify.bench.contenders.machine", "", "fp32")
+_MACHINE = Installed("machine", "vitrify.bench.contenders.machine", "", "fp32")
 _CALLS = 12
 _LIMIT = 120.0
 

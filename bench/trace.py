@@ -12,7 +12,7 @@ from ..runtime.errors import EnvironmentMissing, UsageError
 from .contenders.bundle import one_run
 from .profiler import Run, by_node, by_operator, perfetto, read_traces, runs_of, traced_bundle
 from .result import Case
-from .workload import NEW, Workload, workload
+from .workload import Workload, workload
 
 _WARM = 2
 _SHOWN = 0.001  # of the time
@@ -58,7 +58,7 @@ def trace_bundle(
         with traced_bundle(folder, into, profile=profile, threads=threads) as bundle:
             work = workload(bundle.manifest, bundle.config, sizes)
             case = _single_case(work, sizes)
-            run = one_run(bundle, inputs=str(work.write_inputs(case, into)), new=case.sizes.get(NEW))
+            run = one_run(bundle, **work.arguments(case, into))
             for _ in range(_WARM + runs):
                 run()
         traces = read_traces(into)
@@ -104,7 +104,7 @@ def _single_case(work: Workload, given: Mapping[str, Sequence[int]]) -> Case:
     """Return the one case that is asked for: of axes that are not given, a batch of the fewest and most of others."""
     if several := [axis for axis, values in given.items() if len(values) > 1]:
         raise UsageError(f"a trace is of one size: '{several[0]}' was given {len(given[several[0]])}")
-    sizes = {axis: work.grid[axis][0 if axis == "batch" else -1] for axis in work.axes}
+    sizes = {axis: values[0 if axis == "batch" else -1] for axis, values in work.grid.items()}
     return next(case for case in work.cases() if case.sizes == sizes)
 
 

@@ -14,14 +14,14 @@ from typing import Any
 from ..profiles import Profile
 from ..runtime.bundle import Bundle, read_bundle
 from ..runtime.errors import EnvironmentMissing, UsageError
-from ..runtime.loading import load_bundle
+from ..runtime.loading import LoadedBundle
 from ..runtime.machine import Machine, this_machine
 from ..runtime.tuned import Tuned, write_tuned
 from .contenders import OWN
 from .contest import PAUSE, Crew, Findings, Way, hold
 from .measure import Measured, settle
 from .process import PeerError
-from .workload import NEW, Workload, workload
+from .workload import Workload, workload
 
 _FEWER = 0.03  # what a variant must gain to be worth another setting
 _VERIFY_SECONDS = 600.0
@@ -101,7 +101,7 @@ def tune_bundle(
     bundle, machine = read_bundle(folder), this_machine()
     if bundle.is_foreign:
         raise UsageError(f"'{folder}' was compiled by others: it holds no outputs of PyTorch to prove a way by")
-    work = workload(bundle, load_bundle(folder).config, sizes)
+    work = workload(bundle, LoadedBundle(bundle).config, sizes)
     with Crew() as crew, tempfile.TemporaryDirectory(prefix="vitrify-tune-") as scratch:
         trial = _Trial(bundle, work, crew, Path(scratch), max_drift, rounds, pause, progress)
         plain = trial.measured(list(_profiles(bundle, machine)))
@@ -157,13 +157,10 @@ class _Trial:
         found: dict[Candidate, dict[str, float]] = {candidate: {} for candidate in passed}
         for case in self.work.cases():
             self.progress(case.name)
-            given: dict[str, Any] = {"inputs": str(self.work.write_inputs(case, self.scratch))}
-            if self.work.writes:
-                given["new"] = case.sizes[NEW]
             findings = Findings()
             ways = [candidate.way(self.bundle.folder) for candidate in found]
             hold(
-                Measured(case.name, given),
+                Measured(case.name, self.work.arguments(case, self.scratch)),
                 ways,
                 self.crew,
                 findings,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.bundle import Bundle, Graph
+from ..runtime.bundle import Bundle
 from ..runtime.errors import UsageError
 from ..runtime.sessions.base import Tensor
 from .result import Case
@@ -20,44 +20,34 @@ _DEFAULTS: Mapping[str, tuple[int, ...]] = MappingProxyType(
 )
 _ANY = (128,)  # for an axis of another name
 _WRITERS: Mapping[str, str] = MappingProxyType({"decoder": "model", "encoder-decoder": "encoder_model"})
+_GIVEN = frozenset({"input_ids", "input_features", "input_values", "pixel_values", "flattened_patches"})
 _LARGEST = 1 << 24
 _SPECIAL = 1000  # ids below are special tokens in most vocabularies
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What is measured: the graph that reads the inputs, the axes that its grid is over, and whether it writes."""
+    """What is measured: the inputs that a caller gives, and the sizes of every axis, `new` for one that writes."""
 
-    graph: Graph
-    axes: tuple[str, ...]
-    writes: bool
+    inputs: tuple[Tensor, ...]
     vocabulary: int
     grid: Mapping[str, tuple[int, ...]]
 
     def cases(self) -> Iterator[Case]:
         """Yield every point of the grid."""
-        for values in itertools.product(*(self.grid[axis] for axis in self.axes)):
-            sizes = dict(zip(self.axes, values, strict=True))
+        for values in itertools.product(*self.grid.values()):
+            sizes = dict(zip(self.grid, values, strict=True))
             rows = sizes.get("batch", 1)
-            count, unit = (rows * sizes[NEW], "tokens") if self.writes else (rows, "rows")
+            count, unit = (rows * sizes[NEW], "tokens") if NEW in sizes else (rows, "rows")
             yield Case(" x ".join(f"{axis} {size}" for axis, size in sizes.items()), sizes, count, unit)
 
-    def write_inputs(self, case: Case, folder: Path) -> Path:
-        """Write what the graph reads at a case as an .npz file, and return its path."""
+    def arguments(self, case: Case, folder: Path) -> dict[str, Any]:
+        """Return what a contender is asked for at a case: the file of its inputs, written into a folder, and `new`."""
         random = np.random.default_rng(list(case.sizes.values()))
-        sizes = {axis: case.sizes.get(axis, 1) for axis in self.axes}
-        read = [tensor for tensor in self.graph.inputs if self._is_read(tensor)]
-        arrays = {tensor.name: _values(tensor, sizes, self.vocabulary, random) for tensor in read}
+        arrays = {tensor.name: _values(tensor, case.sizes, self.vocabulary, random) for tensor in self.inputs}
         path = folder / f"{'-'.join(map(str, case.sizes.values()))}.npz"
         np.savez(path, allow_pickle=False, **arrays)
-        return path
-
-    def _is_read(self, tensor: Tensor) -> bool:
-        """Tell whether a caller gives it: a decoder's masks, positions and caches are the token loop's."""
-        return not self.writes or tensor.name in {"input_ids", "input_features", "input_values", *_PICTURES}
-
-
-_PICTURES = ("pixel_values", "flattened_patches")
+        return {"inputs": str(path), **({NEW: case.sizes[NEW]} if NEW in case.sizes else {})}
 
 
 def workload(bundle: Bundle, config: Mapping[str, Any], given: Mapping[str, Sequence[int]]) -> Workload:
@@ -67,14 +57,13 @@ def workload(bundle: Bundle, config: Mapping[str, Any], given: Mapping[str, Sequ
     """
     writes = bundle.family in _WRITERS
     graph = bundle.graphs[_WRITERS.get(bundle.family) or next(iter(bundle.graphs))]
-    made = Workload(graph, (), writes, _vocabulary(config), {})
-    read = [tensor for tensor in graph.inputs if made._is_read(tensor)]  # noqa: SLF001 - its own maker
-    named = dict.fromkeys(axis for tensor in read for axis in tensor.axes if isinstance(axis, str))
-    axes = (*named, NEW) if writes else tuple(named)
+    # A decoder's masks, positions and caches are the token loop's.
+    inputs = tuple(tensor for tensor in graph.inputs if not writes or tensor.name in _GIVEN)
+    named = dict.fromkeys(axis for tensor in inputs for axis in tensor.axes if isinstance(axis, str))
+    axes = (*named, *([NEW] if writes else []))
     if unknown := sorted(set(given) - set(axes)):
         raise UsageError(f"this model has no axis '{unknown[0]}' to be measured over (it has: {', '.join(axes)})")
-    grid = {axis: _sizes(axis, given.get(axis), bundle) for axis in axes}
-    return Workload(graph, axes, writes, made.vocabulary, grid)
+    return Workload(inputs, _vocabulary(config), {axis: _sizes(axis, given.get(axis), bundle) for axis in axes})
 
 
 def _sizes(axis: str, given: Sequence[int] | None, bundle: Bundle) -> tuple[int, ...]:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from filelock import FileLock
 
 from ..version import __version__
 from .bundle import MANIFEST
-from .digests import cache_folder, file_digest, remembered_digest
+from .digests import cache_folder, file_digest, remembered_digest, writing_cache
 from .errors import (
     DependencyMissing,
     EnvironmentMissing,
@@ -31,6 +30,7 @@ from .errors import (
     VitrifyError,
 )
 from .hub import Source, checkpoint_files
+from .machine import installed_version
 
 _NEEDED = ("torch", "transformers", "onnx", "onnxscript", "onnx_ir")
 _MAKERS = (*_NEEDED, "onnxruntime", "tokenizers", "numpy", "pillow")
@@ -93,13 +93,8 @@ def _root() -> Path:
 
 
 def _locked(folder: Path) -> AbstractContextManager[Any]:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+    with writing_cache(folder.parent):
         return FileLock(f"{folder}.lock").acquire()
-    except OSError as error:
-        raise EnvironmentMissing(
-            f"the cache '{folder.parent}' cannot be written ({error.strerror}): point VITRIFY_CACHE elsewhere"
-        ) from error
 
 
 def _export(source: Source, folder: Path, options: Sequence[str], run: Runner) -> None:
@@ -119,16 +114,9 @@ def _export(source: Source, folder: Path, options: Sequence[str], run: Runner) -
 def _key(source: Source, options: Sequence[str], profile: str) -> str:
     files = {path.name: remembered_digest(path) for path in checkpoint_files(source.folder)}
     own_profile = file_digest(Path(profile)) if Path(profile).is_file() else None
-    versions = {name: _version(name) for name in _MAKERS}
+    versions = {name: installed_version(name) for name in _MAKERS}
     parts = [files, source.id, source.revision, list(options), own_profile, __version__, versions]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def _require_exporter(source: Source) -> None:

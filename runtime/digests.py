@@ -5,7 +5,10 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+from .errors import EnvironmentMissing
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -16,6 +19,18 @@ def cache_folder() -> Path:
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "vitrify"
+
+
+@contextlib.contextmanager
+def writing_cache(folder: Path) -> Iterator[None]:
+    """Make a folder of the cache, to be written into; raise EnvironmentMissing with what to do where that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise EnvironmentMissing(
+            f"the cache '{folder}' cannot be written ({error.strerror}): point VITRIFY_CACHE elsewhere"
+        ) from error
 
 
 def file_digest(path: Path) -> str:

@@ -5,7 +5,6 @@ Nothing in it was proven or has a digest, so all of its profiles are unverified,
 
 import hashlib
 import json
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -22,7 +21,6 @@ from .foreign_session import ForeignSession
 from .sessions.base import Session
 
 _CONFIG, _TOKENIZER = "config.json", "tokenizer.json"
-_LOG = logging.getLogger("vitrify")
 
 
 def folder_names(folder: Path) -> list[str]:
@@ -176,11 +174,7 @@ class ForeignBundle(Bundle):
         return choose_variant(self._where, list(self.builds), None)
 
     def profile(self, name: str) -> Profile:
-        profile = self.builds[choose_variant(self._where, list(self.builds), name)].profile
-        _LOG.warning(
-            "'%s' was compiled by others: nothing proves that profile %s is its checkpoint's model", self._where, name
-        )
-        return profile
+        return self.builds[choose_variant(self._where, list(self.builds), name)].profile
 
     def check(self, name: str, *, always: bool = False) -> Path:  # noqa: ARG002 - there is no digest to compare with
         return self.path(name)

@@ -62,6 +62,12 @@ class LoadedBundle:
         self.threads = choice.threads if threads is None else threads
         self.choice = choice
         self.trace_to = trace_to
+        if bundle.is_foreign:
+            _LOG.warning(
+                "'%s' was compiled by others: nothing proves that profile %s is its checkpoint's model",
+                self.name,
+                self.profile.name,
+            )
         self._lock = Lock()
         self._graphs: dict[str, Model] = {}
         self._assistants: dict[Path, LoadedBundle] = {}

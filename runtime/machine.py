@@ -54,6 +54,16 @@ def this_machine(*, root: Path = _ROOT, ask: Callable[[Sequence[str]], str] = as
     )
 
 
+def installed_version(package: str) -> str | None:
+    """Return the version of an installed distribution, or None."""
+    from importlib.metadata import PackageNotFoundError, version  # takes 15 ms
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 def usable_cores(*, root: Path = _ROOT, affinity: int | None = None) -> int:
     """Return how many cores this process may use: the smaller of its affinity and its cgroup's quota, rounded up."""
     allowed = affinity or _affinity()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .bundle import write_synced
-from .digests import cache_folder, file_digest, remembered_digest
+from .digests import cache_folder, file_digest, remembered_digest, writing_cache
 from .errors import EnvironmentMissing
 from .machine import this_machine
 from .sessions.ort import explained, onnxruntime_module, session_options
@@ -50,8 +50,7 @@ def prepack(bundle: "LoadedBundle") -> None:
 
 def _write(source: Path, folder: Path, entries: Mapping[str, Any], threads: int | None) -> None:
     size = sum(path.stat().st_size for path in source.parent.glob(f"{source.stem}.onnx*"))
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+    with writing_cache(folder.parent):
         if shutil.disk_usage(folder.parent).free < _GROWTH * size:
             raise EnvironmentMissing(
                 f"'{folder.parent}' has too little room for packed weights, {_GROWTH * size / 2**20:.0f} MB: point "
@@ -65,10 +64,6 @@ def _write(source: Path, folder: Path, entries: Mapping[str, Any], threads: int 
             write_synced(whole / _DIGESTS, json.dumps(digests))
             shutil.rmtree(folder, ignore_errors=True)
             whole.replace(folder)
-    except OSError as error:
-        raise EnvironmentMissing(
-            f"the cache '{folder.parent}' cannot be written ({error.strerror}): point VITRIFY_CACHE elsewhere"
-        ) from error
 
 
 def _folder(bundle: "LoadedBundle", graph: str) -> Path:

@@ -13,9 +13,8 @@ from typing import Any
 
 from ..version import __version__
 from .bundle import Bundle, write_synced
-from .digests import cache_folder
-from .errors import EnvironmentMissing
-from .machine import Machine
+from .digests import cache_folder, writing_cache
+from .machine import Machine, installed_version
 
 _SCHEMA = 1
 _RUNS_WITH = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-ep-openvino")
@@ -50,31 +49,17 @@ def write_tuned(ways: Sequence[Tuned], bundle: Bundle, machine: Machine) -> Path
     """Keep what was measured, the fastest first; raise EnvironmentMissing where the cache cannot be written."""
     path = tuned_path(bundle, machine)
     content = {"schema": _SCHEMA, "bundle": bundle.folder.resolve().name, "ways": list(map(dataclasses.asdict, ways))}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with writing_cache(path.parent):
         unfinished = path.with_suffix(".part")
         write_synced(unfinished, json.dumps(content, indent=1) + "\n")
         unfinished.replace(path)
-    except OSError as error:
-        raise EnvironmentMissing(
-            f"the cache '{path.parent}' cannot be written ({error.strerror}): point VITRIFY_CACHE elsewhere"
-        ) from error
     return path
 
 
 def tuned_path(bundle: Bundle, machine: Machine) -> Path:
     """Return where the record of a bundle on a machine lies."""
-    versions = {name: _version(name) for name in _RUNS_WITH}
+    versions = {name: installed_version(name) for name in _RUNS_WITH}
     granted = [machine.model_name, sorted(machine.cpu_features), machine.cores]
     parts: list[Any] = [bundle.digest, granted, __version__, versions]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
     return cache_folder() / "tuned" / f"{key}.json"
-
-
-def _version(name: str) -> str | None:
-    from importlib.metadata import PackageNotFoundError, version  # takes 15 ms
-
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

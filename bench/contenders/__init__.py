@@ -10,8 +10,8 @@ from ...runtime.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Contender:
-    """A row: the module that loads it, which variant of it, and what that is in words."""
+class Installed:
+    """A program in this interpreter: the module that loads it, which variant of it, and its precision in words."""
 
     name: str
     module: str
@@ -26,21 +26,23 @@ class Contender:
 
 
 _TORCH = "vitrify.bench.contenders.pytorch"
-OWN = Contender("vitrify", "vitrify.bench.contenders.bundle", "", "", ("onnxruntime",))
-PEERS: Mapping[str, Contender] = MappingProxyType(
+OWN = Installed("vitrify", "vitrify.bench.contenders.bundle", "", "", ("onnxruntime",))
+# Counts what a bundle computes; it is measured nowhere.
+COUNTER = Installed("counter", "vitrify.bench.contenders.counting", "", "")
+PEERS: Mapping[str, Installed] = MappingProxyType(
     {
         row.name: row
         for row in (
-            Contender("torch", _TORCH, "float32", "fp32", ("torch", "transformers")),
-            Contender("torch-bf16", _TORCH, "bfloat16", "bf16", ("torch", "transformers")),
-            Contender("torch-compile", _TORCH, "float32 compiled", "fp32", ("torch", "transformers")),
-            Contender("ort", "vitrify.bench.contenders.bare", "", "fp32", ("onnxruntime",)),
+            Installed("torch", _TORCH, "float32", "fp32", ("torch", "transformers")),
+            Installed("torch-bf16", _TORCH, "bfloat16", "bf16", ("torch", "transformers")),
+            Installed("torch-compile", _TORCH, "float32 compiled", "fp32", ("torch", "transformers")),
+            Installed("ort", "vitrify.bench.contenders.bare", "", "fp32", ("onnxruntime",)),
         )
     }
 )
 
 
-def find_peer(name: str) -> Contender:
+def find_peer(name: str) -> Installed:
     """Return the peer of this name; raise UsageError for a name that is none."""
     if name not in PEERS:
         raise UsageError(f"--against: got '{name}', expected one of {', '.join(PEERS)}")

@@ -12,9 +12,7 @@ from .serving import serve
 def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Callable[[], Any]]]:
     """Return the works of a graph's file."""
     del variant
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = bare_session(model, threads=threads)
 
     def one_run(*, inputs: str) -> Callable[[], Any]:
         feeds = dict(np.load(inputs))
@@ -25,3 +23,10 @@ def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Call
         return lambda: serve(run, arrivals)
 
     return {"run": one_run, "serve": served}
+
+
+def bare_session(graph: str, *, threads: int) -> Any:
+    """Return ONNX Runtime's own session on a graph's file."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -1,9 +1,7 @@
 """A bundle's profile through vitrify's own runtime: what a user calls, `model(...)` or `generate(...)`."""
 
 import json
-import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,6 @@ from ...runtime.loading import LoadedBundle
 from ...runtime.parity import CASES_FILE, read_cases
 from ...runtime.prepacked import prepack
 from ...runtime.verify import replay
-from ..profiler import read_traces, runs_of, traced_bundle
 from .serving import serve
 
 Run = Callable[[], Any]
@@ -34,7 +31,6 @@ def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Run]
     return {
         "run": lambda **given: one_run(bundle, **given),
         "serve": lambda arrivals, **given: _served(one_run(bundle, **given), arrivals),
-        "count": lambda **given: _counted(model, name, threads, given),
         "verify": lambda: lambda: _verified(bundle),
         "prepack": lambda: lambda: prepack(bundle),
     }
@@ -69,15 +65,3 @@ def _verified(bundle: LoadedBundle) -> dict[str, Any]:
     """Replay the bundle's parity cases; return whether they passed, and the drift."""
     found = replay(bundle, read_cases(bundle.manifest.check(f"{PARITY}/{CASES_FILE}")))
     return {"passed": found["passed"], "drift": found["drift"]}
-
-
-def _counted(model: str, variant: str, threads: int, given: Mapping[str, Any]) -> Run:
-    """Return the function that runs once under ONNX Runtime's profiler and says what each run of a graph computes."""
-
-    def run() -> list[list[float]]:
-        with tempfile.TemporaryDirectory() as folder:
-            with traced_bundle(model, Path(folder), profile=variant, threads=threads) as bundle:
-                one_run(bundle, **given)()
-            return [[found.flops, found.bytes] for found in runs_of(read_traces(Path(folder)))]
-
-    return run

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-import onnxruntime
+from vitrify.bench.contenders.bare import bare_session
 
 from .feeds import feeds, kept
 
@@ -11,9 +11,7 @@ from .feeds import feeds, kept
 def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Callable[[], Any]]]:
     """Return the works of a graph's file by kind; of what `variant` it is the file has decided."""
     del variant
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = bare_session(model, threads=threads)
     names = [tensor.name for tensor in session.get_inputs()]
 
     def forward(**arguments: Any) -> Callable[[], list[float]]:

@@ -8,7 +8,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-KEPT, NAME = 8, "local/encoder"
+from .feeds import KEPT
+
+NAME = "local/encoder"
 
 
 def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Callable[[], Any]]]:

@@ -31,7 +31,7 @@ def bundle(graph, family="encoder", **axes):
 def arrays(tmp_path, graph, *, family="encoder", config=None, **sizes):
     work = workload(bundle(graph, family), config or {"vocab_size": 5000}, {key: (v,) for key, v in sizes.items()})
     (case,) = work.cases()
-    return case, dict(np.load(work.write_inputs(case, tmp_path)))
+    return case, dict(np.load(work.arguments(case, tmp_path)["inputs"]))
 
 
 def test_texts_are_tokens_with_masks_of_ones_and_places_in_order(tmp_path):

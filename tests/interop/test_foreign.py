@@ -4,13 +4,11 @@ import json
 import subprocess
 from pathlib import Path
 
-import filelock
 import numpy as np
 import pytest
 import torch
 import transformers
 
-from benchmarks.peers.environments import ENVIRONMENTS, find_peer, set_up
 from tests.checkpoints import make_checkpoint
 from vitrify import load_bundle, pipeline
 
@@ -33,16 +31,6 @@ CHECKPOINTS = {
     "t5": ("seq2seq-lm", "text2text-generation-with-past"),
     "mbart": ("seq2seq-lm", "text2text-generation-with-past"),  # the tiny bart has halves of different heads
 }
-
-
-@pytest.fixture(scope="module")
-def python():
-    """The interpreter of optimum-onnx's environment, which is set up if it is not there."""
-    peer = find_peer("optimum-onnx")
-    ENVIRONMENTS.mkdir(exist_ok=True)
-    with filelock.FileLock(ENVIRONMENTS / ".optimum-onnx.lock"):
-        set_up(peer)
-    return peer.python()
 
 
 @pytest.fixture(scope="module")

@@ -4,27 +4,15 @@ import json
 import subprocess
 from pathlib import Path
 
-import filelock
 import numpy as np
 import pytest
 
-from benchmarks.peers.environments import ENVIRONMENTS, find_peer, set_up
 from tests.interop.exported import PROMPT, STORY, TEXTS, TOLERANCE, picture
 from tests.parity.compare import assert_same
 from vitrify import load_bundle, pipeline
 
 pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).with_name("run_optimum.py")
-
-
-@pytest.fixture(scope="module")
-def python():
-    """The interpreter of optimum-onnx's environment, which is set up if it is not there."""
-    peer = find_peer("optimum-onnx")
-    ENVIRONMENTS.mkdir(exist_ok=True)
-    with filelock.FileLock(ENVIRONMENTS / ".optimum-onnx.lock"):
-        set_up(peer)
-    return peer.python()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,26 @@
+"""What a bundle computes and reads, told by ONNX Runtime's profiler, in a process that nobody measures."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..profiler import read_traces, runs_of, traced_bundle
+from .bundle import one_run
+
+
+def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Callable[[], Any]]]:
+    """Return the works of a bundle's folder; `variant` is the profile."""
+
+    def count(**given: Any) -> Callable[[], list[list[float]]]:
+        return lambda: _counted(model, variant, threads, given)
+
+    return {"count": count}
+
+
+def _counted(model: str, profile: str, threads: int, given: dict[str, Any]) -> list[list[float]]:
+    """Return the floating-point operations and the bytes of weights of each run of a graph."""
+    with tempfile.TemporaryDirectory() as folder:
+        with traced_bundle(model, Path(folder), profile=profile, threads=threads) as bundle:
+            one_run(bundle, **given)()
+        return [[found.flops, found.bytes] for found in runs_of(read_traces(Path(folder)))]
