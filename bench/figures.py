@@ -16,6 +16,16 @@ def ratio(slow: Sequence[float], fast: Sequence[float]) -> dict[str, float]:
     return spread([a / b for a, b in zip(slow, fast, strict=True)])
 
 
+def paired(first: Sequence[float], second: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Return as many samples of each, evenly taken: turns hold more calls of what is fast, in the same rounds."""
+    count = min(len(first), len(second))
+    return _spaced(first, count), _spaced(second, count)
+
+
+def _spaced(samples: Sequence[float], count: int) -> list[float]:
+    return [samples[index * len(samples) // count] for index in range(count)]
+
+
 def percentile(samples: Sequence[float], share: float) -> float:
     """Return the smallest sample that at least this share of them does not exceed (the nearest-rank percentile)."""
     ordered = sorted(samples)

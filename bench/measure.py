@@ -9,17 +9,19 @@ import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..runtime.bundle import read_bundle
+from ..runtime.choice import Choice
 from ..runtime.errors import UsageError
 from ..runtime.hub import Request
-from ..runtime.loading import LoadedBundle
+from ..runtime.loading import MAX_DRIFT, LoadedBundle, find_choice
 from ..runtime.machine import usable_cores
-from .contenders import COUNTER, OWN, Installed, find_peer
+from .contenders import COUNTER, OWN, Installed, find_peer, own_contender
 from .contest import PAUSE, Crew, Findings, Way, hold
 from .environment import condition, fingerprint
 from .process import Answer, Child, PeerError
@@ -43,7 +45,9 @@ class Order:
     model, checkpoint
         A bundle, a checkpoint or a Hub id; where peers find the checkpoint if that is a bundle.
     profiles, against
-        Own profiles (default: all of a bundle) and names of peers.
+        Own profiles (default: all of a bundle), "auto" among them, and names of peers.
+    max_drift
+        For "auto": the largest difference from PyTorch accepted, over the outputs' largest magnitude.
     sizes
         Sizes by axis, in place of the usual ones.
     threads
@@ -66,6 +70,7 @@ class Order:
     checkpoint: str | None = None
     profiles: Sequence[str] = ()
     against: Sequence[str] = ()
+    max_drift: float = MAX_DRIFT
     sizes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     threads: Sequence[int] = ()
     rounds: int = 15
@@ -132,28 +137,35 @@ def measure_model(order: Order, *, progress: Progress = lambda _: None, pause: f
 
 def _contenders(order: Order, subject: Subject) -> tuple[list[Way], dict[str, Contender]]:
     counts = list(order.threads) or [usable_cores()]
-    own = {name: read_bundle(folder, name) for name, folder in subject.folders.items()}
-    drift = {name: bundle.recorded_drift().get(name) for name, bundle in own.items()}
+    bundles = {name: read_bundle(folder, name) for name, folder in subject.folders.items()}
+    own = {name: find_choice(bundle, name, max_drift=order.max_drift) for name, bundle in bundles.items()}
     programs = {
-        **{name: replace(OWN, variant=name, precision=own[name].profile(name).precision) for name in own},
+        **{name: _own(choice) for name, choice in own.items()},
         **{name: find_peer(name) for name in order.against},
     }
     ways, contenders = [], {}
-    for threads in counts:
+    for count in counts:
         for name, program in programs.items():
-            shown = name if len(counts) == 1 else f"{name}, {threads} thread{'s' * (threads > 1)}"
-            model = _model_of(program, subject, own=name in own)
+            shown = name if len(counts) == 1 else f"{name}, {count} thread{'s' * (count > 1)}"
+            threads, drift, model = count, None, _model_of(program, subject)
+            if name in own:
+                model = partial(str, subject.folders[name])
+                drift = bundles[name].recorded_drift().get(own[name].profile.name)
+                threads = count if order.threads else own[name].threads or count
             ways.append(Way(shown, program, program.variant, model, threads=threads))
-            contenders[shown] = Contender(shown, name in own, program.precision, threads, drift.get(name))
+            contenders[shown] = Contender(shown, name in own, program.precision, threads, drift)
     return ways, contenders
 
 
-def _model_of(program: Installed, subject: Subject, *, own: bool) -> Callable[[], str]:
-    """Return what a contender loads, told when its process starts."""
+def _own(choice: Choice) -> Installed:
+    profile = choice.profile
+    return own_contender(profile.name, choice.entries.items(), prepacked=choice.prepacked, precision=profile.precision)
+
+
+def _model_of(program: Installed, subject: Subject) -> Callable[[], str]:
+    """Return what a peer loads, told when its process starts."""
 
     def model() -> str:
-        if own:
-            return str(subject.folders[program.variant])
         if program.name == "ort":
             if subject.bundle.family != "encoder":
                 raise PeerError("runs one graph, and this model writes with a loop around several")
@@ -251,7 +263,7 @@ def _counted(
     It is told by the first own way that ONNX Runtime can profile, in a process of its own; 0 where none can.
     """
     for way in ways:
-        if way.peer.module == OWN.module:
+        if way.peer.name == OWN:
             try:
                 with Child(COUNTER, model=way.model(), variant=way.variant, threads=way.threads) as child:
                     runs = child.ask("count", given, limit=limit).made

@@ -7,14 +7,14 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from ..runtime.bundle import write_synced
 from ..runtime.errors import IntegrityError, UsageError
-from .figures import latencies, ratio
+from .figures import latencies, paired, ratio
 
 SCHEMA = 1
 
@@ -126,7 +126,7 @@ class Result:
         own = {contender.name for contender in self.contenders if contender.is_own}
         for other in self.rows:
             if other.case == ours.case and other.contender not in own and other.samples_ms and ours.samples_ms:
-                yield other, ratio(*_paired(other.samples_ms, ours.samples_ms))
+                yield other, ratio(*paired(other.samples_ms, ours.samples_ms))
 
     def to_json(self) -> dict[str, Any]:
         """Return the document, figures beside the samples they come from."""
@@ -188,13 +188,3 @@ class Result:
 def _record(kind: Any, content: Mapping[str, Any]) -> Any:
     values = {item.name: content[item.name] for item in dataclasses.fields(kind)}
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
-
-
-def _paired(first: Sequence[float], second: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Return as many samples of each, evenly taken: turns hold more calls of what is fast, in the same rounds."""
-    count = min(len(first), len(second))
-    return _spaced(first, count), _spaced(second, count)
-
-
-def _spaced(samples: Sequence[float], count: int) -> list[float]:
-    return [samples[index * len(samples) // count] for index in range(count)]

@@ -46,7 +46,8 @@ def find_subject(request: Request, *, task: str | None, profiles: Sequence[str],
             bundle, dict.fromkeys(bundle.builds, first) | others, Request(checkpoint) if checkpoint else request
         )
     for name in profiles:
-        bundle.profile(name)
+        if name != "auto":
+            bundle.profile(name)
     return Subject(bundle, dict.fromkeys(profiles or bundle.builds, first), _origin(bundle, checkpoint))
 
 

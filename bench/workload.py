@@ -15,8 +15,18 @@ from ..runtime.sessions.base import Tensor
 from .result import Case
 
 NEW = "new"  # tokens that are written
+_READ = "encoder_sequence"
+_TOKENS = (16, 128)
 _DEFAULTS: Mapping[str, tuple[int, ...]] = MappingProxyType(
-    {"batch": (1, 8), "sequence": (16, 128), "height": (224,), "width": (224,), "samples": (16_000 * 5,), NEW: (1, 32)}
+    {
+        "batch": (1, 8),
+        "sequence": _TOKENS,
+        _READ: _TOKENS,
+        "height": (224,),
+        "width": (224,),
+        "samples": (16_000 * 5,),
+        NEW: (1, 32),
+    }
 )
 _ANY = (128,)  # for an axis of another name
 _WRITERS: Mapping[str, str] = MappingProxyType({"decoder": "model", "encoder-decoder": "encoder_model"})
@@ -61,6 +71,9 @@ def workload(bundle: Bundle, config: Mapping[str, Any], given: Mapping[str, Sequ
     inputs = tuple(tensor for tensor in graph.inputs if not writes or tensor.name in _GIVEN)
     named = dict.fromkeys(axis for tensor in inputs for axis in tensor.axes if isinstance(axis, str))
     axes = (*named, *([NEW] if writes else []))
+    # What an encoder reads for a decoder is a sequence to whoever asks.
+    meant = {"sequence": _READ} if _READ in axes and "sequence" not in axes else {}
+    given = {meant.get(axis, axis): sizes for axis, sizes in given.items()}
     if unknown := sorted(set(given) - set(axes)):
         raise UsageError(f"this model has no axis '{unknown[0]}' to be measured over (it has: {', '.join(axes)})")
     return Workload(inputs, _vocabulary(config), {axis: _sizes(axis, given.get(axis), bundle) for axis in axes})

@@ -40,7 +40,8 @@ def main() -> None:
         parser.error(f"no measurement '{unknown[0]}' (there are: {', '.join(MEASUREMENTS)})")
     if arguments.rounds is not None and arguments.rounds < 1:
         parser.error(f"--rounds must be at least 1, got {arguments.rounds}")
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # a time limit ends a run as Ctrl-C does
+    # A time limit ends a run as Ctrl-C does, in the background too, where a shell lets SIGINT be ignored.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         for name in arguments.names or MEASUREMENTS:
             _measure(name, rounds=arguments.rounds or MEASUREMENTS[name], into=arguments.into or RESULTS)

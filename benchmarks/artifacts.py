@@ -20,6 +20,7 @@ from vitrify.runtime.digests import cache_folder, remembered_digest
 from .peers.environments import ROOT, Peer
 
 _SOURCES = ("export", "runtime", "profiles", "constraints.txt")
+_TUNING_ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,21 @@ def export_bundles(name: str, checkpoint: Path, profiles: Sequence[str]) -> Bund
     found = json.loads(note.read_text())
     folders = {profile: str(note.parent / folder) for profile, folder in found["folders"].items()}
     return Bundles(folders, found["refused"], found["reports"])
+
+
+def tuned_bundle(bundles: Bundles, *, max_drift: float) -> Path:
+    """Run `vitrify tune` on a checkpoint's bundle, and return it: `auto` takes what was the fastest on this machine.
+
+    Raises PeerError if nothing could be tuned.
+    """
+    folder = next(iter(bundles.folders.values()), None)
+    if folder is None:
+        raise PeerError("no profile exports")
+    command = [_vitrify(), "tune", folder, "--max-drift", str(max_drift), "--rounds", str(_TUNING_ROUNDS), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise PeerError(f"tune: {last_line(done.stderr)}")
+    return Path(folder)
 
 
 def make_for_peer(peer: Peer, recipe: str, checkpoint: Path, *, name: str = "") -> Path:
@@ -89,14 +105,17 @@ def _export_all(checkpoint: Path, folder: Path, profiles: Sequence[str]) -> None
 
 
 def _export(checkpoint: Path, out: Path, profiles: Sequence[str]) -> dict[str, Any]:
-    vitrify = str(Path(sys.executable).with_name("vitrify"))
     wanted = [word for profile in profiles for word in ("--profile", profile)]
-    command = [vitrify, "export", str(checkpoint), "-o", str(out), "--json", *wanted]
+    command = [_vitrify(), "export", str(checkpoint), "-o", str(out), "--json", *wanted]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         return json.loads(done.stdout)
     except ValueError:
         return {"error": last_line(done.stderr)}
+
+
+def _vitrify() -> str:
+    return str(Path(sys.executable).with_name("vitrify"))
 
 
 def _made(name: str, key: str, make: Callable[[Path], None]) -> Path:

@@ -1,6 +1,6 @@
 """Works done by vitrify and its peers in one run, with what each way made of them judged beside PyTorch's."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,8 @@ from vitrify.bench.figures import ratio, spread
 from vitrify.bench.process import PeerError
 
 REFERENCE = "PyTorch fp32"
+# Our own way that is compared with our others too: after `vitrify tune` it should be the fastest of them.
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,18 @@ def _summary(work: Work, ways: Mapping[str, Way], findings: Findings) -> dict[st
     return {
         "seconds": {name: spread(values) for name, values in samples.items()},
         **({"tokens_per_second": speeds} if work.tokens else {}),
-        "ratios": {
-            f"{other} / {mine}": ratio(values, samples[mine])
-            for mine in ours
-            for other, values in samples.items()
-            if other not in ours
-        },
+        "ratios": ratios_of(samples, ours),
         "made": notes,
         "failed": failed,
+    }
+
+
+def ratios_of(samples: Mapping[str, Sequence[float]], ours: Collection[str]) -> dict[str, Any]:
+    """Return the ratio of every peer to each of our ways, and of our other ways to `auto`."""
+    return {
+        f"{other} / {mine}": ratio(values, samples[mine])
+        for mine in samples
+        if mine in ours
+        for other, values in samples.items()
+        if other not in ours or (mine == AUTO and other != AUTO)
     }

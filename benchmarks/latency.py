@@ -11,13 +11,15 @@ from vitrify import load_bundle, pipeline
 from vitrify.bench.contest import Way
 from vitrify.bench.process import PeerError
 
-from .artifacts import Bundles, export_bundles, make_for_peer
-from .beside import Work, measure_works
+from .artifacts import Bundles, export_bundles, make_for_peer, tuned_bundle
+from .beside import AUTO, Work, measure_works
 from .checkpoints import bert_base, minilm, vit_base
 from .peers.environments import find_peer
 from .texts import TEXTS
 
 PROFILES = ("cpu-fp32", "cpu-int8", "cpu-bf16")
+# What `auto` may choose from: int8 of these models stays below; what that means stands in the rows of drift and cosine.
+MAX_DRIFT = 0.15
 # Beyond what int8 may do to a few values, and below what another model would.
 _ANOTHER_MODEL = 0.5
 # The first run of a compiled model compiles it.
@@ -90,6 +92,7 @@ def _ways(encoder: Encoder, checkpoint: Path, bundles: Bundles) -> list[Way]:
 
     return [
         *(Way(name, vitrify, name, lambda name=name: str(bundles.folder(name))) for name in PROFILES),
+        Way(AUTO, vitrify, f"auto within {MAX_DRIFT}", lambda: str(tuned_bundle(bundles, max_drift=MAX_DRIFT))),
         Way("PyTorch fp32", pytorch, "fp32", lambda: str(checkpoint)),
         Way("PyTorch bf16", pytorch, "bf16", lambda: str(checkpoint)),
         Way("PyTorch compiled", pytorch, "compile", lambda: str(checkpoint)),

@@ -14,16 +14,17 @@ import numpy as np
 
 from vitrify import load_bundle
 from vitrify.bench.contest import Crew, Findings, Way, hold
-from vitrify.bench.figures import ratio, spread
+from vitrify.bench.figures import spread
 
-from .artifacts import Bundles, export_bundles, make_for_peer
-from .beside import Work
+from .artifacts import Bundles, export_bundles, make_for_peer, tuned_bundle
+from .beside import AUTO, Work, ratios_of
 from .checkpoints import minilm
+from .latency import MAX_DRIFT, PROFILES
 from .measure import processes
 from .peers.environments import find_peer
 
 REFERENCE = "transformers.pipeline"  # in float32, one text at a time: its defaults
-PROFILES = ("cpu-fp32", "cpu-int8", "cpu-bf16")
+OURS = (*PROFILES, AUTO)
 COUNT, LONGEST = 1000, 256
 # Paragraphs of fewer characters are headings and lists of names; files are a sample, as reading all takes a minute.
 _SHORTEST, _FILES = 80, 400
@@ -106,6 +107,7 @@ def _ways(bundles: Bundles) -> list[Way]:
 
     return [
         *(Way(name, vitrify, name, lambda name=name: str(bundles.folder(name))) for name in PROFILES),
+        Way(AUTO, vitrify, f"auto within {MAX_DRIFT}", lambda: str(tuned_bundle(bundles, max_drift=MAX_DRIFT))),
         Way(REFERENCE, pytorch, "fp32", lambda: str(checkpoint)),
         Way(f"{REFERENCE} of batch_size=32", pytorch, "fp32", lambda: str(checkpoint), kind="embed-batches"),
         Way("sentence-transformers fp32", sentences, "fp32", lambda: str(checkpoint)),
@@ -128,13 +130,7 @@ def _summary(findings: Findings) -> dict[str, Any]:
     return {
         "seconds": {name: spread(values) for name, values in samples.items()},
         "texts_per_second": {name: spread([COUNT / value for value in values]) for name, values in samples.items()},
-        "ratios": {
-            f"{other} / {mine}": ratio(values, samples[mine])
-            for mine in PROFILES
-            if mine in samples
-            for other, values in samples.items()
-            if other not in PROFILES
-        },
+        "ratios": ratios_of(samples, OURS),
         "cosine": {
             name: _lowest_cosine(findings.made[name], reference)
             for name in samples

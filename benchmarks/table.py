@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from .beside import AUTO
+from .latency import MAX_DRIFT
 from .rows import Row, milliseconds, times, work_rows
 
 ROOT = Path(__file__).parent.parent
@@ -85,11 +87,33 @@ def _latency(result: dict[str, Any]) -> list[Row]:
         f"{name} " + ", ".join(f"`{graph}` {size:.2f}x" for graph, size in found["sizes"].items())
         for name, found in models.items()
     )
+    works = {name: {work: each["ratios"] for work, each in found["work"].items()} for name, found in models.items()}
     return [
         *rows,
+        *_auto(works),
         ("drift from PyTorch, over the outputs' largest magnitude", drifts, ""),
         ("MiniLM's sentence vectors beside `cpu-fp32`: lowest cosine", _each(result["agreement"], ".4f"), ""),
         ("size of a graph over the checkpoint's fp32 weights", sizes, ""),
+    ]
+
+
+def _auto(works: dict[str, dict[str, dict[str, Any]]]) -> list[Row]:
+    """Return a row that says where `auto` does worst beside the fastest of the profiles that it may choose from."""
+    # Profiles are named after their device, peers are not.
+    ratios = {
+        f"{model}: {work}" if work else model: [
+            ratio["median"] for name, ratio in found.items() if re.fullmatch(rf"cpu-\S+ / {AUTO}", name)
+        ]
+        for model, each in works.items()
+        for work, found in each.items()
+    }
+    least = {work: min(found) for work, found in ratios.items() if found}
+    if not least:
+        return []
+    worst = min(least, key=lambda work: least[work])
+    said = f"at worst {1 / least[worst]:.2f}x the time of the fastest ({worst})"
+    return [
+        (f"`{AUTO}` after `vitrify tune`, drift up to {MAX_DRIFT}, beside the profiles that it chooses from", said, "")
     ]
 
 
@@ -155,7 +179,8 @@ def _ragged(result: dict[str, Any]) -> list[Row]:
         f"{spread['median']:.0f} MB for {count} texts"
         for count, spread in result["stream"].get("megabytes", {}).items()
     )
-    return [*rows, ("the same as a stream in a new process, `cpu-fp32`: peak memory", stream, "")]
+    auto = _auto({result["what"]: {"": result["ratios"]}})
+    return [*rows, *auto, ("the same as a stream in a new process, `cpu-fp32`: peak memory", stream, "")]
 
 
 def _texts(result: dict[str, Any], way: str) -> str:

@@ -24,6 +24,9 @@ def bench(
     against: Annotated[
         str | None, typer.Option(help="Peers beside it: torch, torch-bf16, torch-compile, ort; with commas.")
     ] = None,
+    max_drift: Annotated[
+        float, typer.Option(help="For --profile auto: the largest drift from PyTorch accepted.")
+    ] = 0.05,
     batch: Batch = None,
     sequence: Sequence = None,
     new_tokens: NewTokens = None,
@@ -65,6 +68,7 @@ def bench(
         checkpoint=checkpoint,
         profiles=profile or (),
         against=against.split(",") if against else (),
+        max_drift=max_drift,
         sizes=read_sizes({"--batch": batch, "--sequence": sequence, "--new-tokens": new_tokens}, size or []),
         threads=read_numbers("--threads", threads) if threads else (),
         rounds=rounds,

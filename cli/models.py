@@ -61,9 +61,11 @@ def export(
         "passed": report.passed,
         "profiles": report.profiles,
         "seconds": report.seconds,
+        "left_out": report.left_out,
     }
     lines = [f"{report.folder}: {report.bundle.architecture}, serves {', '.join(report.bundle.tasks)}"]
-    print_document(document, [*lines, *parity_lines(report.profiles)], as_json=as_json)
+    lines += [*parity_lines(report.profiles), *(f"  {name}: left out: {why}" for name, why in report.left_out.items())]
+    print_document(document, lines, as_json=as_json)
 
 
 @app.command()

@@ -60,12 +60,16 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What an export did: `profiles` maps each profile to its parity summary, `seconds` each step to its duration."""
+    """What an export did: `profiles` maps each profile to its parity summary, `seconds` each step to its duration.
+
+    `left_out` says of each profile that "auto" would have taken why this model has none.
+    """
 
     folder: Path
     bundle: Bundle
     profiles: Mapping[str, Mapping[str, Any]]
     seconds: Mapping[str, float] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -104,7 +108,8 @@ def export_bundle(
     task
         Which head to export (`vitrify tasks`); by default the one in `config.architectures`.
     profiles
-        Deployment targets (`vitrify profiles`), by name or as paths of TOML files.
+        Deployment targets (`vitrify profiles`), by name or as paths of TOML files; "auto" stands for all that this
+        machine runs, but for those that this model cannot be or does not stay the same in.
     revision, token, local_files_only
         For a Hub id.
     trust_remote_code
@@ -134,7 +139,7 @@ def export_bundle(
 
     """
     wanted = [profiles] if isinstance(profiles, (str, Path)) else list(profiles)
-    targets = _load_profiles(wanted)
+    targets, optional = _load_profiles(wanted)
     order = Order(sms or (), builder)
     with_engines = [target.name for target in targets if target.provider == "tensorrt" and sms is not None]
     if with_engines:
@@ -146,18 +151,20 @@ def export_bundle(
         with steps("reading the checkpoint"):
             found = fetch(request, Path(scratch), processor=tokenizer or image_processor)
             checkpoint = open_checkpoint(found.folder, task=task, trust_remote_code=trust_remote_code)
-            targets = _fitting(targets, checkpoint, automatic="auto" in wanted)
+            targets = _fitting(targets, checkpoint, optional)
             origin = dataclasses.replace(
                 source or found.provenance,
                 files=checkpoint.source_files(),
                 pickle=found.provenance.pickle,
                 remote_code=trust_remote_code,
             )
-        findings = _compile(checkpoint, out, origin, targets, steps, allow_mismatch=allow_mismatch)
+        findings, left_out = _compile(
+            checkpoint, out, origin, targets, steps, optional=optional, allow_mismatch=allow_mismatch
+        )
         if with_engines:
             with steps("building engines"):
                 build_engines(out, with_engines, order)
-    return ExportReport(folder, Bundle.read(folder), findings, steps.seconds)
+    return ExportReport(folder, Bundle.read(folder), findings, steps.seconds, left_out)
 
 
 def _compile(
@@ -167,17 +174,21 @@ def _compile(
     targets: Sequence[Profile],
     steps: "_Steps",
     *,
+    optional: Collection[str],
     allow_mismatch: bool,
-) -> dict[str, dict[str, Any]]:
-    """Write everything of the bundle into `out` and return each profile's parity summary."""
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Write everything of the bundle into `out`; return each profile's parity summary, and why others are left out."""
     with steps("writing the processor"):
         _write_processor(checkpoint, out)
-    plan, variants, findings = _first_that_passes(checkpoint, out, targets, steps, allow_mismatch=allow_mismatch)
+    plan, variants, findings = _first_that_passes(
+        checkpoint, out, targets, steps, optional=optional, allow_mismatch=allow_mismatch
+    )
+    targets = [target for target in targets if target.name not in variants.left_out]
     results = {name: summary(figures) for name, figures in findings.figures.items()}
     for target in targets:
         results[target.name]["emulated"] = variants.emulates(target)
-    for name, quality in variants.quality.items():
-        results[name]["quality"] = dataclasses.asdict(quality)
+        if target.name in variants.quality:
+            results[target.name]["quality"] = dataclasses.asdict(variants.quality[target.name])
     if not findings.kept:
         raise ExportError(f"no case of the parity grid fits {PARITY_BYTES} bytes: the model's outputs are too large")
     write_cases(out / PARITY, findings.kept)
@@ -194,13 +205,19 @@ def _compile(
         limit = max(figure.limit for figure in findings.figures[exact.name])
         with steps("comparing pipelines"):
             compare_pipelines(checkpoint, out, profile=exact.name, tolerance=limit)
-    return results
+    return results, variants.left_out
 
 
 def _first_that_passes(
-    checkpoint: Checkpoint, out: Path, targets: Sequence[Profile], steps: "_Steps", *, allow_mismatch: bool
+    checkpoint: Checkpoint,
+    out: Path,
+    targets: Sequence[Profile],
+    steps: "_Steps",
+    *,
+    optional: Collection[str],
+    allow_mismatch: bool,
 ) -> tuple[Plan, Variants, Findings]:
-    """Trace and examine plan after plan; the last one's failure is the export's."""
+    """Trace and examine plan after plan; the last one's failure is the export's, but for that of optional profiles."""
     family = FAMILIES[checkpoint.head.family]
     oracle = family.oracle(checkpoint)
     plans = list(family.plans(checkpoint, oracle))
@@ -208,9 +225,10 @@ def _first_that_passes(
         plan = plans.pop(0)
         try:
             with steps("tracing the graph"):
-                variants = write_variants(checkpoint, family, out, plan, targets)
+                variants = write_variants(checkpoint, family, out, plan, targets, optional=optional)
             with steps("comparing with PyTorch"):
-                findings = examine(plan, oracle, _subjects(variants, plan, targets), budget=PARITY_BYTES)
+                written = [target for target in targets if target.name not in variants.left_out]
+                findings = examine(plan, oracle, _subjects(variants, plan, written), budget=PARITY_BYTES)
         except ExportError:
             if not plans:
                 raise
@@ -223,12 +241,18 @@ def _first_that_passes(
             continue
         if not failed or (not plans and allow_mismatch):
             return plan, variants, findings
+        reasons = {
+            name: f"the graph is not the same model as {checkpoint.folder.name}: {'; '.join(map(str, figures[:3]))}"
+            for name, figures in failed.items()
+        }
+        if failed.keys() <= set(optional):
+            variants.left_out.update(reasons)
+            for name in failed:
+                del findings.figures[name]
+            return plan, variants, findings
         if not plans:
-            name, figures = next(iter(failed.items()))
-            raise ParityError(
-                f"profile {name}: the graph is not the same model as {checkpoint.folder.name}: "
-                f"{'; '.join(map(str, figures[:3]))}. Nothing was written; --allow-mismatch keeps it all the same"
-            )
+            name, reason = next(iter(reasons.items()))
+            raise ParityError(f"profile {name}: {reason}. Nothing was written; --allow-mismatch keeps it all the same")
     raise AssertionError("plans_for yields at least one plan")
 
 
@@ -303,26 +327,32 @@ def _manifest(
     )
 
 
-def _load_profiles(names: Sequence[str | Path]) -> list[Profile]:
-    """Return the profiles of these names; "auto" stands for every one that this machine can run."""
+def _load_profiles(names: Sequence[str | Path]) -> tuple[list[Profile], frozenset[str]]:
+    """Return the profiles of these names, and which of them may be left out.
+
+    "auto" stands for every one that this machine can run; of those only float32 must be.
+    """
     try:
-        profiles = [profile for name in names for profile in (_runnable() if name == "auto" else [load_profile(name)])]
+        asked = [load_profile(name) for name in names if name != "auto"]
     except ProfileError as error:
         raise UsageError(str(error)) from error
+    automatic = _runnable() if "auto" in names else []
+    profiles = {profile.name: profile for profile in (*automatic, *asked)}
     if not profiles:
         raise UsageError("no profile was given: name at least one (vitrify profiles)")
-    for profile in profiles:
+    for profile in profiles.values():
         if not profile.is_emulable:
             check_machine(profile, this_machine())  # before minutes are spent on a graph that cannot be compared
-    return list({profile.name: profile for profile in profiles}.values())
+    optional = {profile.name for profile in automatic if profile.precision != "fp32"}
+    return list(profiles.values()), frozenset(optional - {profile.name for profile in asked})
 
 
-def _fitting(targets: list[Profile], checkpoint: Checkpoint, *, automatic: bool) -> list[Profile]:
+def _fitting(targets: list[Profile], checkpoint: Checkpoint, optional: Collection[str]) -> list[Profile]:
     """Return the profiles that are for models of this family; raise UsageError for others that were asked for."""
     unfit = [target for target in targets if target.weights is not None and checkpoint.head.family != "decoder"]
-    if unfit and not automatic:
+    if refused := [target.name for target in unfit if target.name not in optional]:
         raise UsageError(
-            f"profile '{unfit[0].name}' is for decoders, and {type(checkpoint.model).__name__} is none: "
+            f"profile '{refused[0]}' is for decoders, and {type(checkpoint.model).__name__} is none: "
             "use cpu-fp32, or cpu-int8 for a smaller graph"
         )
     return [target for target in targets if target not in unfit]

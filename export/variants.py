@@ -1,7 +1,7 @@
 """The graph files of a bundle: the portable ones as they were traced, and each profile's own beside them."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import onnx_ir
 from ..profiles import Profile
 from ..runtime.bundle import Axis, Graph
 from ..runtime.choice import check_machine
-from ..runtime.errors import EnvironmentMissing
+from ..runtime.errors import EnvironmentMissing, ExportError, ParityError, UnsupportedError
 from ..runtime.machine import this_machine
 from ..runtime.model import Model
 from ..runtime.sessions import open_session
@@ -34,13 +34,15 @@ _EXACTLY = {"session.disable_quant_qdq": "1"}
 class Variants:
     """What was written into the bundle's `folder`: `names` are the graphs that the family could make.
 
-    `quality` says of each profile with weights in few bits what they did to its answers.
+    `quality` says of each profile with weights in few bits what they did to its answers, `left_out` of each that was
+    not made or not kept why.
     """
 
     family: Family
     folder: Path
     names: tuple[str, ...]
     quality: dict[str, Quality] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def files(self, target: Profile) -> dict[str, str]:
         """Return the files of a profile by the graph's name.
@@ -99,9 +101,18 @@ class Variants:
 
 
 def write_variants(
-    checkpoint: Checkpoint, family: Family, folder: Path, plan: Plan, targets: Sequence[Profile]
+    checkpoint: Checkpoint,
+    family: Family,
+    folder: Path,
+    plan: Plan,
+    targets: Sequence[Profile],
+    *,
+    optional: Collection[str] = (),
 ) -> Variants:
-    """Trace the portable graphs and write them, then what each quantized profile needs; raise ExportError."""
+    """Trace the portable graphs and write them, then what each quantized profile needs.
+
+    Raises ExportError, and what a profile's graphs are refused for unless it is among the `optional` ones.
+    """
     shutil.rmtree(folder / "onnx", ignore_errors=True)
     graphs = family.trace(
         checkpoint,
@@ -114,19 +125,29 @@ def write_variants(
     variants = Variants(family, folder, tuple(graphs))
     calibrated = _Calibration(checkpoint, plan, variants)
     for target in targets:
-        for name, file in variants.files(target).items():
-            source, path = folder / family.file(name, suffix=""), folder / file
-            if target.weights is not None:
-                variants.quality[target.name] = quantize(checkpoint, family.name, name, source, path, target)
-            elif path.exists():
-                continue  # the portable graph, or that of another profile with the same suffix
-            elif target.half is not None:
-                seen = calibrated(target)[name] if target.quantization is not None else None
-                _write_half(source, path, target, seen)
-            elif target.quantization is not None:
-                by_channel, tables = target.quantization.per_channel, target.quantization.embeddings
-                quantize_dynamic(source, path, per_channel=by_channel, embeddings=tables)
+        try:
+            _write_variant(checkpoint, variants, target, calibrated)
+        except (ExportError, ParityError, UnsupportedError) as error:
+            if target.name not in optional:
+                raise
+            variants.left_out[target.name] = str(error)
     return variants
+
+
+def _write_variant(checkpoint: Checkpoint, variants: Variants, target: Profile, calibrated: "_Calibration") -> None:
+    family, folder = variants.family, variants.folder
+    for name, file in variants.files(target).items():
+        source, path = folder / family.file(name, suffix=""), folder / file
+        if target.weights is not None:
+            variants.quality[target.name] = quantize(checkpoint, family.name, name, source, path, target)
+        elif path.exists():
+            continue  # the portable graph, or that of another profile with the same suffix
+        elif target.half is not None:
+            seen = calibrated(target)[name] if target.quantization is not None else None
+            _write_half(source, path, target, seen)
+        elif target.quantization is not None:
+            by_channel, tables = target.quantization.per_channel, target.quantization.embeddings
+            quantize_dynamic(source, path, per_channel=by_channel, embeddings=tables)
 
 
 def _write_half(source: Path, path: Path, target: Profile, seen: Seen | None) -> None:

@@ -15,7 +15,8 @@ from .bundle import write_synced
 from .digests import cache_folder, file_digest, remembered_digest, writing_cache
 from .errors import EnvironmentMissing
 from .machine import this_machine
-from .sessions.ort import explained, onnxruntime_module, session_options
+from .sessions.onnxruntime_cpu import cpu_options
+from .sessions.ort import explained, onnxruntime_module
 
 if TYPE_CHECKING:
     from .loading import LoadedBundle
@@ -79,7 +80,7 @@ def _folder(bundle: "LoadedBundle", graph: str) -> Path:
 
 def _save(source: Path, target: Path, entries: Mapping[str, Any], threads: int | None) -> None:
     ort = onnxruntime_module()
-    options = session_options(threads=threads, entries={**entries, **_SAVING}, ort=ort)
+    options = cpu_options({**entries, **_SAVING}, threads=threads, machine=this_machine())
     options.optimized_model_filepath = str(target)
     try:
         ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"], enable_fallback=0)

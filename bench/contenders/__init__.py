@@ -1,8 +1,9 @@
 """The table of contenders: what `--against` names, and the module that answers for it in a process of its own."""
 
+import json
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -26,7 +27,8 @@ class Installed:
 
 
 _TORCH = "vitrify.bench.contenders.pytorch"
-OWN = Installed("vitrify", "vitrify.bench.contenders.bundle", "", "", ("onnxruntime",))
+OWN = "vitrify"
+_OWN = Installed(OWN, "vitrify.bench.contenders.bundle", "", "", ("onnxruntime",))
 # Counts what a bundle computes; it is measured nowhere.
 COUNTER = Installed("counter", "vitrify.bench.contenders.counting", "", "")
 PEERS: Mapping[str, Installed] = MappingProxyType(
@@ -40,6 +42,19 @@ PEERS: Mapping[str, Installed] = MappingProxyType(
         )
     }
 )
+
+
+def own_contender(
+    profile: str, entries: Iterable[tuple[str, str]] = (), *, prepacked: bool = False, precision: str = ""
+) -> Installed:
+    """Return vitrify's own: a profile, with session config entries over its own, and its graphs prepacked or not."""
+    return replace(_OWN, variant=json.dumps([profile, dict(entries), prepacked]), precision=precision)
+
+
+def read_variant(variant: str) -> tuple[str, dict[str, str], bool]:
+    """Return the profile, the entries and whether prepacked of an own contender's variant."""
+    profile, entries, prepacked = json.loads(variant)
+    return profile, entries, prepacked
 
 
 def find_peer(name: str) -> Installed:

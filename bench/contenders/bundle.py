@@ -1,6 +1,5 @@
 """A bundle's profile through vitrify's own runtime: what a user calls, `model(...)` or `generate(...)`."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,17 +12,15 @@ from ...runtime.loading import LoadedBundle
 from ...runtime.parity import CASES_FILE, read_cases
 from ...runtime.prepacked import prepack
 from ...runtime.verify import replay
+from . import read_variant
 from .serving import serve
 
 Run = Callable[[], Any]
 
 
 def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Run]]:
-    """Return the works of a bundle's folder, whose graphs are opened.
-
-    `variant` is the profile or, in JSON, [profile, session config entries over its own, whether prepacked].
-    """
-    name, entries, prepacked = json.loads(variant) if variant.startswith("[") else (variant, {}, False)
+    """Return the works of a bundle's folder, whose graphs are opened."""
+    name, entries, prepacked = read_variant(variant)
     manifest = read_bundle(model, name)
     choice = Choice(manifest.profile(name), threads=threads, entries=entries, prepacked=prepacked)
     bundle = LoadedBundle(manifest, profile=choice)

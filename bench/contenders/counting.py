@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from ..profiler import read_traces, runs_of, traced_bundle
+from . import read_variant
 from .bundle import one_run
 
 
 def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Callable[[], Any]]]:
-    """Return the works of a bundle's folder; `variant` is the profile."""
+    """Return the works of a bundle's folder, whose `variant` is an own contender's."""
+    profile, *_ = read_variant(variant)
 
     def count(**given: Any) -> Callable[[], list[list[float]]]:
-        return lambda: _counted(model, variant, threads, given)
+        return lambda: _counted(model, profile, threads, given)
 
     return {"count": count}
 

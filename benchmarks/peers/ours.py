@@ -9,16 +9,17 @@ import numpy as np
 
 from vitrify.runtime.factory import pipeline
 from vitrify.runtime.generation.prefixes import Prefixes
-from vitrify.runtime.loading import load_bundle
+from vitrify.runtime.loading import MAX_DRIFT
 
 from .feeds import KEPT, feeds, kept
 
 
 def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Callable[[], Any]]]:
-    """Return the works of a bundle by kind; `variant` is its profile."""
-    bundle = load_bundle(Path(model), profile=variant, threads=threads)
-    task = bundle.manifest.tasks[0]
-    pipe = pipeline(task, model, profile=variant, threads=threads)
+    """Return the works of a bundle by kind; `variant` is its profile, or "auto within" a drift: what was tuned."""
+    profile, _, drift = variant.partition(" within ")
+    limit = float(drift) if drift else MAX_DRIFT
+    pipe = pipeline(None, model, profile=profile, max_drift=limit, threads=None if drift else threads)
+    task = pipe.bundle.manifest.tasks[0]
     works = {
         "feature-extraction": {"embed": _embed},
         "text-generation": {
@@ -30,8 +31,8 @@ def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Call
         "automatic-speech-recognition": {"transcribe": _transcribe},
         "text2text-generation": {"translate": _translate},
     }
-    chosen = {"forward": _forward, **works[task if task in works else "text2text-generation"]}
-    return {kind: lambda make=make, **arguments: make(_forgetful(pipe), **arguments) for kind, make in chosen.items()}
+    kinds = {"forward": _forward, **works[task if task in works else "text2text-generation"]}
+    return {kind: lambda make=make, **arguments: make(_forgetful(pipe), **arguments) for kind, make in kinds.items()}
 
 
 def _forgetful(pipe: Any) -> Any:

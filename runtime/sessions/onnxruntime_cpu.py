@@ -7,11 +7,24 @@ from typing import Any
 from ..machine import Machine
 from .ort import OrtSession, session_options
 
+# Asks for int8 products that cannot overflow. With VNNI none can, and there the exact kernels take 1.9 times as long
+# (BERT-base at 8 x 128 on a Zen 4: 649 ms against 336).
+_EXACT = "session.x64quantprecision"
+_VNNI = frozenset({"avx512_vnni", "avx_vnni"})
+
 
 class CpuSession(OrtSession):
     """A graph on `CPUExecutionProvider`; `options` are session config entries by their ONNX Runtime name."""
 
-    def __init__(self, path: Path, *, options: Mapping[str, Any], threads: int | None, machine: Machine) -> None:  # noqa: ARG002 - any CPU will do
+    def __init__(self, path: Path, *, options: Mapping[str, Any], threads: int | None, machine: Machine) -> None:
         super().__init__(
-            path, options=session_options(threads=threads, entries=options), providers=("CPUExecutionProvider",)
+            path, options=cpu_options(options, threads=threads, machine=machine), providers=("CPUExecutionProvider",)
         )
+
+
+def cpu_options(entries: Mapping[str, Any], *, threads: int | None, machine: Machine) -> Any:
+    """Return SessionOptions with the config entries, but for those that this CPU does not need."""
+    exact = bool(_VNNI & machine.cpu_features)
+    return session_options(
+        threads=threads, entries={key: value for key, value in entries.items() if not (exact and key == _EXACT)}
+    )

@@ -182,6 +182,13 @@ def test_what_tune_measured_is_what_auto_runs(vitrify, exported, tmp_path):
     command = [sys.executable, "-c", program, exported.bundle]
     loaded = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     assert json.loads(loaded.stdout) == [ways[0]["profile"], ways[0]["threads"], ways[0]["entries"]]
+    words = ["-p", "auto", "-p", "cpu-fp32", "-o", tmp_path / "out", "--json"]
+    done = vitrify("bench", exported.bundle, *SMALL, *words, env=env)
+    assert done.code == 0, done.err
+    found = {each["name"]: each for each in done.document["contenders"]}
+    assert list(found) == ["auto", "cpu-fp32"]
+    assert (found["auto"]["precision"], found["auto"]["threads"]) == ("fp32", ways[0]["threads"])
+    assert all(row["failed"] is None and row["roofline"] > 0 for row in done.document["rows"])
 
 
 def test_tune_refuses_what_no_way_can_keep(vitrify, exported, tmp_path):

@@ -57,6 +57,14 @@ def test_a_decoder_reads_prompts_alone_and_counts_tokens(tmp_path):
     assert (case.count, case.unit) == (6, "tokens")
 
 
+def test_what_an_encoder_reads_for_a_decoder_goes_by_sequence_too():
+    graph = Graph((Tensor("input_ids", "int64", ("batch", "encoder_sequence")),), ())
+    both = dataclasses.replace(bundle(graph, "encoder-decoder"), graphs={"encoder_model": graph, "decoder_model": STEP})
+    grid = workload(both, {"vocab_size": 100}, {"sequence": (7,), "new": (3,)}).grid
+    assert grid == {"batch": (1, 8), "encoder_sequence": (7,), "new": (3,)}
+    assert workload(both, {}, {}).grid["encoder_sequence"] == (16, 128)
+
+
 def test_the_same_case_has_the_same_inputs(tmp_path):
     _, first = arrays(tmp_path, TEXT, batch=1, sequence=4)
     _, second = arrays(tmp_path, TEXT, batch=1, sequence=4)

@@ -1,7 +1,7 @@
 import pytest
 
 from benchmarks import artifacts
-from benchmarks.artifacts import export_bundles, make_for_peer
+from benchmarks.artifacts import Bundles, export_bundles, make_for_peer, tuned_bundle
 from benchmarks.peers.environments import Peer
 from vitrify.bench.process import PeerError
 
@@ -76,3 +76,10 @@ def test_what_a_peer_s_own_tool_makes_or_why_it_does_not(checkpoint):
     assert named.is_dir()
     with pytest.raises(PeerError, match="makes nothing of the checkpoint: luck"):
         make_for_peer(peer, "bad", checkpoint)
+
+
+def test_what_cannot_be_tuned_says_why(tmp_path):
+    with pytest.raises(PeerError, match="no profile exports"):
+        tuned_bundle(Bundles({}, {"cpu-fp32": "no such CPU"}, []), max_drift=0.1)
+    with pytest.raises(PeerError, match=r"tune: .*bundle\.json"):
+        tuned_bundle(Bundles({"cpu-fp32": str(tmp_path)}, {}, []), max_drift=0.1)

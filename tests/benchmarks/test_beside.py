@@ -6,7 +6,7 @@ from threading import Timer
 import pytest
 
 from benchmarks.agreement import same_tokens, same_words, word_errors
-from benchmarks.beside import Work, measure_works
+from benchmarks.beside import Work, measure_works, ratios_of
 from benchmarks.peers.environments import Peer
 from benchmarks.rows import work_rows
 from vitrify.bench.contest import Way
@@ -114,3 +114,15 @@ def test_words_are_compared_without_case_and_punctuation():
     assert word_errors(["a", "b", "c", "d"], ["a", "x", "c"]) == pytest.approx(2 / 3)
     with pytest.raises(PeerError, match="heard no words"):
         same_words(" ...", "a")
+
+
+def test_auto_is_compared_with_our_other_ways_too():
+    samples = {"cpu-fp32": [4.0], "auto": [2.0], "cpu-int8": [2.0], "PyTorch fp32": [8.0]}
+    found = ratios_of(samples, {"cpu-fp32", "auto", "cpu-int8"})
+    assert {name: each["median"] for name, each in found.items()} == {
+        "PyTorch fp32 / cpu-fp32": 2.0,
+        "cpu-fp32 / auto": 2.0,
+        "cpu-int8 / auto": 1.0,
+        "PyTorch fp32 / auto": 4.0,
+        "PyTorch fp32 / cpu-int8": 4.0,
+    }

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle, load_bundle, pipeline
 from vitrify.profiles import load_profile
+from vitrify.runtime.bundle import Bundle
 from vitrify.runtime.errors import EnvironmentMissing, ParityError, UsageError
 from vitrify.runtime.machine import this_machine
 
@@ -48,6 +50,35 @@ def test_auto_runs_the_fastest_profile_within_the_drift_and_float32_within_littl
     assert pipe.profile == "cpu-fp32"
     pipe = pipeline("text-classification", every_profile.folder, profile="auto", max_drift=1.0)
     assert pipe.profile in every_profile.bundle.builds
+
+
+def test_auto_leaves_out_what_a_model_cannot_be_and_says_so(tmp_path, vitrify):
+    checkpoint = make_checkpoint("resnet", "image-classification", tmp_path / "resnet")
+    done = vitrify("export", checkpoint, "-o", tmp_path / "bundle", "--profile", "auto")
+    assert done.code == 0, done.err
+    assert "cpu-int8: left out: graph 'model.onnx' has no linear layer to quantize" in done.out
+    assert "cpu-int8" not in Bundle.read(tmp_path / "bundle").builds
+    assert [path.name for path in (tmp_path / "bundle" / "onnx").glob("*.onnx")] == ["model.onnx"]
+    refused = vitrify("export", checkpoint, "-o", tmp_path / "other", "--profile", "auto", "--profile", "cpu-int8")
+    assert refused.code == 6
+    assert "no linear layer" in refused.err
+
+
+def test_auto_leaves_out_what_is_not_the_same_model(classifier, tmp_path, monkeypatch):
+    def strict(name):
+        profile = load_profile(name)
+        exact = replace(profile.tolerance, absolute=1e-7, relative=0.0)
+        return replace(profile, tolerance=exact) if name == "cpu-int8" else profile
+
+    monkeypatch.setattr("vitrify.export.compiler.load_profile", strict)
+    report = export_bundle(classifier, tmp_path / "bundle", profiles=["auto"])
+    assert report.passed
+    assert "cpu-int8" not in report.bundle.builds
+    assert "not the same model" in report.left_out["cpu-int8"]
+    assert list(report.left_out) == ["cpu-int8"]
+    assert not (tmp_path / "bundle" / "onnx" / "model_int8.onnx").exists()
+    with pytest.raises(ParityError, match="profile cpu-int8"):
+        export_bundle(classifier, tmp_path / "other", profiles=["cpu-fp32", "cpu-int8"])
 
 
 def test_bfloat16_shares_the_portable_graph_and_int8_is_a_quarter(every_profile, classifier):

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from vitrify import load_bundle
 from vitrify.runtime.batches import run_together
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.sessions.base import Tensor
@@ -81,3 +82,8 @@ def test_without_a_pad_token_only_equal_lengths_share_a_batch():
     assert model.feeds["input_ids"].tolist() == [[1, 2], [3, 4]]
     with pytest.raises(UsageError, match=r"no pad token.*batch_size=1"):
         run_together(model, [row(1, 2), row(3)], least=1, tokenizer=tokenizer(pad=None))
+
+
+def test_no_memory_is_planned_for_each_length_that_texts_have(exported):
+    session = load_bundle(exported.bundle, threads=1).model.session
+    assert not session._session.get_session_options().enable_mem_pattern

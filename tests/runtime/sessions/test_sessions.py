@@ -12,6 +12,8 @@ from vitrify.runtime.errors import DependencyMissing, EnvironmentMissing, Integr
 from vitrify.runtime.machine import Machine, this_machine
 from vitrify.runtime.sessions import BACKENDS, installed_packages, open_session
 from vitrify.runtime.sessions.base import Tensor
+from vitrify.runtime.sessions.onnxruntime_cpu import cpu_options
+from vitrify.runtime.sessions.ort import VARIED
 
 TINY = """
 <ir_version: 10, opset_import: ["" : 20]>
@@ -315,3 +317,33 @@ def test_openvino_leaves_no_node_to_another_provider(tmp_path):
     open_session(path, provider="cpu").close()
     with pytest.raises(EnvironmentMissing, match="nothing falls back silently"):
         open_session(path, provider="openvino", options=FLOAT32)
+
+
+EXACT = "session.x64quantprecision"
+PRODUCT = """
+<ir_version: 10, opset_import: ["" : 20]>
+product (uint8[rows, 64] x) => (int32[rows, 32] y) <int8[64, 32] weight> { y = MatMulInteger(x, weight) }
+"""
+
+
+def test_int8_products_are_exact_where_two_of_them_pass_16_bits(tmp_path):
+    path = save(tmp_path / "onnx" / "product.onnx", PRODUCT, weight=np.full((64, 32), 127, np.int8))
+    with open_session(path, provider="cpu", options={EXACT: "1"}, threads=1) as session:
+        made = session.run({"x": np.full((3, 64), 255, np.uint8)})
+    np.testing.assert_array_equal(made["y"], np.full((3, 32), 64 * 255 * 127, np.int32))
+
+
+@pytest.mark.parametrize(("features", "asked"), [(("avx2",), True), (("avx512_vnni",), False), (("avx_vnni",), False)])
+def test_exact_kernels_are_asked_for_only_where_products_may_overflow(features, asked):
+    options = cpu_options({EXACT: "1", "session.other": "2"}, threads=1, machine=cpu(*features))
+    assert options.get_session_config_entry("session.other") == "2"
+    if asked:
+        assert options.get_session_config_entry(EXACT) == "1"
+    else:
+        with pytest.raises(RuntimeError, match=EXACT):
+            options.get_session_config_entry(EXACT)
+
+
+@pytest.mark.parametrize(("entries", "planned"), [({}, True), ({VARIED: "1"}, False)])
+def test_memory_is_planned_unless_shapes_vary(entries, planned):
+    assert cpu_options(entries, threads=1, machine=cpu()).enable_mem_pattern is planned
