@@ -67,3 +67,13 @@ def test_the_rows_of_the_readme():
         ("MiniLM's sentence vectors beside `cpu-fp32`: lowest cosine", "`cpu-fp32` 1.0000", ""),
         ("size of a graph over the checkpoint's fp32 weights", "BERT-base `model.onnx` 1.00x", ""),
     ]
+
+
+def test_where_auto_does_worst_beside_its_profiles_stands_in_a_row():
+    def ratios(**found):
+        return {f"{name.replace('_', '-')} / auto": {"median": value} for name, value in found.items()}
+
+    works = {"1 x 16": ratios(cpu_fp32=2.0, cpu_int8=0.8, optimum=0.5), "8 x 128": ratios(cpu_fp32=1.0, cpu_int8=3.0)}
+    ((_, said, _),) = table._auto({"BERT-base": works})
+    assert said == "at worst 1.25x the time of the fastest (BERT-base: 1 x 16)"
+    assert table._auto({"BERT-base": {"1 x 16": {"PyTorch fp32 / cpu-fp32": {"median": 2.0}}}}) == []
