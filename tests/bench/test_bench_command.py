@@ -118,13 +118,16 @@ def test_ctrl_c_keeps_what_was_measured(exported, tmp_path):
     words = ["bench", exported.bundle, "--batch", "1", "--sequence", "8,16", "--rounds", "100000", "-o", tmp_path]
     command = [sys.executable, "-c", program, *map(str, words)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-        deadline = time.monotonic() + 90
-        # The contender's process is there when rounds are under way.
-        while time.monotonic() < deadline and not _measures(child.pid):
-            time.sleep(0.2)
-        time.sleep(6)
-        os.kill(child.pid, signal.SIGINT)
-        _, errors = child.communicate(timeout=60)
+        try:
+            deadline = time.monotonic() + 90
+            # The contender's process is there when rounds are under way.
+            while time.monotonic() < deadline and not _measures(child.pid):
+                time.sleep(0.2)
+            time.sleep(6)
+            os.kill(child.pid, signal.SIGINT)
+            _, errors = child.communicate(timeout=60)
+        finally:
+            child.kill()  # or a failure would wait for it
     assert child.returncode == 130, errors
     result = Result.read(tmp_path / "result.json")
     assert result.interrupted == "batch 1 x sequence 8"
@@ -132,7 +135,15 @@ def test_ctrl_c_keeps_what_was_measured(exported, tmp_path):
 
 
 def _measures(pid):
-    return any("vitrify.bench.contenders.bundle" in child.cmdline() for child in psutil.Process(pid).children())
+    return any("vitrify.bench.contenders.bundle" in _words(child) for child in psutil.Process(pid).children())
+
+
+def _words(process):
+    """Return a process's command line; one that has just ended has none."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def test_trace_says_where_the_time_goes_and_writes_what_perfetto_opens(vitrify, exported, tmp_path):
