@@ -83,16 +83,24 @@ def _works(encoder: Encoder, rounds: int) -> list[Work]:
     ]
 
 
+def own_ways(bundles: Bundles) -> list[Way]:
+    """Return vitrify's ways: each profile as it is, and `auto` after `vitrify tune`."""
+    vitrify = find_peer("vitrify")
+    return [
+        *(Way(name, vitrify, name, lambda name=name: str(bundles.folder(name))) for name in PROFILES),
+        Way(AUTO, vitrify, f"auto within {MAX_DRIFT}", lambda: str(tuned_bundle(bundles, max_drift=MAX_DRIFT))),
+    ]
+
+
 def _ways(encoder: Encoder, checkpoint: Path, bundles: Bundles) -> list[Way]:
-    vitrify, pytorch, bare = map(find_peer, ("vitrify", "pytorch", "onnxruntime"))
+    pytorch, bare = map(find_peer, ("pytorch", "onnxruntime"))
     exporter, optimum, openvino = map(find_peer, ("transformers-exporter", "optimum-onnx", "openvino"))
 
     def made(peer: Any, recipe: str) -> Callable[[], str]:
         return lambda: str(make_for_peer(peer, recipe, checkpoint, name=encoder.key))
 
     return [
-        *(Way(name, vitrify, name, lambda name=name: str(bundles.folder(name))) for name in PROFILES),
-        Way(AUTO, vitrify, f"auto within {MAX_DRIFT}", lambda: str(tuned_bundle(bundles, max_drift=MAX_DRIFT))),
+        *own_ways(bundles),
         Way("PyTorch fp32", pytorch, "fp32", lambda: str(checkpoint)),
         Way("PyTorch bf16", pytorch, "bf16", lambda: str(checkpoint)),
         Way("PyTorch compiled", pytorch, "compile", lambda: str(checkpoint)),

@@ -16,10 +16,10 @@ from vitrify import load_bundle
 from vitrify.bench.contest import Crew, Findings, Way, hold
 from vitrify.bench.figures import spread
 
-from .artifacts import Bundles, export_bundles, make_for_peer, tuned_bundle
+from .artifacts import Bundles, export_bundles, make_for_peer
 from .beside import AUTO, Work, ratios_of
 from .checkpoints import minilm
-from .latency import MAX_DRIFT, PROFILES
+from .latency import PROFILES, own_ways
 from .measure import processes
 from .peers.environments import find_peer
 
@@ -99,15 +99,14 @@ def _paragraphs_of(path: Path) -> Iterator[str]:
 def _ways(bundles: Bundles) -> list[Way]:
     """Return every way; what is missing is told when it starts."""
     checkpoint = minilm()
-    vitrify, pytorch, fastembed = map(find_peer, ("vitrify", "pytorch", "fastembed"))
+    pytorch, fastembed = map(find_peer, ("pytorch", "fastembed"))
     sentences, sentences_onnx = map(find_peer, ("sentence-transformers", "sentence-transformers-onnx"))
 
     def exported(by: str) -> str:
         return str(make_for_peer(find_peer(by), "feature-extraction", checkpoint, name="minilm"))
 
     return [
-        *(Way(name, vitrify, name, lambda name=name: str(bundles.folder(name))) for name in PROFILES),
-        Way(AUTO, vitrify, f"auto within {MAX_DRIFT}", lambda: str(tuned_bundle(bundles, max_drift=MAX_DRIFT))),
+        *own_ways(bundles),
         Way(REFERENCE, pytorch, "fp32", lambda: str(checkpoint)),
         Way(f"{REFERENCE} of batch_size=32", pytorch, "fp32", lambda: str(checkpoint), kind="embed-batches"),
         Way("sentence-transformers fp32", sentences, "fp32", lambda: str(checkpoint)),

@@ -183,7 +183,7 @@ def _compile(
     plan, variants, findings = _first_that_passes(
         checkpoint, out, targets, steps, optional=optional, allow_mismatch=allow_mismatch
     )
-    targets = [target for target in targets if target.name not in variants.left_out]
+    targets = variants.kept(targets)
     results = {name: summary(figures) for name, figures in findings.figures.items()}
     for target in targets:
         results[target.name]["emulated"] = variants.emulates(target)
@@ -227,8 +227,8 @@ def _first_that_passes(
             with steps("tracing the graph"):
                 variants = write_variants(checkpoint, family, out, plan, targets, optional=optional)
             with steps("comparing with PyTorch"):
-                written = [target for target in targets if target.name not in variants.left_out]
-                findings = examine(plan, oracle, _subjects(variants, plan, written), budget=PARITY_BYTES)
+                subjects = _subjects(variants, plan, variants.kept(targets))
+                findings = examine(plan, oracle, subjects, budget=PARITY_BYTES)
         except ExportError:
             if not plans:
                 raise

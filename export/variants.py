@@ -44,6 +44,10 @@ class Variants:
     quality: dict[str, Quality] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
 
+    def kept(self, targets: Sequence[Profile]) -> list[Profile]:
+        """Return the profiles that are not left out."""
+        return [target for target in targets if target.name not in self.left_out]
+
     def files(self, target: Profile) -> dict[str, str]:
         """Return the files of a profile by the graph's name.
 
