@@ -43,7 +43,7 @@ class Encoder:
 
 def measure(scratch: Path, *, rounds: int) -> dict[str, Any]:
     """Return for each model the seconds of each way and its profiles' drift, the sizes, and agreement on sentences."""
-    found: dict[str, Any] = {"models": {}, "versions": {}, "agreement": _agreement()}
+    found: dict[str, Any] = {"models": {}, "versions": {}, "agreement": _agreement(), "max_drift": MAX_DRIFT}
     for encoder in _encoders():
         checkpoint = encoder.write(scratch / encoder.key)
         bundles = export_bundles(encoder.key, checkpoint, PROFILES)

@@ -19,7 +19,7 @@ from vitrify.bench.figures import spread
 from .artifacts import Bundles, export_bundles, make_for_peer
 from .beside import AUTO, Work, ratios_of
 from .checkpoints import minilm
-from .latency import PROFILES, own_ways
+from .latency import MAX_DRIFT, PROFILES, own_ways
 from .measure import processes
 from .peers.environments import find_peer
 
@@ -60,6 +60,7 @@ def measure(scratch: Path, *, rounds: int) -> dict:
         "texts": {"count": COUNT, "tokens": float(np.mean(lengths)), "longest": max(lengths)},
         **_summary(findings),
         "stream": stream,
+        "max_drift": MAX_DRIFT,
         "versions": versions,
         **interrupted,
     }

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from .beside import AUTO
-from .latency import MAX_DRIFT
 from .rows import Row, milliseconds, times, work_rows
 
 ROOT = Path(__file__).parent.parent
@@ -90,14 +89,14 @@ def _latency(result: dict[str, Any]) -> list[Row]:
     works = {name: {work: each["ratios"] for work, each in found["work"].items()} for name, found in models.items()}
     return [
         *rows,
-        *_auto(works),
+        *_auto(works, result.get("max_drift")),
         ("drift from PyTorch, over the outputs' largest magnitude", drifts, ""),
         ("MiniLM's sentence vectors beside `cpu-fp32`: lowest cosine", _each(result["agreement"], ".4f"), ""),
         ("size of a graph over the checkpoint's fp32 weights", sizes, ""),
     ]
 
 
-def _auto(works: dict[str, dict[str, dict[str, Any]]]) -> list[Row]:
+def _auto(works: dict[str, dict[str, dict[str, Any]]], max_drift: float | None) -> list[Row]:
     """Return a row that says where `auto` does worst beside the fastest of the profiles that it may choose from."""
     # Profiles are named after their device, peers are not.
     ratios = {
@@ -113,7 +112,7 @@ def _auto(works: dict[str, dict[str, dict[str, Any]]]) -> list[Row]:
     worst = min(least, key=lambda work: least[work])
     said = f"at worst {1 / least[worst]:.2f}x the time of the fastest ({worst})"
     return [
-        (f"`{AUTO}` after `vitrify tune`, drift up to {MAX_DRIFT}, beside the profiles that it chooses from", said, "")
+        (f"`{AUTO}` after `vitrify tune`, drift up to {max_drift}, beside the profiles that it chooses from", said, "")
     ]
 
 
@@ -179,7 +178,7 @@ def _ragged(result: dict[str, Any]) -> list[Row]:
         f"{spread['median']:.0f} MB for {count} texts"
         for count, spread in result["stream"].get("megabytes", {}).items()
     )
-    auto = _auto({result["what"]: {"": result["ratios"]}})
+    auto = _auto({result["what"]: {"": result["ratios"]}}, result.get("max_drift"))
     return [*rows, *auto, ("the same as a stream in a new process, `cpu-fp32`: peak memory", stream, "")]
 
 

@@ -34,6 +34,10 @@ Memory = Annotated[float | None, typer.Option(help="Gigabytes that one build may
 EngineProfiles = Annotated[
     list[str] | None, typer.Option("--profile", "-p", help="A profile of the bundle (default: all that have engines).")
 ]
+MaxDrift = Annotated[
+    float | None,
+    typer.Option(help="For profile auto: the largest drift from PyTorch, over the outputs' largest magnitude (0.05)."),
+]
 AllowPickle = Annotated[bool, typer.Option(help="Load pickled weights, in a child process without network.")]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .app import AllowPickle, Json, Profiles, Revision, TrustRemoteCode, app
+from .app import AllowPickle, Json, MaxDrift, Profiles, Revision, TrustRemoteCode, app
 from .output import conclude, print_document, progress_shown
 
 Model = Annotated[str, typer.Argument(help="A bundle, an ONNX folder, a checkpoint's folder or a Hub id.")]
@@ -24,9 +24,7 @@ def bench(
     against: Annotated[
         str | None, typer.Option(help="Peers beside it: torch, torch-bf16, torch-compile, ort; with commas.")
     ] = None,
-    max_drift: Annotated[
-        float, typer.Option(help="For --profile auto: the largest drift from PyTorch accepted.")
-    ] = 0.05,
+    max_drift: MaxDrift = None,
     batch: Batch = None,
     sequence: Sequence = None,
     new_tokens: NewTokens = None,
@@ -61,6 +59,7 @@ def bench(
     from ..bench.table import table_lines
     from ..runtime.fail_if import read_condition
     from ..runtime.hub import Request
+    from ..runtime.loading import MAX_DRIFT
 
     order = Order(
         Request(model, revision, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle),
@@ -68,7 +67,7 @@ def bench(
         checkpoint=checkpoint,
         profiles=profile or (),
         against=against.split(",") if against else (),
-        max_drift=max_drift,
+        max_drift=MAX_DRIFT if max_drift is None else max_drift,
         sizes=read_sizes({"--batch": batch, "--sequence": sequence, "--new-tokens": new_tokens}, size or []),
         threads=read_numbers("--threads", threads) if threads else (),
         rounds=rounds,
@@ -120,9 +119,7 @@ def trace(
 @app.command()
 def tune(
     bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
-    max_drift: Annotated[
-        float, typer.Option(help="The largest drift from PyTorch accepted, over the outputs' largest magnitude.")
-    ] = 0.05,
+    max_drift: MaxDrift = None,
     batch: Batch = None,
     sequence: Sequence = None,
     new_tokens: NewTokens = None,
@@ -136,8 +133,10 @@ def tune(
     """Measure every way to run a bundle here that is still the same model; `--profile auto` takes the fastest."""
     from ..bench.outputs import read_sizes
     from ..bench.tune import describe_tuning, tune_bundle
+    from ..runtime.loading import MAX_DRIFT
 
+    drift = MAX_DRIFT if max_drift is None else max_drift
     sizes = read_sizes({"--batch": batch, "--sequence": sequence, "--new-tokens": new_tokens}, size or [])
     with progress_shown(quiet=as_json) as progress:
-        found = tune_bundle(bundle, sizes=sizes, max_drift=max_drift, rounds=rounds, prepack=prepack, progress=progress)
+        found = tune_bundle(bundle, sizes=sizes, max_drift=drift, rounds=rounds, prepack=prepack, progress=progress)
     print_document(*describe_tuning(found), as_json=as_json)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .app import AllowPickle, EngineBuilder, Json, Profiles, Revision, Sm, TrustRemoteCode, app
+from .app import AllowPickle, EngineBuilder, Json, MaxDrift, Profiles, Revision, Sm, TrustRemoteCode, app
 from .output import conclude, parity_lines, print_document, progress_shown, say
 
 
@@ -80,9 +80,7 @@ def run(
     ] = None,
     param: Annotated[list[str] | None, typer.Option(help="An argument of the task, as name=JSON.")] = None,
     profile: Annotated[str | None, typer.Option("--profile", "-p", help="A profile of the bundle, or auto.")] = None,
-    max_drift: Annotated[
-        float | None, typer.Option(help="For --profile auto: the largest drift from PyTorch accepted.")
-    ] = None,
+    max_drift: MaxDrift = None,
     batch_size: Annotated[int, typer.Option(help="Rows that run together.")] = 1,
     threads: Annotated[int | None, typer.Option(help="Threads of one run (default: usable cores).")] = None,
     revision: Revision = None,

@@ -15,7 +15,7 @@ from .bundle import write_synced
 from .digests import cache_folder, file_digest, remembered_digest, writing_cache
 from .errors import EnvironmentMissing
 from .machine import this_machine
-from .sessions.onnxruntime_cpu import cpu_options
+from .sessions.onnxruntime_cpu import cpu_entries, cpu_options
 from .sessions.ort import explained, onnxruntime_module
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _folder(bundle: "LoadedBundle", graph: str) -> Path:
     """Return where a graph lies packed: by its files, the settings, the CPU and ONNX Runtime's version."""
     manifest, machine = bundle.manifest, this_machine()
     files = [manifest.files.get(name) for name in manifest.graph_files(bundle.profile.name, graph)]
-    settings = {key: str(value) for key, value in bundle.settings.items()}
+    settings = {key: str(value) for key, value in cpu_entries(bundle.settings, machine).items()}
     cpu = [machine.model_name, sorted(machine.cpu_features)]
     parts = [files, settings, cpu, onnxruntime_module().__version__]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

@@ -74,6 +74,7 @@ def test_where_auto_does_worst_beside_its_profiles_stands_in_a_row():
         return {f"{name.replace('_', '-')} / auto": {"median": value} for name, value in found.items()}
 
     works = {"1 x 16": ratios(cpu_fp32=2.0, cpu_int8=0.8, optimum=0.5), "8 x 128": ratios(cpu_fp32=1.0, cpu_int8=3.0)}
-    ((_, said, _),) = table._auto({"BERT-base": works})
+    ((what, said, _),) = table._auto({"BERT-base": works}, 0.15)
+    assert "drift up to 0.15" in what
     assert said == "at worst 1.25x the time of the fastest (BERT-base: 1 x 16)"
-    assert table._auto({"BERT-base": {"1 x 16": {"PyTorch fp32 / cpu-fp32": {"median": 2.0}}}}) == []
+    assert table._auto({"BERT-base": {"1 x 16": {"PyTorch fp32 / cpu-fp32": {"median": 2.0}}}}, None) == []

@@ -1,4 +1,5 @@
 import numpy as np
+import onnx
 import pytest
 
 from vitrify.runtime.bundle import Bundle
@@ -7,6 +8,7 @@ from vitrify.runtime.errors import EnvironmentMissing
 from vitrify.runtime.loading import LoadedBundle
 from vitrify.runtime.prepacked import packed_graph, prepack
 
+UNFUSED = "optimization.disable_specified_optimizers"
 IDS = np.array([[5, 6, 7, 8]])
 
 
@@ -49,6 +51,14 @@ def test_without_the_choice_the_bundle_s_own_graph_is_opened(loaded):
 def test_other_settings_have_their_own_graph(loaded):
     prepack(loaded())
     assert packed_graph(loaded(entries={"session.intra_op.allow_spinning": "0"}), "model") is None
+
+
+@pytest.mark.parametrize(("entries", "fused"), [({}, False), ({UNFUSED: ""}, True)])
+def test_norms_are_fused_only_where_a_setting_asks_for_it(loaded, entries, fused):
+    bundle = loaded(entries=entries)
+    prepack(bundle)
+    graph = onnx.load(packed_graph(bundle, "model"), load_external_data=False).graph
+    assert ("SkipLayerNormalization" in {node.op_type for node in graph.node}) is fused
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "digests.json"])

@@ -320,6 +320,7 @@ def test_openvino_leaves_no_node_to_another_provider(tmp_path):
 
 
 EXACT = "session.x64quantprecision"
+UNFUSED = "optimization.disable_specified_optimizers"
 PRODUCT = """
 <ir_version: 10, opset_import: ["" : 20]>
 product (uint8[rows, 64] x) => (int32[rows, 32] y) <int8[64, 32] weight> { y = MatMulInteger(x, weight) }
@@ -342,6 +343,11 @@ def test_exact_kernels_are_asked_for_only_where_products_may_overflow(features, 
     else:
         with pytest.raises(RuntimeError, match=EXACT):
             options.get_session_config_entry(EXACT)
+
+
+@pytest.mark.parametrize(("entries", "found"), [({}, "SkipLayerNormFusion"), ({UNFUSED: ""}, "")])
+def test_norms_are_not_fused_unless_a_setting_says_so(entries, found):
+    assert cpu_options(entries, threads=1, machine=cpu()).get_session_config_entry(UNFUSED) == found
 
 
 @pytest.mark.parametrize(("entries", "planned"), [({}, True), ({VARIED: "1"}, False)])
