@@ -18,6 +18,9 @@ def build_engine(
     shapes: Shapes = None,
     timeout: Timeout = 1800.0,
     memory: Memory = None,
+    stripped: Annotated[
+        bool, typer.Option("--stripped", help="Leave the weights out: the graph's are read when an engine is opened.")
+    ] = False,
     force: Annotated[bool, typer.Option(help="Build engines anew that are there already.")] = False,
     ep_context: Annotated[
         bool, typer.Option(help="Write an ONNX graph around each, for ONNX Runtime's plugin.")
@@ -28,7 +31,9 @@ def build_engine(
     from ..export.engine.build import build_engines, read_order
     from ..export.engine.report import describe_reports
 
-    order = read_order(sm=sm, builder=builder, shapes=shapes or [], timeout=timeout, memory_gb=memory)
+    order = read_order(
+        sm=sm, builder=builder, shapes=shapes or [], timeout=timeout, memory_gb=memory, stripped=stripped
+    )
     with progress_shown(quiet=as_json) as progress:
         reports = build_engines(bundle, profile, order, force=force, ep_context=ep_context, progress=progress)
     print_document(*describe_reports(bundle, reports, done="built, in trt/"), as_json=as_json)

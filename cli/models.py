@@ -30,6 +30,12 @@ def export(
     ] = False,
     sm: Sm = None,
     builder: EngineBuilder = "tensorrt-rtx",
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="What int8 and fp8 take scales from: texts, a line each, or a folder of images or recordings."
+        ),
+    ] = None,
     no_engines: Annotated[bool, typer.Option("--no-engines", help="Leave the engines to build-engine.")] = False,
     as_json: Json = False,
     source_id: Annotated[str | None, typer.Option(hidden=True)] = None,
@@ -53,6 +59,7 @@ def export(
             source=Provenance(source_id, source_revision) if source_id else None,
             sms=None if no_engines else sm.split(",") if sm else (),
             builder=builder,
+            calibration=calibration,
             progress=progress,
         )
     document = {

@@ -11,6 +11,7 @@ from ..runtime.model import Model
 from ..runtime.sessions import open_session
 from ..runtime.sessions.base import Session
 from ..runtime.ways import replayed
+from .calibration_inputs import text_rows
 from .checkpoint import Checkpoint
 from .passes.pairs import LARGEST, POWER, Magnitude, observe
 from .plan import Plan
@@ -20,6 +21,8 @@ from .weights import TEXT, text_tokens
 
 # The grid's longest rows say nothing new and take minutes.
 _MOST_NUMBERS = 2**20
+# What a case of a decoder-only model is made of.
+_PROMPTS = {"input_ids", "starts", "chunks"}
 Seen = Mapping[str, Magnitude]
 
 
@@ -63,7 +66,7 @@ def calibrate(
 ) -> dict[str, Seen]:
     """Return, for each of the graphs that together run the model, how large what its layers read is, by value's name.
 
-    What runs is the parity grid's shorter cases and, for a model that reads text, a text.
+    What runs is what the plan says, or else the parity grid's shorter cases and, for a model that reads text, a text.
     """
     recorders = {name: Recorder(_observed(path)) for name, path in graphs.items()}
     (model, *_) = replayed(family, {name: Model(session, axes) for name, session in recorders.items()})
@@ -84,21 +87,21 @@ def _observed(path: Path) -> Session:
 
 def _inputs(checkpoint: Checkpoint, plan: Plan) -> Iterator[Arrays]:
     cases = [inputs for _, inputs in plan.grid]
+    if plan.calibration:
+        yield from (_as_case(row, cases[0]) for row in plan.calibration)
+        return
     small = [inputs for inputs in cases if sum(array.size for array in inputs.values()) <= _MOST_NUMBERS]
     yield from small or cases[:1]
-    if checkpoint.tokenizer is not None and "input_ids" in cases[0]:
-        yield from _text(checkpoint, cases[0])
+    if set(cases[0]) == _PROMPTS:
+        yield _as_case({"input_ids": text_tokens(checkpoint)}, cases[0])
+    elif "input_ids" in cases[0] and "chunks" not in cases[0]:  # an encoder-decoder's answers are tokens of the grid
+        yield from (_as_case(row, cases[0]) for row in text_rows(checkpoint, TEXT.splitlines()))
 
 
-def _text(checkpoint: Checkpoint, like: Arrays) -> Iterator[Arrays]:
-    """Yield the text in the form of a case: whole for a decoder, a line at a time for an encoder."""
-    if set(like) == {"input_ids", "starts", "chunks"}:
-        ids = text_tokens(checkpoint)
-        yield {"input_ids": ids, "starts": np.zeros(1, np.int64), "chunks": np.array([ids.shape[1]], np.int64)}
-        return
-    if "chunks" in like:
-        return  # an encoder-decoder's answers are tokens of the grid
-    limit = getattr(checkpoint.config, "max_position_embeddings", None) or 256
-    for line in filter(None, TEXT.splitlines()):
-        row = checkpoint.tokenizer(line, truncation=True, max_length=min(limit - 2, 256), return_token_type_ids=True)
-        yield {name: np.array([row[name]], np.int64) for name in like}
+def _as_case(row: Arrays, like: Arrays) -> Arrays:
+    """Return one row of a model's input in the form of a case, which gives an encoder-decoder's answers."""
+    if set(like) == _PROMPTS:
+        ids = row["input_ids"]
+        return {"input_ids": ids, "starts": np.zeros(1, np.int64), "chunks": np.array([ids.shape[1]], np.int64)}
+    answers = {name: array if name == "chunks" else array[:1] for name, array in like.items() if name not in row}
+    return {**row, **answers}

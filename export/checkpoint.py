@@ -83,7 +83,7 @@ def open_checkpoint(folder: Path, *, task: str | None = None, trust_remote_code:
     Raises
     ------
     UsageError
-        Not a checkpoint, no such head, or weights that its head lacks.
+        Not a checkpoint, no such head, weights that its head lacks, or no tokenizer for its texts.
     UnsupportedError
         Pickled weights, a pre-quantized checkpoint or an adapter.
     IntegrityError
@@ -117,6 +117,11 @@ def _with_processor(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Check
         made["speech_processor"] = load_speech_processor(folder, trust_remote_code=trust_remote_code)
     if checkpoint.inputs == "text" or checkpoint.head.writes_text:
         made["tokenizer"] = load_tokenizer(folder, trust_remote_code=trust_remote_code)
+        if made["tokenizer"] is None and checkpoint.inputs == "text":
+            raise UsageError(
+                f"'{folder}' has no tokenizer, and its model reads text: put the tokenizer.json and "
+                "tokenizer_config.json that it was trained with beside config.json"
+            )
     return replace(checkpoint, **made)
 
 

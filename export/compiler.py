@@ -6,13 +6,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..profiles import Profile, ProfileError, load_profile, profile_names
+from ..profiles import Profile
 from ..runtime.bundle import (
     PARITY,
     PARITY_REPORT,
@@ -24,15 +24,14 @@ from ..runtime.bundle import (
     write_manifest,
     write_synced,
 )
-from ..runtime.choice import check_machine
-from ..runtime.errors import EnvironmentMissing, ExportError, ParityError, UsageError
+from ..runtime.errors import ExportError, ParityError
 from ..runtime.hub import Request
-from ..runtime.machine import this_machine
 from ..runtime.parity import summary, write_cases
 from ..runtime.pipelines import tasks_of
 from ..runtime.processing.chat import FILE, FOLDER
 from ..runtime.ways import replayed
 from ..version import __version__
+from .calibration_inputs import CalibrationInputs, read_calibration
 from .checkpoint import Checkpoint, open_checkpoint
 from .ctc_tokenizer import is_ctc_tokenizer, write_ctc_tokenizer
 from .end_to_end import compare_pipelines
@@ -46,6 +45,7 @@ from .source import fetch
 from .speech_processor import write_speech_processor
 from .stacks import find_stacks
 from .staging import staged
+from .targets import fitting, load_targets, require_calibrated
 from .tokenizer import write_tokenizer
 from .variants import Variants, write_variants
 
@@ -95,6 +95,7 @@ def export_bundle(
     source: Provenance | None = None,
     sms: Sequence[str] | None = (),
     builder: str = DEFAULT_BUILDER,
+    calibration: str | Path | None = None,
     progress: Progress | None = None,
 ) -> ExportReport:
     """Compile a checkpoint into a bundle, prove that it is the same model, and return the report.
@@ -125,6 +126,9 @@ def export_bundle(
     sms, builder
         For profiles of provider tensorrt: the compute capabilities that engines are built for, such as "89" (default:
         one engine for all; None: the graph alone, for `build_engines` elsewhere), and by what.
+    calibration
+        For profiles whose scales come from calibration: a file of texts, a line each, or images or recordings, a file
+        or a folder (default: seeded inputs and, for models that read text, a text).
     progress
         Called with a line for each step.
 
@@ -139,7 +143,9 @@ def export_bundle(
 
     """
     wanted = [profiles] if isinstance(profiles, (str, Path)) else list(profiles)
-    targets, optional = _load_profiles(wanted)
+    targets, optional = load_targets(wanted)
+    if calibration is not None:
+        require_calibrated(targets)
     order = Order(sms or (), builder)
     with_engines = [target.name for target in targets if target.provider == "tensorrt" and sms is not None]
     if with_engines:
@@ -151,15 +157,16 @@ def export_bundle(
         with steps("reading the checkpoint"):
             found = fetch(request, Path(scratch), processor=tokenizer or image_processor)
             checkpoint = open_checkpoint(found.folder, task=task, trust_remote_code=trust_remote_code)
-            targets = _fitting(targets, checkpoint, optional)
+            targets = fitting(targets, checkpoint, optional)
+            given = CalibrationInputs() if calibration is None else read_calibration(checkpoint, calibration)
             origin = dataclasses.replace(
                 source or found.provenance,
-                files=checkpoint.source_files(),
+                files=checkpoint.source_files() | ({"calibration": given.digest} if given.digest else {}),
                 pickle=found.provenance.pickle,
                 remote_code=trust_remote_code,
             )
         findings, left_out = _compile(
-            checkpoint, out, origin, targets, steps, optional=optional, allow_mismatch=allow_mismatch
+            checkpoint, out, origin, targets, given, steps, optional=optional, allow_mismatch=allow_mismatch
         )
         if with_engines:
             with steps("building engines"):
@@ -172,6 +179,7 @@ def _compile(
     out: Path,
     origin: Provenance,
     targets: Sequence[Profile],
+    given: CalibrationInputs,
     steps: "_Steps",
     *,
     optional: Collection[str],
@@ -181,7 +189,7 @@ def _compile(
     with steps("writing the processor"):
         _write_processor(checkpoint, out)
     plan, variants, findings = _first_that_passes(
-        checkpoint, out, targets, steps, optional=optional, allow_mismatch=allow_mismatch
+        checkpoint, out, targets, given, steps, optional=optional, allow_mismatch=allow_mismatch
     )
     targets = variants.kept(targets)
     results = {name: summary(figures) for name, figures in findings.figures.items()}
@@ -212,6 +220,7 @@ def _first_that_passes(
     checkpoint: Checkpoint,
     out: Path,
     targets: Sequence[Profile],
+    given: CalibrationInputs,
     steps: "_Steps",
     *,
     optional: Collection[str],
@@ -220,7 +229,7 @@ def _first_that_passes(
     """Trace and examine plan after plan; the last one's failure is the export's, but for that of optional profiles."""
     family = FAMILIES[checkpoint.head.family]
     oracle = family.oracle(checkpoint)
-    plans = list(family.plans(checkpoint, oracle))
+    plans = [dataclasses.replace(plan, calibration=given.rows) for plan in family.plans(checkpoint, oracle)]
     while plans:
         plan = plans.pop(0)
         try:
@@ -325,46 +334,6 @@ def _manifest(
         },
         tools={"vitrify": __version__, **{name: version(name).split("+")[0] for name in TOOLS}},
     )
-
-
-def _load_profiles(names: Sequence[str | Path]) -> tuple[list[Profile], frozenset[str]]:
-    """Return the profiles of these names, and which of them may be left out.
-
-    "auto" stands for every one that this machine can run; of those only float32 must be.
-    """
-    try:
-        asked = [load_profile(name) for name in names if name != "auto"]
-    except ProfileError as error:
-        raise UsageError(str(error)) from error
-    automatic = _runnable() if "auto" in names else []
-    profiles = {profile.name: profile for profile in (*automatic, *asked)}
-    if not profiles:
-        raise UsageError("no profile was given: name at least one (vitrify profiles)")
-    for profile in profiles.values():
-        if not profile.is_emulable:
-            check_machine(profile, this_machine())  # before minutes are spent on a graph that cannot be compared
-    optional = {profile.name for profile in automatic if profile.precision != "fp32"}
-    return list(profiles.values()), frozenset(optional - {profile.name for profile in asked})
-
-
-def _fitting(targets: list[Profile], checkpoint: Checkpoint, optional: Collection[str]) -> list[Profile]:
-    """Return the profiles that are for models of this family; raise UsageError for others that were asked for."""
-    unfit = [target for target in targets if target.weights is not None and checkpoint.head.family != "decoder"]
-    if refused := [target.name for target in unfit if target.name not in optional]:
-        raise UsageError(
-            f"profile '{refused[0]}' is for decoders, and {type(checkpoint.model).__name__} is none: "
-            "use cpu-fp32, or cpu-int8 for a smaller graph"
-        )
-    return [target for target in targets if target not in unfit]
-
-
-def _runnable() -> list[Profile]:
-    machine, found = this_machine(), []
-    for profile in map(load_profile, profile_names()):
-        with suppress(EnvironmentMissing):
-            check_machine(profile, machine)
-            found.append(profile)
-    return sorted(found, key=lambda profile: profile.precision != "fp32")
 
 
 class _Steps:

@@ -1,6 +1,6 @@
 """A plan: at which inputs a checkpoint is traced, and on which others the graph must then be right."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -24,7 +24,8 @@ class Plan:
     """One way to export: `traced` is what is traced on, `fixed` are axes that stay numbers, `axes` limits of others.
 
     `grid` holds the inputs to compare on; `shortest` those that find the smallest sequence, shortest first. `whole`:
-    every layer is traced, also those that look alike.
+    every layer is traced, also those that look alike. `calibration` holds rows that quantizers take scales from, where
+    the grid is not to serve.
     """
 
     traced: Any
@@ -33,3 +34,4 @@ class Plan:
     fixed: tuple[str, ...] = ()
     shortest: tuple[Named, ...] = field(default=())
     whole: bool = False
+    calibration: Sequence[Arrays] = ()

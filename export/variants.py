@@ -17,6 +17,7 @@ from ..runtime.sessions import open_session
 from ..runtime.ways import ways_to_run
 from .calibration import Seen, calibrate
 from .checkpoint import Checkpoint
+from .exact import exact_weights
 from .families import Family
 from .passes.half import DTYPES, emulate, to_half
 from .passes.pairs import quantize_pairs
@@ -148,19 +149,20 @@ def _write_variant(checkpoint: Checkpoint, variants: Variants, target: Profile, 
             continue  # the portable graph, or that of another profile with the same suffix
         elif target.half is not None:
             seen = calibrated(target)[name] if target.quantization is not None else None
-            _write_half(source, path, target, seen)
+            _write_half(checkpoint, source, path, target, seen)
         elif target.quantization is not None:
             by_channel, tables = target.quantization.per_channel, target.quantization.embeddings
             quantize_dynamic(source, path, per_channel=by_channel, embeddings=tables)
 
 
-def _write_half(source: Path, path: Path, target: Profile, seen: Seen | None) -> None:
+def _write_half(checkpoint: Checkpoint, source: Path, path: Path, target: Profile, seen: Seen | None) -> None:
     """Write a graph in half precision, its layers quantized first where calibration has `seen` them."""
     assert target.half is not None
-    graph = onnx_ir.load(str(source))
+    graph, dtype = onnx_ir.load(str(source)), DTYPES[target.half_precision]
+    exact = exact_weights(checkpoint.model, graph.graph, dtype)
     if seen is not None:
-        quantize_pairs(graph, seen, kind=target.precision)
-    to_half(graph, DTYPES[target.half_precision], keep=target.half.keep)
+        quantize_pairs(graph, seen, kind=target.precision, exact=exact)
+    to_half(graph, dtype, keep=target.half.keep, exact=exact)
     save_graph(graph, path)
 
 

@@ -14,6 +14,7 @@ from ..profiles import Profile, load_profile, profile_names
 from ..version import __version__
 from .bundle import Axis, Bundle, read_bundle
 from .digests import cache_folder
+from .engines import NOT_RUN, engines_of
 from .errors import EnvironmentMissing, VitrifyError
 from .machine import Machine, this_machine
 from .sessions.base import Tensor
@@ -56,6 +57,18 @@ def describe_bundle(folder: str | Path) -> Description:
             for name, graph in bundle.graphs.items()
         },
         "profiles": {name: _build(bundle, name, sizes) for name in bundle.builds},
+        "engines": [
+            {
+                "file": engine.file,
+                "profile": engine.profile,
+                "graph": engine.graph,
+                "sm": engine.sm,
+                "builder": f"{engine.builder} {engine.version}",
+                "bytes": sizes.get(engine.file, 0),
+                "run_on": engine.run_on,
+            }
+            for engine in engines_of(bundle)
+        ],
         "source": {
             "id": bundle.source.id,
             "revision": bundle.source.revision,
@@ -99,6 +112,8 @@ def _bundle_lines(bundle: Bundle, document: Mapping[str, Any]) -> Iterator[str]:
         verdict = "compiled by others, NOT proven" if bundle.is_foreign else _verdict(build)
         files = ", ".join(f"{file} {_size(size)}" for file, size in build["files"].items())
         yield f"  profile {name}: {build['precision']} on {build['provider']}, {verdict}: {files}"
+    for engine in document["engines"]:
+        yield f"  engine {engine['file']}: {_size(engine['bytes'])}, {_proof(engine['run_on'])}"
     yield f"  made with: {', '.join(f'{name} {version}' for name, version in bundle.tools.items())}"
 
 
@@ -123,6 +138,10 @@ def describe_assignments(folder: str | Path) -> Description:
     ]
     lines += [f"  {name}: does not run here: {reason}" for name, reason in skipped.items()]
     return {"bundle": str(bundle.folder), "profiles": found, "skipped": skipped}, [f"{bundle.folder}:", *lines]
+
+
+def _proof(run_on: str) -> str:
+    return run_on if run_on == NOT_RUN else f"proven on {run_on}"
 
 
 def _verdict(build: Mapping[str, Any]) -> str:

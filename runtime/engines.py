@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .bundle import Bundle, write_synced
+from .bundle import Bundle, add_files, write_synced
 from .errors import EnvironmentMissing, IntegrityError
 from .sessions.base import Tensor
 
@@ -23,6 +23,8 @@ PORTABLE = "portable"
 # What a portable engine of tensorrt-rtx serves: these compute capabilities, and every one from the newest on.
 _PORTABLE, _NEWEST = frozenset({"80", "86", "89"}), 120
 NOT_RUN = "not run on a GPU"
+# A flag: the engine holds no weights, and takes the graph's when it is opened.
+STRIPPED = "stripped"
 _SCHEMA = 1
 Shape = tuple[int, ...]
 # For each input with a dynamic axis, its smallest, tuned and largest shape.
@@ -80,10 +82,20 @@ class Engine:
         return f"{FOLDER}/{self.name}{SUFFIX}"
 
     @property
+    def sidecar(self) -> str:
+        """The path in the bundle of what says all of this."""
+        return f"{FOLDER}/{self.name}.json"
+
+    @property
     def key(self) -> str:
         """sha256 over everything that decides the engine's bytes: equal keys, equal engines."""
         content = dataclasses.asdict(dataclasses.replace(self, sha256="", run_on=NOT_RUN))
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def is_stripped(self) -> bool:
+        """Whether it holds no weights."""
+        return bool(self.flags.get(STRIPPED))
 
     def serves(self, sm: str, installed: Mapping[str, str]) -> bool:
         """Tell whether it runs on a GPU of this compute capability, with the TensorRT releases that are installed."""
@@ -94,13 +106,25 @@ class Engine:
     def rebuild(self) -> str:
         """The command that builds it anew."""
         sm = "current" if self.builder == "tensorrt" else self.sm
-        return f"vitrify build-engine BUNDLE --profile {self.profile} --builder {self.builder} --sm {sm}"
+        stripped = " --stripped" if self.is_stripped else ""
+        return f"vitrify build-engine BUNDLE --profile {self.profile} --builder {self.builder} --sm {sm}{stripped}"
 
 
 def write_sidecar(engine: Engine, folder: Path) -> None:
     """Write the sidecar of an engine into a bundle's folder."""
     content = {"schema": _SCHEMA, "key": engine.key, **dataclasses.asdict(engine)}
-    write_synced(folder / FOLDER / f"{engine.name}.json", json.dumps(content, indent=1) + "\n")
+    path = folder / engine.sidecar
+    unfinished = path.with_name(f".{path.name}")
+    write_synced(unfinished, json.dumps(content, indent=1) + "\n")
+    unfinished.replace(path)
+
+
+def record_run(bundle: Bundle, engines: Sequence[Engine], gpu: str) -> None:
+    """Write into the sidecars of a bundle's engines that a GPU has proven them; raise OSError where it is read-only."""
+    proven = [dataclasses.replace(engine, run_on=gpu) for engine in engines]
+    for engine in proven:
+        write_sidecar(engine, bundle.folder)
+    add_files(bundle, [engine.sidecar for engine in proven])
 
 
 def read_sidecar(path: Path) -> Engine:

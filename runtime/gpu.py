@@ -1,12 +1,12 @@
-"""The GPU that this process sees, and the engine of a bundle that runs on it. It has not found one yet."""
+"""The GPU that this process sees, and the engines of a bundle that run on it. It has not found one yet."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from .bundle import Bundle
-from .engines import find_engine
+from .engines import find_engine, record_run
 from .machine import Machine, this_machine
 from .sessions import check_device
 from .sessions.driver import CudaDriver, Driver
@@ -51,3 +51,31 @@ def engine_path(
         bundle, profile=profile, graph=graph, sm=capability(driver), installed=installed_releases(load)
     )
     return path
+
+
+def record_proven(
+    bundle: Bundle,
+    profiles: Collection[str],
+    *,
+    driver: Callable[[], Driver] = CudaDriver,
+    load: Callable[[str], Any] = importlib.import_module,
+) -> None:
+    """Write into the sidecars of the engines that run profiles here that this GPU has proven them.
+
+    Raises OSError where the bundle cannot be written.
+    """
+    gpu = driver()
+    try:
+        name, sm = gpu.name, gpu.capability
+    finally:
+        gpu.close()
+    installed = installed_releases(load)
+    record_run(
+        bundle,
+        [
+            find_engine(bundle, profile=profile, graph=graph, sm=sm, installed=installed)[0]
+            for profile in profiles
+            for graph in bundle.builds[profile].graphs
+        ],
+        name,
+    )

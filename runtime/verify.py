@@ -1,14 +1,20 @@
-"""`verify`: is a bundle whole, and still the same model? It replays `parity/` on every profile and needs no torch."""
+"""`verify`: is a bundle whole, and still the same model? It replays `parity/` on every profile and needs no torch.
 
+An engine that passes on a GPU is proven from then on: its sidecar says by which.
+"""
+
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .bundle import PARITY, read_bundle
+from .bundle import PARITY, Bundle, read_bundle
 from .errors import EnvironmentMissing, ParityError, UsageError
 from .loading import LoadedBundle
 from .parity import CASES_FILE, Case, compare, read_cases, summary
+
+_LOG = logging.getLogger("vitrify")
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,22 @@ def verify_bundle(folder: str | Path) -> Verification:
         raise EnvironmentMissing(
             f"no profile of bundle '{bundle.folder.name}' runs here: {'; '.join(skipped.values())}"
         )
+    _record(bundle, [name for name, item in found.items() if item["passed"]])
     return Verification(bundle.folder.name, len(bundle.files), found, skipped)
+
+
+def _record(bundle: Bundle, passed: Iterable[str]) -> None:
+    """Write into the bundle which of its engines passed; it need not be writable."""
+    profiles = [name for name in passed if bundle.builds[name].profile.provider == "tensorrt"]
+    if profiles:
+        from .gpu import record_proven
+
+        try:
+            record_proven(bundle, profiles)
+        except OSError as error:
+            _LOG.warning(
+                "bundle '%s' cannot be written, so its sidecars do not say what passed: %s", bundle.folder, error
+            )
 
 
 def replay(loaded: LoadedBundle, cases: Iterable[Case]) -> dict[str, Any]:

@@ -284,11 +284,17 @@ def _half(path):
     os.truncate(path, path.stat().st_size // 2)
 
 
+def _remove_tokenizer(path):
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (path.parent / name).unlink()
+
+
 BROKEN = {
     "half of the weights": ("model.safetensors", _half, 7),
     "no weights at all": ("model.safetensors", lambda path: path.write_bytes(b""), 7),
     "a header of 2**60 bytes": ("model.safetensors", lambda path: path.write_bytes(struct.pack("<Q", 1 << 60)), 7),
     "half a tokenizer": ("tokenizer.json", _half, 7),
+    "no tokenizer": ("tokenizer.json", _remove_tokenizer, 2),
     "half a config": ("config.json", _half, 7),
     "a config that is a list": ("config.json", lambda path: path.write_text("[]"), 7),
     "no config": ("config.json", lambda path: path.unlink(), 2),

@@ -113,6 +113,7 @@ def build_request(engine: Engine) -> dict[str, Any]:
     return {
         "module": row.module,
         "target": row.targets.get(engine.sm),
+        "stripped": engine.is_stripped,
         "shapes": list(engine.shapes.values()),
         "inputs": {tensor.name: tensor.dtype for tensor in engine.inputs},
         "outputs": {tensor.name: tensor.dtype for tensor in engine.outputs},

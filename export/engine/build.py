@@ -10,10 +10,11 @@ from typing import Any
 
 from ...profiles import Profile, ProfileError, Range
 from ...runtime.bundle import REPORTS, Bundle, add_files, write_synced
-from ...runtime.engines import FOLDER, PORTABLE, Engine, engines_of, graph_sources, write_sidecar
+from ...runtime.engines import FOLDER, PORTABLE, STRIPPED, Engine, engines_of, graph_sources, write_sidecar
 from ...runtime.errors import EnvironmentMissing, ExportError, UsageError
 from ...runtime.fail_if import Condition
 from ...runtime.gpu import capability
+from ...runtime.machine import this_machine
 from ..saving import read_tensors
 from . import BUILDERS, CURRENT, DEFAULT_BUILDER, Builder, build_request, find_builder
 from .ep_context import write_ep_context
@@ -29,17 +30,29 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Order:
-    """What to build: for which compute capabilities, by which builder, with which ranges in place of the profile's."""
+    """What to build: for which compute capabilities, by which builder, with which ranges in place of the profile's.
+
+    `stripped` engines hold no weights.
+    """
 
     sms: Sequence[str] = ()
     builder: str = DEFAULT_BUILDER
     shapes: Mapping[str, Range] = field(default_factory=dict)
+    stripped: bool = False
     limits: Limits = field(default_factory=Limits)
 
     def check(self) -> Builder:
-        """Return the builder, which is installed and builds for these; raise what `find_builder` raises otherwise."""
+        """Return the builder, which is installed and builds for these.
+
+        Raises what `find_builder` raises otherwise, EnvironmentMissing for stripped engines where there is no GPU.
+        """
         row = find_builder(self.builder, self.sms)
         assert row.version  # raises where none is installed
+        if self.stripped and not this_machine().gpus:
+            raise EnvironmentMissing(
+                "--stripped: TensorRT leaves weights out only where NVIDIA's driver is, and this machine shows no GPU: "
+                "build there, or build whole engines"
+            )
         return row
 
     @property
@@ -71,10 +84,12 @@ def build_engines(
 
     """
     reports = []
-    there = {engine.key for engine in engines_of(Bundle.read(folder))}
+    there = {engine.key: engine for engine in engines_of(Bundle.read(folder))}
     for engine in plan_engines(folder, profiles, order):
         if engine.key in there and not force:
             progress(f"{engine.file} is built already")
+            if ep_context:
+                _add_ep_context(Path(folder), there[engine.key])
             continue
         progress(f"building {engine.file}")
         with tempfile.TemporaryDirectory(prefix=".trt.", dir=folder) as scratch:
@@ -125,7 +140,13 @@ def require_built(reports: Sequence[Report], conditions: Sequence[Condition] = (
 
 
 def read_order(
-    *, sm: str | None, builder: str, shapes: Sequence[str], timeout: float, memory_gb: float | None
+    *,
+    sm: str | None,
+    builder: str,
+    shapes: Sequence[str],
+    timeout: float,
+    memory_gb: float | None,
+    stripped: bool = False,
 ) -> Order:
     """Return the order that words of the command line say; raise UsageError for words that say none."""
     if timeout <= 0 or (memory_gb is not None and memory_gb <= 0):
@@ -138,7 +159,7 @@ def read_order(
         except ProfileError as error:
             raise UsageError(f"--shapes '{text}': {error}") from error
     limits = Limits(timeout, None if memory_gb is None else int(memory_gb * 1e9))
-    return Order(tuple(sm.split(",")) if sm else (), builder, ranges, limits)
+    return Order(tuple(sm.split(",")) if sm else (), builder, ranges, stripped, limits)
 
 
 def plan_engines(folder: str | Path, profiles: Sequence[str] | None, order: Order) -> list[Engine]:
@@ -147,7 +168,7 @@ def plan_engines(folder: str | Path, profiles: Sequence[str] | None, order: Orde
     planned = [
         engine
         for profile in profiles or _with_engines(bundle)
-        for engine in _planned(bundle, override(_engine_profile(bundle, profile), order.shapes), row, order.targets)
+        for engine in _planned(bundle, override(_engine_profile(bundle, profile), order.shapes), row, order)
     ]
     axes = {axis for engine in planned for tensor in engine.inputs for axis in tensor.axes if isinstance(axis, str)}
     if unknown := sorted(set(order.shapes) - axes):
@@ -175,14 +196,14 @@ def _engine_profile(bundle: Bundle, name: str) -> Profile:
     return profile
 
 
-def _planned(bundle: Bundle, profile: Profile, row: Builder, sms: Sequence[str]) -> Iterator[Engine]:
+def _planned(bundle: Bundle, profile: Profile, row: Builder, order: Order) -> Iterator[Engine]:
     for graph, file in bundle.builds[profile.name].graphs.items():
         for name in bundle.graph_files(profile.name, graph):
             bundle.check(name)
         check_graph(bundle.path(file))
         tensors = read_tensors(bundle.path(file))
         shapes = engine_shapes(tensors.inputs, bundle.axes, profile)
-        for sm in sms:
+        for sm in order.targets:
             yield Engine(
                 profile=profile.name,
                 graph=graph,
@@ -193,7 +214,7 @@ def _planned(bundle: Bundle, profile: Profile, row: Builder, sms: Sequence[str])
                 shapes=shapes,
                 inputs=tensors.inputs,
                 outputs=tensors.outputs,
-                flags=_FLAGS,
+                flags={**_FLAGS, STRIPPED: True} if order.stripped else _FLAGS,
             )
 
 
@@ -230,13 +251,25 @@ def _add(folder: Path, engine: Engine, made: Path, report: Report, *, ep_context
         (folder / FOLDER).mkdir(exist_ok=True)
         made.replace(folder / finished.file)
         write_sidecar(finished, folder)
-        names = [finished.file, f"{FOLDER}/{finished.name}.json"]
+        names = [finished.file, finished.sidecar]
         if ep_context:
             names.append(write_ep_context(finished, folder))
         add_files(Bundle.read(folder), names)
         _remember(folder, finished, report)
     except OSError as error:
-        raise EnvironmentMissing(f"'{folder}' cannot be written ({error.strerror}): is the disk full?") from error
+        raise _unwritable(folder, error) from error
+
+
+def _add_ep_context(folder: Path, engine: Engine) -> None:
+    """Write the graph around an engine that is there."""
+    try:
+        add_files(Bundle.read(folder), [write_ep_context(engine, folder)])
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> EnvironmentMissing:
+    return EnvironmentMissing(f"'{folder}' cannot be written ({error.strerror}): is the disk full?")
 
 
 def _remember(folder: Path, engine: Engine, report: Report) -> None:

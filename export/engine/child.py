@@ -37,8 +37,8 @@ def build(trt: Any, request: Mapping[str, Any]) -> dict[str, Any]:
         The module, `tensorrt` or `tensorrt_rtx`.
     request
         `graph` is a file's name, `engine` an open file's number; `target` names a compute capability of the module, or
-        is None; `shapes` are sets of smallest, tuned and largest shapes by input; `inputs` and `outputs` the dtypes
-        that the engine must keep.
+        is None; `stripped` leaves weights out; `shapes` are sets of smallest, tuned and largest shapes by input;
+        `inputs` and `outputs` the dtypes that the engine must keep.
 
     """
     log = _log(trt)
@@ -57,6 +57,8 @@ def build(trt: Any, request: Mapping[str, Any]) -> dict[str, Any]:
     if request["target"]:
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.ComputeCapability, request["target"]), 0)
+    if request["stripped"]:
+        config.set_flag(trt.BuilderFlag.STRIP_PLAN)
     for shapes in request["shapes"]:
         if not _add_profile(builder, config, shapes):
             return {**report, "stage": "ranges", "reasons": log.reasons()}

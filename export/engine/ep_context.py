@@ -17,10 +17,12 @@ _OPSET, _IR_VERSION = 20, 10
 def write_ep_context(engine: Engine, folder: Path) -> str:
     """Write the graph beside the engine in a bundle's folder and return its name there; the engine stays its own file.
 
-    Raises UsageError for an engine that the plugin cannot load: one that tensorrt-rtx did not build.
+    Raises UsageError for an engine that the plugin cannot load: one of another builder, or without weights.
     """
     if engine.builder != "tensorrt-rtx":
         raise UsageError(f"--ep-context: the plugin loads engines of tensorrt-rtx, this one is of {engine.builder}")
+    if engine.is_stripped:
+        raise UsageError("--ep-context: the plugin finds no weights for an engine that was built with --stripped")
     inputs = _values(engine.inputs)
     node = onnx_ir.node(
         "EPContext",

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import onnx_ir
-from onnx import parser
+from onnx import numpy_helper, parser
 
 from ...profiles import load_profile
 from ...runtime.bundle import Axis
-from ...runtime.engines import Engine, write_sidecar
+from ...runtime.digests import file_digest
+from ...runtime.engines import STRIPPED, Engine, write_sidecar
 from ...runtime.errors import DependencyMissing, EnvironmentMissing, VitrifyError
 from ...runtime.gpu import capability
 from ...runtime.machine import Machine, this_machine
@@ -28,16 +29,20 @@ from .ranges import engine_shapes
 _TOLERANCE = 1e-2
 _SECONDS = 300.0
 _WORKS = "works"
+_GRAPH = "model.onnx"
 _TEXT = """
 <ir_version: 10, opset_import: ["" : 20]>
-attention (float[batch, sequence, 64] states) => (float[batch, sequence, 64] mixed)
+attention (float[batch, sequence, 64] states, float[64, 64] weight) => (float[batch, sequence, 64] mixed)
 {
     turned = Transpose <perm = [0, 2, 1]> (states)
     scores = MatMul(states, turned)
     weights = Softmax <axis = -1> (scores)
-    mixed = MatMul(weights, states)
+    summed = MatMul(weights, states)
+    mixed = MatMul(summed, weight)
 }
 """
+# It turns the order of the channels around.
+_WEIGHT = np.eye(64, dtype=np.float32)[::-1]
 Build = Callable[[Path, Path, Mapping[str, Any], Limits], dict[str, Any]]
 Open = Callable[[Path, Machine], Session]
 
@@ -50,6 +55,8 @@ def try_engines(
     opens: Open | None = None,
 ) -> dict[str, str]:
     """Return, for each builder that is installed, "works" and how far from numpy, or what went wrong.
+
+    Each builds an engine with weights and one without.
 
     Parameters
     ----------
@@ -74,11 +81,13 @@ def try_engines(
             version = row.version
         except DependencyMissing:
             continue
-        with tempfile.TemporaryDirectory(prefix="vitrify-") as scratch:
-            try:
-                found[row.name] = _tested(row, version, Path(scratch), machine, present, build, opens or _opened)
-            except VitrifyError as error:
-                found[row.name] = str(error)
+        for name, flags in ((row.name, {}), (f"{row.name} --stripped", {STRIPPED: True})):
+            with tempfile.TemporaryDirectory(prefix="vitrify-") as scratch:
+                try:
+                    engine = _write_graph(Path(scratch), row, version, present, flags)
+                    found[name] = _tested(engine, Path(scratch), machine, build, opens or _opened)
+                except VitrifyError as error:
+                    found[name] = str(error)
     if not found:
         raise DependencyMissing("no builder of engines is installed: pip install 'vitrify[rtx]' or 'vitrify[tensorrt]'")
     return found
@@ -90,15 +99,13 @@ def require_passed(found: Mapping[str, str]) -> None:
         raise EnvironmentMissing("no engine works on this machine: see the lines above")
 
 
-def _tested(
-    row: Builder, version: str, folder: Path, machine: Machine, capability: str, build: Build, opens: Open
-) -> str:
-    if capability not in row.targets and not row.only_current:
-        return f"does not build for compute capability {capability}"
-    engine = _write_graph(folder, row, version, capability)
+def _tested(engine: Engine, folder: Path, machine: Machine, build: Build, opens: Open) -> str:
+    row = BUILDERS[engine.builder]
+    if engine.sm not in row.targets and not row.only_current:
+        return f"does not build for compute capability {engine.sm}"
     path = folder / engine.file
     path.parent.mkdir()
-    report = build(folder / "model.onnx", path, build_request(engine), Limits(_SECONDS))
+    report = build(folder / _GRAPH, path, build_request(engine), Limits(_SECONDS))
     if report["stage"] != "done":
         return f"did not build ({report['stage']}): {report['reasons'][0]['why']}"
     write_sidecar(replace(engine, sha256=report["sha256"]), folder)
@@ -106,11 +113,13 @@ def _tested(
         return _compared(session)
 
 
-def _write_graph(folder: Path, row: Builder, version: str, capability: str) -> Engine:
-    graph = onnx_ir.from_proto(parser.parse_model(_TEXT))
+def _write_graph(folder: Path, row: Builder, version: str, capability: str, flags: Mapping[str, Any]) -> Engine:
+    model = parser.parse_model(_TEXT)
+    model.graph.initializer.append(numpy_helper.from_array(_WEIGHT, model.graph.input.pop().name))
+    graph = onnx_ir.from_proto(model)
     to_half(graph, DTYPES["fp16"], keep=["Softmax"])
-    save_graph(graph, folder / "model.onnx")
-    tensors = read_tensors(folder / "model.onnx")
+    save_graph(graph, folder / _GRAPH)
+    tensors = read_tensors(folder / _GRAPH)
     profile = load_profile("trt-fp16-latency")
     return Engine(
         profile=profile.name,
@@ -118,10 +127,11 @@ def _write_graph(folder: Path, row: Builder, version: str, capability: str) -> E
         builder=row.name,
         version=version,
         sm=capability,
-        sources={},
+        sources={path.name: file_digest(path) for path in sorted(folder.glob(f"{_GRAPH}*"))},
         shapes=engine_shapes(tensors.inputs, {"batch": Axis(), "sequence": Axis()}, profile),
         inputs=tensors.inputs,
         outputs=tensors.outputs,
+        flags=flags,
     )
 
 
@@ -136,7 +146,7 @@ def _compared(session: Session) -> str:
     for shape in ((1, 7, 64), (3, 33, 64)):
         states = draw.standard_normal(shape).astype(np.float32) / 4
         scores = np.exp(states @ states.transpose(0, 2, 1))
-        expected = scores / scores.sum(-1, keepdims=True) @ states
+        expected = scores / scores.sum(-1, keepdims=True) @ states @ _WEIGHT
         worst = max(worst, float(np.abs(session.run({"states": states})["mixed"] - expected).max()))
     if not worst <= _TOLERANCE:
         raise EnvironmentMissing(f"computes something else: {worst:.2g} from numpy, {_TOLERANCE:g} allowed")

@@ -9,7 +9,9 @@
 4. Caches (`past_key_values.*`, `present.*`) are half; other inputs and outputs stay float32.
 5. An operator that this file does not know stays float32, and so do the types in `keep`.
 6. What QuantizeLinear pairs give is half: a product reads it as it is.
-7. Convolutions take bfloat16 from opset 22 on, which nothing else here tells from opset 20.
+7. Products with the weights in `exact` stay float32, and so does what they are added to: a residual stream that
+   overflows half precision, as T5's does.
+8. Convolutions take bfloat16 from opset 22 on, which nothing else here tells from opset 20.
 
 Precision is then a property of the graph, which strongly typed builders and every execution provider obey. `emulate`
 makes of it a float32 graph that rounds wherever it would: what a CPU without half-precision kernels can run.
@@ -48,14 +50,16 @@ _PAIRS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _READS_SHAPE = frozenset({"Shape", "Size"})
 
 
-def to_half(model: ir.Model, dtype: ir.DataType, *, keep: Collection[str] = ()) -> None:
-    """Convert the graph in place to `dtype` (FLOAT16 or BFLOAT16); operator types in `keep` stay float32.
+def to_half(model: ir.Model, dtype: ir.DataType, *, keep: Collection[str] = (), exact: Collection[str] = ()) -> None:
+    """Convert the graph in place to `dtype` (FLOAT16 or BFLOAT16).
+
+    Operator types in `keep`, and products with the weights named in `exact`, stay float32.
 
     Raises ExportError for a graph with branches.
     """
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.ShapeInferencePass()(model)
-    _Converter(model.graph, dtype, frozenset(keep)).convert()
+    _Converter(model.graph, dtype, frozenset(keep), frozenset(exact)).convert()
     if dtype == ir.DataType.BFLOAT16:
         model.graph.opset_imports[""] = max(model.graph.opset_imports[""], _BFLOAT16_OPSET)
     common.RemoveUnusedNodesPass()(model)
@@ -67,12 +71,14 @@ class _State:
 
     `half`: stored in half precision. `data`: depends on weights that were looked up or on float inputs. `statistic`: a
     sum or the like of data, or computed from such alone. `wide`: may hold numbers beyond the half type's range.
+    `exact`: has an exact product among its terms.
     """
 
     half: bool = False
     data: bool = False
     statistic: bool = False
     wide: bool = False
+    exact: bool = False
 
 
 @dataclass
@@ -80,6 +86,7 @@ class _Converter:
     graph: ir.Graph
     dtype: ir.DataType
     keep: frozenset[str]
+    exact: frozenset[str]
     states: dict[ir.Value, _State] = field(default_factory=dict)
     cast: dict[tuple[ir.Value, bool], ir.Value] = field(default_factory=dict)
 
@@ -126,12 +133,14 @@ class _Converter:
         if not data:
             return _State(wide=wide)
         if node.op_type in _PRODUCTS:
-            return _State(half=True, data=True)
+            exact = any(value.name in self.exact for value in floats)
+            return _State(half=not exact, data=True, exact=exact)
         if node.op_type not in _MOVES | _EACH:
             return _State(data=True, statistic=node.op_type.startswith("Reduce") or _all_statistics(data))
         statistic = any(state.statistic for state in data)
-        high = statistic or not any(state.half for state in data)
-        return _State(half=not high, data=True, statistic=_all_statistics(data))
+        exact = any(state.exact for state in data)
+        high = statistic or exact or not any(state.half for state in data)
+        return _State(half=not high, data=True, statistic=_all_statistics(data), exact=exact)
 
     def _as(self, value: ir.Value, *, half: bool, before: ir.Node) -> ir.Value:
         """Return the value in half precision or in float32, cast once wherever it is read."""

@@ -14,7 +14,7 @@
    between the layers stay.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,17 +110,18 @@ def observe(model: ir.Model) -> None:
         model.graph.outputs.extend([most.outputs[0], mean.outputs[0]])
 
 
-def quantize_pairs(model: ir.Model, seen: Mapping[str, Magnitude], *, kind: str) -> None:
-    """Quantize the layers of a float32 graph in place, to "int8" or "fp8".
+def quantize_pairs(model: ir.Model, seen: Mapping[str, Magnitude], *, kind: str, exact: Collection[str] = ()) -> None:
+    """Quantize the layers of a float32 graph in place, to "int8" or "fp8", but for those with the weights in `exact`.
 
     `seen` maps the names of values that layers read to what calibration saw of them. Raises UnsupportedError for a
     graph without a layer to quantize.
     """
     dtype, most = _TYPES[kind]
     writers = []
-    for name, layers in _by_value(model.graph).items():
+    for name, found in _by_value(model.graph).items():
         magnitude = seen.get(name)
-        if magnitude is None or not magnitude.largest.any():
+        layers = [layer for layer in found if layer.name not in exact]
+        if not layers or magnitude is None or not magnitude.largest.any():
             continue
         even = _evening(layers, magnitude.largest)
         choices = [(magnitude.evened(by), by) for by in (even, np.ones_like(even))]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from ..errors import UsageError
+from ..sessions.base import Value, on_host
 from .base import Decoding
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class GrowingDecoding(Decoding):
         self, model: "Model", first: "Model | None" = None, constants: Mapping[str, np.ndarray] = MappingProxyType({})
     ) -> None:
         self._session, self._first = model.session, first.session if first else model.session
-        self._constants = dict(constants)
+        self._constants: dict[str, Value] = dict(self._session.placed(constants))
         # Rows of one input share what was computed from it.
         self._origin = np.arange(len(next(iter(constants.values()), ())))
         inputs = {tensor.name: tensor for session in (self._first, self._session) for tensor in session.inputs}
@@ -49,7 +50,8 @@ class GrowingDecoding(Decoding):
         self.vocabulary = int(logits.axes[-1])
         limit = model.axes.get("total")
         self.capacity = limit.maximum if limit else None
-        self._cache: dict[str, np.ndarray] = {}
+        self._presents = [PRESENT + name.removeprefix(PAST) for name in cached]
+        self._cache: dict[str, Value] = {}
         self._mask = np.zeros((0, 0), np.int64)
         self._lengths = np.zeros(0, np.int64)
 
@@ -78,9 +80,9 @@ class GrowingDecoding(Decoding):
         check_capacity(lengths, self.capacity)
         session = self._first if is_first else self._session
         if is_first:
-            self._cache = self._empty(self._past, len(ids))
+            self._cache = {**self._empty(self._past, len(ids))}
         cross = self._empty(self._cross, len(ids)) if is_first else {}
-        feeds = {"input_ids": ids, **self._constants, **cross, **self._cache}
+        feeds: dict[str, Value] = {"input_ids": ids, **self._constants, **cross, **self._cache}
         if self._takes_mask:
             feeds["attention_mask"] = mask
         if self._takes_branch:
@@ -91,13 +93,13 @@ class GrowingDecoding(Decoding):
             feeds[KEEP] = np.array(keep or 0, np.int64)
         if self._first is not self._session:  # a pair: each reads less than both
             feeds = {tensor.name: feeds[tensor.name] for tensor in session.inputs}
-        outputs = session.run(feeds, checked=False)
+        outputs = session.run_keeping(feeds, self._presents)
         self._mask, self._lengths = mask, lengths
         self._cache = {name: outputs[PRESENT + name.removeprefix(PAST)] for name in self._past}
         if is_first and self._cross:
             made = {name: outputs[PRESENT + name.removeprefix(PAST)] for name in self._cross}
             self._constants = {**self._constants, **made}
-        logits = outputs["logits"]
+        logits = on_host(outputs["logits"])
         return logits if self._keeps or keep is None else logits[:, -keep:]
 
     def _empty(self, tensors: Mapping[str, "Tensor"], rows: int) -> dict[str, np.ndarray]:
@@ -109,10 +111,11 @@ class GrowingDecoding(Decoding):
         }
 
     def select(self, rows: np.ndarray) -> None:
-        self._cache = {name: value[rows] for name, value in self._cache.items()}
+        self._cache = {name: on_host(value)[rows] for name, value in self._cache.items()}
         self._mask, self._lengths = self._mask[rows], self._lengths[rows]
         if self._constants and not np.array_equal(origin := self._origin[rows], self._origin):
-            self._constants = {name: value[rows] for name, value in self._constants.items()}
+            moved = {name: on_host(value)[rows] for name, value in self._constants.items()}
+            self._constants = dict(self._session.placed(moved))
             self._origin = origin
 
     def truncate(self, length: int) -> None:
@@ -124,13 +127,13 @@ class GrowingDecoding(Decoding):
         columns = np.maximum(self._mask.shape[1] - dropped[:, None] + np.arange(-width, 0), 0)
         rows = np.arange(len(kept))[:, None]
         for name, value in self._cache.items():
-            moved = value.swapaxes(1, 2)[rows, columns].swapaxes(1, 2)
+            moved = on_host(value).swapaxes(1, 2)[rows, columns].swapaxes(1, 2)
             self._cache = {**self._cache, name: np.ascontiguousarray(moved)}
         self._mask = (np.arange(-width, 0) >= -kept[:, None]).astype(np.int64)
         self._lengths = kept
 
     def clone(self) -> Self:
-        return copy(self)  # arrays are replaced, never written into
+        return copy(self)  # values are replaced, never written into
 
 
 def left_padded(tokens: Sequence[np.ndarray] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,10 +4,10 @@ The public `run` checks names, dtypes and shapes, so that a private `_run` only 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -41,6 +41,22 @@ class Tensor:
     def __str__(self) -> str:
         carrier = " (as uint16 bits)" if self.is_bits else ""
         return f"{self.dtype}[{', '.join(map(str, self.axes))}]{carrier}"
+
+
+class Kept(Protocol):
+    """What a session left on its device: a later run takes it as it is. It is never written into."""
+
+    def numpy(self) -> np.ndarray:
+        """Return a copy on the host."""
+        ...
+
+
+Value = np.ndarray | Kept
+
+
+def on_host(value: Value) -> np.ndarray:
+    """Return a value as an array, copied from its device if need be."""
+    return value if isinstance(value, np.ndarray) else value.numpy()
 
 
 class Session(ABC):
@@ -96,6 +112,17 @@ class Session(ABC):
 
         """
         return self._run(self._checked(feeds) if checked else feeds)
+
+    def run_keeping(self, feeds: Mapping[str, Value], kept: Collection[str]) -> dict[str, Value]:  # noqa: ARG002
+        """Run the graph once; the outputs `kept` stay on the session's device, if that is not the host.
+
+        Nobody checks the feeds. What other sessions kept or placed on the same device may be among them.
+        """
+        return dict(self._run({name: on_host(value) for name, value in feeds.items()}))
+
+    def placed(self, arrays: Mapping[str, np.ndarray]) -> Mapping[str, Value]:
+        """Return inputs, by name, as they are read by many runs: on the session's device."""
+        return arrays
 
     def bind(self, feeds: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> Callable[[], None]:
         """Return a function that runs the graph from these arrays into those, again and again.

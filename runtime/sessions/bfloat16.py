@@ -9,21 +9,30 @@ BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 
 
 def run_bits(
-    session: Any, names: Sequence[str], feeds: Mapping[str, np.ndarray], *, bits: Collection[str], ort: Any
+    session: Any,
+    names: Sequence[str],
+    feeds: Mapping[str, np.ndarray],
+    *,
+    bits: Collection[str],
+    ort: Any,
+    run_options: Any = None,
 ) -> dict[str, np.ndarray]:
     """Run an `InferenceSession` and return the outputs `names`; the tensors in `bits` are bfloat16.
 
     `InferenceSession.run` takes and gives numpy's own dtypes only, OrtValues have all of ONNX's.
     """
-    values = {name: _value(array, ort=ort, is_bits=name in bits) for name, array in feeds.items()}
-    made = session.run_with_ort_values(list(names), values)
-    return {
-        name: np.asarray(_Bits(value)) if name in bits else value.numpy()
-        for name, value in zip(names, made, strict=True)
-    }
+    values = {name: ort_value(array, ort=ort, is_bits=name in bits) for name, array in feeds.items()}
+    made = session.run_with_ort_values(list(names), values, run_options)
+    return {name: host_array(value, is_bits=name in bits) for name, value in zip(names, made, strict=True)}
 
 
-def _value(array: np.ndarray, *, ort: Any, is_bits: bool) -> Any:
+def host_array(value: Any, *, is_bits: bool) -> np.ndarray:
+    """Return an OrtValue on the CPU as an array."""
+    return np.asarray(_Bits(value)) if is_bits else value.numpy()
+
+
+def ort_value(array: np.ndarray, *, ort: Any, is_bits: bool) -> Any:
+    """Return an array as an OrtValue on the CPU, which has its memory."""
     array = np.asarray(array, order="C")
     if is_bits:
         return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, BFLOAT16)

@@ -6,25 +6,33 @@ It has not run on a GPU yet.
 import contextlib
 import importlib
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ..errors import DependencyMissing
 from ..machine import Machine
+from .base import Session, Value
+from .cuda_graphs import GraphRuns, run_options
 from .ort import onnxruntime_module
-from .strict import StrictSession, strict_options
+from .resident import place, run_resident
+from .strict import StrictSession, option_texts, strict_options
+
+_GRAPHS = "enable_cuda_graph"
 
 
 class GpuWheelSession(StrictSession):
     """A graph on a provider that onnxruntime-gpu's wheel brings; `options` are the provider's, by ONNX Runtime's names.
 
-    `provider` is its name, `remedy` what to do where it does not load. `modules` load, where they are installed, the
-    libraries of their own packages, which the system's loader does not find.
+    `provider` is its name, `remedy` what to do where it does not load, `device` where its outputs are. `modules` load,
+    where they are installed, the libraries of their own packages, which the system's loader does not find.
     """
 
     provider: ClassVar[str]
     remedy: ClassVar[str]
+    device: ClassVar[str] = "cuda"
     modules: ClassVar[Sequence[str]] = ()
 
     def __init__(
@@ -42,6 +50,8 @@ class GpuWheelSession(StrictSession):
         for name in self.modules:
             with contextlib.suppress(ImportError, OSError):
                 load_module(name)
+        # Of runs whose outputs stay: their sizes change.
+        self._run_options: Any = None
         super().__init__(
             path,
             provider=self.provider,
@@ -51,15 +61,58 @@ class GpuWheelSession(StrictSession):
             ort=ort,
         )
 
+    def run_keeping(self, feeds: Mapping[str, Value], kept: Collection[str]) -> dict[str, Value]:
+        session = self._opened()
+        with self._explaining(feeds):
+            return run_resident(
+                session,
+                self._names,
+                feeds,
+                kept,
+                device=self.device,
+                bits=self._bits,
+                ort=self._ort,
+                run_options=self._run_options,
+            )
+
+    def placed(self, arrays: Mapping[str, np.ndarray]) -> Mapping[str, Value]:
+        with self._explaining(arrays):
+            return {
+                name: place(array, device=self.device, is_bits=name in self._bits, ort=self._ort)
+                for name, array in arrays.items()
+            }
+
 
 class CudaSession(GpuWheelSession):
-    """A graph on CUDA."""
+    """A graph on CUDA; with its option `enable_cuda_graph`, runs of the same shapes are replayed as CUDA graphs."""
 
     provider = "CUDAExecutionProvider"
     remedy = (
         "onnxruntime-gpu needs the libraries of the CUDA it was built for, and cuDNN 9: "
         "pip install 'onnxruntime-gpu[cuda,cudnn]'"
     )
+
+    def __init__(self, path: Path, *, options: Mapping[str, Any], **others: Any) -> None:
+        super().__init__(path, options=options, **others)
+        self._graphs: GraphRuns | None = None
+        if option_texts(options).get(_GRAPHS) == "1":
+            self._graphs = GraphRuns(self._session, self._names, device=self.device, bits=self._bits, ort=self._ort)
+            self._run_options = run_options(self._ort)
+
+    def close(self) -> None:
+        self._graphs = None  # they hold the session too
+        super().close()
+
+    def bind(self, feeds: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> Callable[[], None]:
+        # Arrays of the host cannot be part of a CUDA graph.
+        return super().bind(feeds, outputs) if self._graphs is None else Session.bind(self, feeds, outputs)
+
+    def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        graphs = self._graphs
+        if graphs is None:
+            return super()._run(feeds)
+        with self._explaining(feeds):
+            return graphs.run(feeds)
 
 
 def gpu_onnxruntime(provider: str, *, load: Callable[[], Any]) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..digests import remembered_digest
 from ..engines import Engine
 from ..errors import DependencyMissing, EnvironmentMissing, IntegrityError, UnsupportedError
 from .driver import Driver
@@ -49,7 +50,8 @@ def open_engine(engine: Engine, path: Path, gpu: Driver, *, load: Callable[[str]
     DependencyMissing, EnvironmentMissing
         Its TensorRT is not installed, or another release; it was not built for this GPU; TensorRT refuses it.
     IntegrityError
-        The file is not the one that the sidecar describes.
+        The file is not the one that the sidecar describes, or the graph whose weights it takes is not the one that it
+        was built from.
     UnsupportedError
         It takes a tensor on the CPU.
 
@@ -62,6 +64,8 @@ def open_engine(engine: Engine, path: Path, gpu: Driver, *, load: Callable[[str]
     if loaded is None:
         raise EnvironmentMissing(f"engine '{engine.name}' does not load on {gpu.name}: {log.said()}. {engine.rebuild}")
     _check_tensors(engine, loaded)
+    if engine.is_stripped:
+        _refit(engine, loaded, path, trt, log)
     return Opened(loaded, log.said)
 
 
@@ -110,6 +114,24 @@ def _check_tensors(engine: Engine, loaded: Any) -> None:
         raise UnsupportedError(
             f"tensor '{hosted[0]}' of engine '{engine.name}' is a shape, which TensorRT reads on the CPU: "
             "run this graph on a profile of cuda or cpu"
+        )
+
+
+def _refit(engine: Engine, loaded: Any, path: Path, trt: Any, log: Any) -> None:
+    """Give an engine without weights those of its graph, which lies in the same bundle."""
+    bundle = path.parent.parent
+    for name, digest in engine.sources.items():
+        if not (bundle / name).is_file() or remembered_digest(bundle / name) != digest:
+            raise IntegrityError(
+                f"engine '{engine.name}' takes its weights from '{name}', which is missing or was changed: "
+                f"{engine.rebuild}"
+            )
+    refitter = trt.Refitter(loaded, log)
+    parser = trt.OnnxParserRefitter(refitter, log)
+    graph = bundle / next(iter(engine.sources))
+    if not (parser.refit_from_file(str(graph)) and refitter.refit_cuda_engine()):
+        raise EnvironmentMissing(
+            f"engine '{engine.name}' does not take the weights of '{graph.name}': {log.said()}. {engine.rebuild}"
         )
 
 

@@ -3,14 +3,15 @@
 It has not run on a GPU yet.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import EnvironmentMissing, UnsupportedError
-from .base import Tensor
+from .base import Tensor, Value, on_host
+from .device_memory import DeviceArray, DeviceMemory
 from .driver import Driver
 
 
@@ -22,8 +23,8 @@ class _Buffer(NamedTuple):
 class Execution:
     """An execution context that one thread at a time runs.
 
-    Buffers belong to it: they grow to at least twice their size, keep it, and are freed when it closes. `said` returns
-    what TensorRT last complained of, for errors.
+    Buffers belong to it: they grow to at least twice their size, keep it, and are freed when it closes. What is kept
+    lies in `memory`. `said` returns what TensorRT last complained of, for errors.
     """
 
     def __init__(
@@ -33,31 +34,48 @@ class Execution:
         *,
         inputs: Sequence[Tensor],
         outputs: Sequence[Tensor],
+        memory: DeviceMemory,
         said: Callable[[], str],
     ) -> None:
         self._context: Any = context
         self._driver = driver
         self._inputs = inputs
         self._outputs = outputs
+        self._memory = memory
         self._said = said
         self._buffers: dict[str, _Buffer] = {}
         self._profile: int | None = None
         self._stream = driver.create_stream()
 
-    def run(self, profile: int, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, profile: int, feeds: Mapping[str, Value], kept: Collection[str] = ()) -> dict[str, Value]:
         """Return the outputs for feeds that lie within the optimization profile of this number.
 
-        Raises UnsupportedError for an output whose size depends on values, EnvironmentMissing if the GPU fails.
+        Those `kept` stay on the GPU. Raises UnsupportedError for an output whose size depends on values,
+        EnvironmentMissing if the GPU fails.
         """
-        given = {tensor.name: np.asarray(feeds[tensor.name], order="C") for tensor in self._inputs}
+        given = {tensor.name: _laid_out(feeds[tensor.name]) for tensor in self._inputs}
         self._set_shapes(profile, given)
-        made = {tensor.name: np.empty(self._shape(tensor), tensor.array_dtype) for tensor in self._outputs}
-        for name, array in given.items():
-            self._driver.upload(self._bind(name, array), array, self._stream)
-        addresses = {name: self._bind(name, array) for name, array in made.items()}
+        shapes = {tensor: self._shape(tensor) for tensor in self._outputs}
+        made: dict[str, Value] = {
+            tensor.name: self._memory.array(shape, tensor.array_dtype)
+            if tensor.name in kept
+            else np.empty(shape, tensor.array_dtype)
+            for tensor, shape in shapes.items()
+        }
+        for name, value in given.items():
+            if isinstance(value, DeviceArray):
+                self._set_address(name, value.address)
+            else:
+                self._driver.upload(self._bind(name, value), value, self._stream)
+        fetched = []
+        for name, value in made.items():
+            if isinstance(value, DeviceArray):
+                self._set_address(name, value.address)
+            else:
+                fetched.append((on_host(value), self._bind(name, on_host(value))))
         self._check(self._context.execute_async_v3(self._stream), "execute_async_v3")
-        for name, array in made.items():
-            self._driver.download(array, addresses[name], self._stream)
+        for array, address in fetched:
+            self._driver.download(array, address, self._stream)
         self._driver.synchronize(self._stream)
         return made
 
@@ -70,7 +88,7 @@ class Execution:
             self._driver.synchronize(self._stream)
             self._context = None
 
-    def _set_shapes(self, profile: int, given: Mapping[str, np.ndarray]) -> None:
+    def _set_shapes(self, profile: int, given: Mapping[str, np.ndarray | DeviceArray]) -> None:
         if profile != self._profile:
             chosen = self._context.set_optimization_profile_async(profile, self._stream)
             self._check(chosen, f"set_optimization_profile_async({profile})")
@@ -92,8 +110,11 @@ class Execution:
         buffer = self._buffers.get(name)
         if buffer is None or buffer.size < array.nbytes:
             buffer = self._grow(name, array.nbytes)
-        self._check(self._context.set_tensor_address(name, buffer.address), f"set_tensor_address({name})")
+        self._set_address(name, buffer.address)
         return buffer.address
+
+    def _set_address(self, name: str, address: int) -> None:
+        self._check(self._context.set_tensor_address(name, address), f"set_tensor_address({name})")
 
     def _grow(self, name: str, needed: int) -> _Buffer:
         old = self._buffers.pop(name, None)
@@ -106,3 +127,8 @@ class Execution:
     def _check(self, succeeded: bool, call: str) -> None:
         if not succeeded:
             raise EnvironmentMissing(f"TensorRT failed in {call}: {self._said()}")
+
+
+def _laid_out(value: Value) -> np.ndarray | DeviceArray:
+    """Return a value as a run reads it: where it lies on the GPU, or else a contiguous array."""
+    return value if isinstance(value, DeviceArray) else np.asarray(on_host(value), order="C")

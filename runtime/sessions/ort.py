@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from ..errors import EnvironmentMissing, IntegrityError, UnsupportedError, UsageError, VitrifyError
 from ..machine import usable_cores
-from .base import Session, Tensor
+from .base import Session, Tensor, Value
 from .bfloat16 import BFLOAT16, run_bits
 
 _DTYPES = {
@@ -99,13 +100,10 @@ class OrtSession(Session):
 
     def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         session = self._opened()
-        try:
+        with self._explaining(feeds):
             if self._bits:
                 return run_bits(session, self._names, feeds, bits=self._bits, ort=self._ort)
             return dict(zip(self._names, session.run(self._names, feeds), strict=True))
-        except Exception as error:
-            shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
-            raise explained(f"graph '{self.graph}' failed on {shapes}", error, _RUNNING) from error
 
     def bind(self, feeds: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> Callable[[], None]:
         session = self._opened()
@@ -118,12 +116,20 @@ class OrtSession(Session):
 
         def run() -> None:
             assert kept
-            try:
+            with self._explaining(feeds):
                 session.run_with_iobinding(binding)
-            except Exception as error:
-                raise explained(f"graph '{self.graph}' failed", error, _RUNNING) from error
 
         return run
+
+    @contextmanager
+    def _explaining(self, feeds: Mapping[str, Value]) -> Iterator[None]:
+        """Say in words what ONNX Runtime raises within."""
+        try:
+            yield
+        except Exception as error:
+            sizes = ((name, value) for name, value in feeds.items() if isinstance(value, np.ndarray))
+            shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in sizes)
+            raise explained(f"graph '{self.graph}' failed on {shapes}", error, _RUNNING) from error
 
     def assignments(self) -> dict[str, dict[str, int]]:
         found: dict[str, Counter[str]] = {}

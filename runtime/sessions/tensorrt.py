@@ -5,7 +5,7 @@ It has not run on a GPU yet.
 
 import importlib
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from ..digests import cache_folder
 from ..engines import Engine, Shape, read_sidecar, shapes_fit
 from ..errors import EnvironmentMissing, UsageError
 from ..machine import Machine
-from .base import Session
+from .base import Session, Value, on_host
+from .device_memory import DeviceArray, DeviceMemory
 from .driver import CudaDriver, Driver
 from .engine_opening import BUILDERS, Opened, open_engine
 from .execution import Execution
@@ -72,7 +73,9 @@ class EngineSession(Session):
             gpu = driver()
             stack.callback(gpu.close)
             opened = open_engine(engine, path, gpu, load=load)
-            self._pool = _pool(engine, opened, gpu, stack, cache or cache_folder() / "tensorrt")
+            self._memory = DeviceMemory(gpu)
+            stack.callback(self._memory.close)
+            self._pool = _pool(engine, opened, gpu, self._memory, stack, cache or cache_folder() / "tensorrt")
             self._warm_up()
             # Also where nobody closes it: Python does not know the GPU's memory.
             self._close = weakref.finalize(self, stack.pop_all().close)
@@ -83,13 +86,21 @@ class EngineSession(Session):
     def close(self) -> None:
         self._close()
 
-    def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return self._run_within(self._range_set(feeds), feeds)
+    def run_keeping(self, feeds: Mapping[str, Value], kept: Collection[str]) -> dict[str, Value]:
+        given = {name: value if isinstance(value, DeviceArray) else on_host(value) for name, value in feeds.items()}
+        return self._run_within(self._range_set(given), given, kept)
 
-    def _run_within(self, profile: int, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def placed(self, arrays: Mapping[str, np.ndarray]) -> Mapping[str, Value]:
+        return {name: self._memory.placed(array) for name, array in arrays.items()}
+
+    def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        made = self._run_within(self._range_set(feeds), feeds)
+        return {name: on_host(value) for name, value in made.items()}
+
+    def _run_within(self, profile: int, feeds: Mapping[str, Value], kept: Collection[str] = ()) -> dict[str, Value]:
         try:
             with self._pool.lent() as execution:
-                return execution.run(profile, feeds)
+                return execution.run(profile, feeds, kept)
         except PoolClosed as error:
             raise UsageError(f"the session on graph '{self.graph}' is closed: open it again") from error
 
@@ -100,7 +111,7 @@ class EngineSession(Session):
             zeros = {one.name: np.zeros(sizes[one.name], one.array_dtype) for one in self.inputs}
             self._run_within(profile, zeros)
 
-    def _range_set(self, feeds: Mapping[str, np.ndarray]) -> int:
+    def _range_set(self, feeds: Mapping[str, np.ndarray | DeviceArray]) -> int:
         """Return the first set of ranges that holds these sizes: its number is that of the optimization profile."""
         sizes = {name: array.shape for name, array in feeds.items()}
         for profile, shapes in enumerate(self._ranges.values()):
@@ -123,7 +134,9 @@ class EngineSession(Session):
         )
 
 
-def _pool(engine: Engine, opened: Opened, gpu: Driver, stack: ExitStack, cache: Path) -> Pool[Execution]:
+def _pool(
+    engine: Engine, opened: Opened, gpu: Driver, memory: DeviceMemory, stack: ExitStack, cache: Path
+) -> Pool[Execution]:
     """Return the pool of the engine's executions; `stack` frees it, then what it needs."""
     arguments = []
     if BUILDERS[engine.builder].compiles:
@@ -135,7 +148,7 @@ def _pool(engine: Engine, opened: Opened, gpu: Driver, stack: ExitStack, cache: 
         context = opened.engine.create_execution_context(*arguments)
         if context is None:
             raise EnvironmentMissing(f"{gpu.name} has no room for another run of '{engine.name}': {opened.said()}")
-        return Execution(context, gpu, inputs=engine.inputs, outputs=engine.outputs, said=opened.said)
+        return Execution(context, gpu, inputs=engine.inputs, outputs=engine.outputs, memory=memory, said=opened.said)
 
     pool = Pool(make, most=_MOST)
     stack.callback(pool.close)

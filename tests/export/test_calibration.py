@@ -1,16 +1,23 @@
 """Calibration runs the model itself: what it sees is what a layer reads, over all inputs and every graph."""
 
+from dataclasses import replace
+
 import numpy as np
+import PIL.Image
 import pytest
+import soundfile
 
 from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle
 from vitrify.export.calibration import Recorder, calibrate
+from vitrify.export.calibration_inputs import MOST, read_calibration
 from vitrify.export.checkpoint import open_checkpoint
 from vitrify.export.families import FAMILIES
 from vitrify.export.passes.pairs import LARGEST, POWER
 from vitrify.export.variants import write_variants
 from vitrify.profiles import load_profile
+from vitrify.runtime.bundle import Bundle
+from vitrify.runtime.digests import file_digest
 from vitrify.runtime.sessions.base import Session, Tensor
 
 
@@ -76,3 +83,109 @@ def test_an_export_is_calibrated_quantized_and_proven(profile, tmp_path):
     assert 1e-3 < found["drift"] < 0.25
     sizes = {path.name: path.stat().st_size for path in (tmp_path / "bundle" / "onnx").iterdir()}
     assert set(sizes) == {f"model_{profile.replace('-', '_')}.onnx", f"model_{profile.replace('-', '_')}.onnx_data"}
+
+
+def own_inputs(kind, folder):
+    """Write three inputs of a kind, and what is none beside them, and return what `--calibration` takes."""
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+    if kind == "text":
+        (folder / "texts.txt").write_text("one text\n\nanother one\na third, which is longer\n")
+        return folder / "texts.txt"
+    for index in range(3):
+        if kind == "image":
+            pixels = draw.integers(0, 256, (40 + index, 30, 3), np.uint8)
+            PIL.Image.fromarray(pixels).save(folder / f"{index}.png")
+        else:
+            soundfile.write(folder / f"{index}.wav", draw.normal(0, 0.1, 8000 + index), 8000)
+    (folder / ".hidden").write_text("no input")
+    return folder
+
+
+KINDS = [
+    ("text", "bert", "base"),
+    ("text", "llama", "causal-lm"),
+    ("text", "bart", "seq2seq-lm"),
+    ("image", "vit", "image-classification"),
+    ("image", "trocr", "image-to-text"),
+    ("audio", "wav2vec2", "ctc"),
+    ("audio", "whisper", "speech-seq2seq"),
+]
+
+
+@pytest.mark.parametrize(("kind", "model_type", "head"), KINDS)
+def test_what_a_user_gives_is_what_runs(kind, model_type, head, tmp_path):
+    checkpoint = open_checkpoint(make_checkpoint(model_type, head, tmp_path / "checkpoint"))
+    given = read_calibration(checkpoint, own_inputs(kind, tmp_path / "given"))
+    assert len(given.rows) == 3
+    assert len(given.digest) == 64
+    family = FAMILIES[checkpoint.head.family]
+    plan = next(family.plans(checkpoint, family.oracle(checkpoint)))
+    target = load_profile("trt-int8")
+    variants = write_variants(checkpoint, family, tmp_path, plan, [load_profile("cpu-fp32")])
+    files = {name: tmp_path / family.file(name, suffix="") for name in variants.files(target)}
+
+    def largest(rows):
+        seen = calibrate(checkpoint, replace(plan, calibration=rows), family.name, files, plan.axes)
+        return {(graph, name): each.largest for graph, found in seen.items() for name, each in found.items()}
+
+    alone, together = [largest([row]) for row in given.rows], largest(given.rows)
+    for name, found in together.items():
+        np.testing.assert_allclose(found, np.max([each[name] for each in alone], axis=0), rtol=1e-5, atol=1e-6)
+
+
+def test_an_export_is_calibrated_on_a_file_and_records_its_digest(tmp_path, vitrify):
+    checkpoint = make_checkpoint("bert", "sequence-classification", tmp_path / "checkpoint")
+    texts = own_inputs("text", tmp_path / "given")
+    common = ("export", checkpoint, "--profile", "trt-int8", "--no-engines")
+    assert vitrify(*common, "-o", tmp_path / "seeded").code == 0
+    done = vitrify(*common, "-o", tmp_path / "given-bundle", "--calibration", texts)
+    assert done.code == 0, done.err
+    bundles = [Bundle.read(tmp_path / name) for name in ("seeded", "given-bundle")]
+    assert bundles[1].source.files["calibration"] == file_digest(texts)
+    assert "calibration" not in bundles[0].source.files
+    graph = bundles[0].builds["trt-int8"].graphs["model"]
+    assert bundles[0].files[graph] != bundles[1].files[graph], "other scales"
+
+
+def test_of_many_texts_some_all_through_are_taken(tmp_path):
+    checkpoint = open_checkpoint(make_checkpoint("bert", "base", tmp_path / "checkpoint"))
+    texts = tmp_path / "texts.txt"
+    texts.write_text("".join(f"text {'x ' * (index % 50)}\n" for index in range(3 * MOST)))
+    rows = read_calibration(checkpoint, texts).rows
+    assert len(rows) == MOST
+    assert len({row["input_ids"].shape[1] for row in rows}) == 50
+
+
+REFUSED = {
+    "nothing there": (lambda folder: folder / "missing", "no file is at"),
+    "an empty folder": (lambda folder: folder, "no file is at"),
+    "no text": (lambda folder: write(folder / "texts.txt", b"\n \n"), "holds no text"),
+    "no UTF-8": (lambda folder: write(folder / "texts.txt", b"\xff\xfe\x00"), "is not a text in UTF-8"),
+}
+
+
+def write(path, content):
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_nothing_can_be_calibrated_on_is_refused(tmp_path, vitrify, what):
+    checkpoint = make_checkpoint("bert", "base", tmp_path / "checkpoint")
+    folder = tmp_path / "given"
+    folder.mkdir()
+    make, said = REFUSED[what]
+    done = vitrify("export", checkpoint, "-o", tmp_path / "out", "--profile", "trt-int8", "--calibration", make(folder))
+    assert (done.code, said in done.err) == (2, True), done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_that_are_none_and_profiles_without_calibration_are_refused(tmp_path, vitrify):
+    checkpoint = make_checkpoint("vit", "image-classification", tmp_path / "checkpoint")
+    texts = own_inputs("text", tmp_path / "given")
+    common = ("export", checkpoint, "-o", tmp_path / "out", "--no-engines", "--calibration", texts)
+    done = vitrify(*common, "--profile", "trt-int8")
+    assert (done.code, "is not an image" in done.err) == (2, True), done.err
+    done = vitrify(*common, "--profile", "cpu-int8")
+    assert (done.code, "none of cpu-int8 takes scales" in done.err) == (2, True), done.err

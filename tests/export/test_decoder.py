@@ -8,6 +8,7 @@ import torch
 import transformers
 
 from tests.checkpoints import POSITIONS, make_checkpoint
+from tests.runtime.sessions.resident_sessions import as_model, cuda_session, engine_bench
 from vitrify import export_bundle, load_bundle
 from vitrify.profiles import load_profile
 from vitrify.runtime.errors import UsageError
@@ -21,7 +22,8 @@ from vitrify.runtime.parity import compare, read_cases
 from vitrify.runtime.sessions.base import Session
 
 FP32 = load_profile("cpu-fp32")
-DECODINGS = {"model": GrowingDecoding, "in_place": InPlaceDecoding}
+# The last two are the first graph on GPUs, where the cache stays.
+DECODINGS = {"model": GrowingDecoding, "in_place": InPlaceDecoding, "cuda": GrowingDecoding, "engine": GrowingDecoding}
 PAST = "past_key_values."
 CLOSE = {"rtol": 0, "atol": 1e-4}
 each_way = pytest.mark.parametrize("way", DECODINGS)
@@ -42,8 +44,12 @@ def exported(tmp_path_factory):
     model.save_pretrained(folder / "checkpoint")
     export_bundle(folder / "checkpoint", folder / "bundle")
     bundle = load_bundle(folder / "bundle")
+    graphs = bundle.graphs()
+    path, axes = bundle.graph_file("model"), graphs["model"].axes
+    engine = engine_bench(path, folder, limit=POSITIONS).open()
+    graphs |= {"cuda": as_model(cuda_session(path), axes), "engine": as_model(engine, axes)}
     cases = read_cases(next((folder / "bundle" / "parity").iterdir()))
-    return SimpleNamespace(model=model, folder=folder / "bundle", graphs=bundle.graphs(), cases=cases)
+    return SimpleNamespace(model=model, folder=folder / "bundle", graphs=graphs, cases=cases)
 
 
 @pytest.fixture
@@ -158,6 +164,8 @@ class UnorderedInPlace(InPlaceDecoding):
     [
         ("model", GrowingDecoding, True),
         ("in_place", InPlaceDecoding, True),
+        ("cuda", GrowingDecoding, True),
+        ("engine", GrowingDecoding, True),
         ("model", Unordered, False),
         ("in_place", UnorderedInPlace, False),
     ],

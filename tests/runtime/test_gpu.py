@@ -8,10 +8,12 @@ import pytest
 
 from tests.runtime.test_choice import machine
 from vitrify.profiles import load_profile
+from vitrify.runtime import gpu, verify
 from vitrify.runtime.bundle import Build, Bundle, Provenance, write_manifest
-from vitrify.runtime.engines import Engine, graph_sources, write_sidecar
+from vitrify.runtime.describe import describe_bundle
+from vitrify.runtime.engines import NOT_RUN, Engine, engines_of, graph_sources, write_sidecar
 from vitrify.runtime.errors import EnvironmentMissing
-from vitrify.runtime.gpu import capability, engine_path, installed_releases
+from vitrify.runtime.gpu import capability, engine_path, installed_releases, record_proven
 
 PROFILE, RELEASE = "trt-fp16-latency", "1.7.1.116"
 WITH_GPU = machine(gpus=("NVIDIA L4",))
@@ -21,6 +23,7 @@ class Gpu:
     """A GPU of compute capability 8.9 that says when it is let go."""
 
     capability = "89"
+    name = "NVIDIA L4"
     closed = 0
 
     def close(self):
@@ -94,3 +97,50 @@ def test_what_is_installed_is_asked_of_the_modules():
     assert installed_releases(only_rtx) == {"tensorrt-rtx": RELEASE}
     assert installed_releases(without) == {}
     assert capability(Gpu) == "89"
+
+
+def run_on(folder):
+    return {engine.sm: engine.run_on for engine in engines_of(Bundle.read(folder))}
+
+
+def test_the_sidecar_of_the_engine_that_ran_says_which_gpu_has_proven_it(bundle):
+    assert set(run_on(bundle.folder).values()) == {NOT_RUN}
+    before = engines_of(bundle)
+    record_proven(bundle, [PROFILE], driver=Gpu, load=only_rtx)
+    assert run_on(bundle.folder) == {"89": "NVIDIA L4", "86": NOT_RUN, "portable": NOT_RUN}
+    changed = Bundle.read(bundle.folder)
+    assert [engine.key for engine in engines_of(changed)] == [engine.key for engine in before], "the same engines"
+    found = engine_path(changed, profile=PROFILE, graph="model", machine=WITH_GPU, driver=Gpu, load=only_rtx)
+    assert found.read_bytes() == b"89"
+    document, lines = describe_bundle(bundle.folder)
+    assert [one["run_on"] for one in document["engines"]] == [NOT_RUN, "NVIDIA L4", NOT_RUN]
+    assert sum("proven on NVIDIA L4" in line for line in lines) == 1
+
+
+def recorded(monkeypatch, bundle, *, passed, record):
+    """Let verify find that a profile passed, on a machine with a GPU."""
+    monkeypatch.setattr(verify, "read_cases", lambda path: [])
+    monkeypatch.setattr(verify, "replay", lambda loaded, cases: {"passed": passed})
+    monkeypatch.setattr(gpu, "record_proven", record)
+    (bundle.folder / "parity").mkdir()
+    (bundle.folder / "parity" / "cases.safetensors").write_bytes(b"")
+    write_manifest(bundle, bundle.folder)
+    return verify.verify_bundle(bundle.folder)
+
+
+@pytest.mark.parametrize(("passed", "name"), [(True, "NVIDIA L4"), (False, NOT_RUN)])
+def test_verify_records_what_passed(monkeypatch, bundle, passed, name):
+    def record(bundle, profiles):
+        record_proven(bundle, profiles, driver=Gpu, load=only_rtx)
+
+    found = recorded(monkeypatch, bundle, passed=passed, record=record)
+    assert found.passed == passed
+    assert run_on(bundle.folder)["89"] == name
+
+
+def test_a_bundle_that_cannot_be_written_is_verified_all_the_same(monkeypatch, bundle, caplog):
+    def record(bundle, profiles):
+        raise OSError(30, "Read-only file system")
+
+    assert recorded(monkeypatch, bundle, passed=True, record=record).passed
+    assert "sidecars do not say what passed" in caplog.text

@@ -6,14 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+import onnx_ir
 import onnxruntime
 import pytest
 
 from tests.checkpoints import TYPES, make_checkpoint
+from tests.runtime.test_choice import machine
 from vitrify import export_bundle
+from vitrify.export.engine import build, build_request
 from vitrify.export.engine.build import Order, build_engines, check_engines, plan_engines
+from vitrify.export.engine.ep_context import write_ep_context
 from vitrify.export.engine.lint import attention_layers, check_graph
 from vitrify.export.engine.process import Limits, run_build
+from vitrify.export.saving import save_graph
 from vitrify.runtime.bundle import Bundle, add_files
 from vitrify.runtime.engines import NOT_RUN, engines_of, find_engine, read_sidecar, shapes_fit, write_sidecar
 from vitrify.runtime.errors import (
@@ -22,7 +27,9 @@ from vitrify.runtime.errors import (
     ExportError,
     IntegrityError,
     UnsupportedError,
+    UsageError,
 )
+from vitrify.runtime.machine import this_machine
 
 LAYERS = TYPES["bert"].config["num_hidden_layers"]
 PROFILE, BUILDER = "trt-fp16-latency", "tensorrt-rtx"
@@ -78,6 +85,35 @@ def test_an_engine_is_not_built_again_and_two_builds_are_byte_identical(copied, 
     assert "is built already" in said[0]
     assert len(build_engines(copied, [PROFILE], Order(), force=True)) == 1
     assert Bundle.read(copied).digest == before, "the same engine, so the same manifest"
+
+
+def test_a_graph_around_an_engine_that_is_there_is_written_without_building_it(copied, vitrify):
+    done = vitrify("build-engine", copied, "--profile", PROFILE, "--ep-context")
+    assert done.code == 0, done.err
+    bundle = Bundle.read(copied)
+    (engine,) = engines_of(bundle)
+    name = f"trt/{engine.name}.onnx"
+    assert name in bundle.files
+    (node,) = onnx.load(bundle.check(name)).graph.node
+    assert node.op_type == "EPContext"
+    assert engine == engines_of(Bundle.read(copied))[0]
+
+
+@pytest.mark.skipif(bool(this_machine().gpus), reason="there is a GPU")
+def test_weights_are_left_out_only_where_a_driver_is(copied, vitrify):
+    done = vitrify("build-engine", copied, "--profile", PROFILE, "--stripped", "--force")
+    assert done.code == 8
+    assert "--stripped: TensorRT leaves weights out only where NVIDIA's driver is" in done.err
+
+
+def test_an_engine_without_weights_has_another_key_and_no_graph_around_it(built, monkeypatch, tmp_path):
+    monkeypatch.setattr(build, "this_machine", lambda: machine(gpus=("NVIDIA L4",)))
+    (whole,), (stripped,) = (plan_engines(built, [PROFILE], Order(stripped=one)) for one in (False, True))
+    assert build_request(stripped) == {**build_request(whole), "stripped": True}
+    assert whole.key != stripped.key
+    assert "--stripped" in stripped.rebuild
+    with pytest.raises(UsageError, match="--ep-context: the plugin finds no weights"):
+        write_ep_context(stripped, tmp_path)
 
 
 def test_an_engine_for_one_gpu_is_preferred_there(copied, installed):
@@ -161,6 +197,7 @@ def test_attention_as_one_operator_is_built_in_float32_too(tmp_path):
     request = {
         "module": "tensorrt_rtx",
         "target": "SM89",
+        "stripped": False,
         "shapes": [dict.fromkeys(names, ((1, 2, 1, 8), (1, 2, 16, 8), (4, 2, 64, 8)))],
         "inputs": dict.fromkeys(names, "float32"),
         "outputs": {"y": "float32"},
@@ -171,6 +208,33 @@ def test_attention_as_one_operator_is_built_in_float32_too(tmp_path):
     narrowed = {**request, "inputs": {**request["inputs"], "q": "float64"}}
     refused = run_build(tmp_path / "g.onnx", tmp_path / "engine", narrowed, Limits(120))
     assert "'q' is float64 in the graph and became float32 in the engine" in refused["reasons"][0]["why"]
+
+
+@pytest.mark.slow
+def test_weights_beyond_2_gb_are_built_from_their_own_file(tmp_path):
+    shapes = [(12288, 32768), (32768, 12288), (12288, 32768)]  # 0.8 GB each
+    products = " ".join(f"x{index + 1} = MatMul(x{index}, w{index})" for index in range(3))
+    graph = f"g (float16[b, 12288] x0) => (float16[b, 32768] x3) {{ {products} }}"
+    model = onnx_ir.from_proto(onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 20]> {graph}'))
+    block = np.random.default_rng(0).normal(0, 0.01, 2**20).astype(np.float16)
+    for index, shape in enumerate(shapes):
+        tensor = onnx_ir.tensor(np.resize(block, shape), name=f"w{index}")
+        value = next(node for node in model.graph if node.inputs[1].name == tensor.name).inputs[1]
+        value.const_value, value.type, value.shape = tensor, onnx_ir.TensorType(tensor.dtype), tensor.shape
+        model.graph.register_initializer(value)
+    save_graph(model, tmp_path / "g.onnx")
+    assert (tmp_path / "g.onnx_data").stat().st_size > 2**31
+    request = {
+        "module": "tensorrt_rtx",
+        "target": "SM89",
+        "stripped": False,
+        "shapes": [{"x0": ((1, 12288), (1, 12288), (4, 12288))}],
+        "inputs": {"x0": "float16"},
+        "outputs": {"x3": "float16"},
+    }
+    report = run_build(tmp_path / "g.onnx", tmp_path / "engine", request, Limits(600))
+    assert (report["stage"], report["reasons"]) == ("done", [])
+    assert (tmp_path / "engine").stat().st_size > 2**31
 
 
 @pytest.mark.parametrize(

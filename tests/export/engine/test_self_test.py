@@ -26,7 +26,7 @@ class Numpy(Session):
     def _run(self, feeds):
         states = feeds["states"]
         scores = np.exp(states @ states.transpose(0, 2, 1))
-        return {"mixed": self.gain * (scores / scores.sum(-1, keepdims=True) @ states)}
+        return {"mixed": self.gain * (scores / scores.sum(-1, keepdims=True) @ states)[..., ::-1]}
 
     def close(self):
         pass

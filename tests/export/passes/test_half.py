@@ -101,9 +101,9 @@ def graph_of(text, seed=0, **weights):
     return graph
 
 
-def halved(text, kind="fp16", keep=(), **weights):
+def halved(text, kind="fp16", keep=(), exact=(), **weights):
     model = graph_of(text, **weights)
-    to_half(model, DTYPES[kind], keep=keep)
+    to_half(model, DTYPES[kind], keep=keep, exact=exact)
     return model
 
 
@@ -207,6 +207,25 @@ def test_a_cache_is_half_and_other_outputs_are_float32():
 def test_a_kept_operator_is_float32():
     assert dtypes(halved(MASKED))["y_half"] == "FLOAT16"
     assert dtypes(halved(MASKED, keep=["Softmax"]))["y"] == "FLOAT"
+
+
+STREAM = """
+stream (float[batch, 4] x) => (float[batch, 4] y) <float[4, 4] first, float[4, 4] loud, float[4, 4] last>
+{
+    before = MatMul(x, first)
+    added = MatMul(before, loud)
+    stream = Add(before, added)
+    turned = Relu(stream)
+    y = MatMul(turned, last)
+}
+"""
+
+
+def test_an_exact_product_and_what_it_is_added_to_are_float32_up_to_the_next_product():
+    kinds = dtypes(halved(STREAM, exact=["loud"]))
+    floats = {name for name in ("before", "added", "stream", "turned", "y_half") if kinds[name] == "FLOAT"}
+    assert floats == {"added", "stream", "turned"}
+    assert dtypes(halved(STREAM))["stream"] == "FLOAT16"
 
 
 def test_a_value_is_cast_once_however_often_it_is_read():

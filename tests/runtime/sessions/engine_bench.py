@@ -1,6 +1,7 @@
 """An engine in a folder with the fakes that run it: it adds two inputs, and doubles a cache in bfloat16."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 
@@ -58,7 +59,8 @@ def write(folder, engine=ENGINE):
 class Bench:
     """One engine: `open` returns a session on it, `gpu` and `trt` are the fakes, `names` what was imported."""
 
-    def __init__(self, folder, engine=ENGINE, *, capability="89", kernel=add, **module):
+    def __init__(self, folder, engine=ENGINE, *, capability="89", kernel=add, shapes=shapes, **module):
+        engine = replace(engine, sha256=hashlib.sha256(PLAN).hexdigest())
         self.path, self.folder = write(folder, engine), folder
         self.gpu = FakeGpu(capability=capability)
         self.trt = FakeTensorRt(self.gpu, engine, kernel=kernel, shapes=shapes, **module)

@@ -23,11 +23,24 @@ class FakeTensorRt:
         self.plans, self.ran, self.compiled, self.alive = [], [], [], weakref.WeakSet()
         self.described, self.location = engine, "DEVICE"
         self.refuses, self.fails, self.full = False, False, False
+        self.refitted, self.incomplete = [], False
         self.made = 0
 
     def Runtime(self, log):  # noqa: N802 - TensorRT's name
         self.log = log
         return SimpleNamespace(deserialize_cuda_engine=self._deserialize)
+
+    def Refitter(self, engine, log):  # noqa: N802 - TensorRT's name
+        return SimpleNamespace(engine=engine, refit_cuda_engine=lambda: not self.fails)
+
+    def OnnxParserRefitter(self, refitter, log):  # noqa: N802 - TensorRT's name
+        def refit(path):
+            self.refitted.append(path)
+            if self.incomplete:
+                self.complain("weight 'w' is missing")
+            return not self.incomplete
+
+        return SimpleNamespace(refit_from_file=refit)
 
     def complain(self, text):
         self.log.log(SimpleNamespace(name="ERROR"), text)

@@ -1,3 +1,4 @@
+import hashlib
 from dataclasses import replace
 
 import pytest
@@ -66,6 +67,47 @@ def test_a_changed_file_is_refused_before_it_is_deserialized(bench, breaks):
         bench.open()
     assert bench.trt.plans == []
     assert bench.gpu.closed == (breaks in {flipped, removed})
+
+
+@pytest.fixture
+def stripped(tmp_path):
+    """Return the bench of an engine without weights, with the graph that has them."""
+    (tmp_path / "onnx").mkdir()
+    sources = {}
+    for name, content in {"onnx/model.onnx": b"a graph", "onnx/model.onnx_data": b"weights"}.items():
+        (tmp_path / name).write_bytes(content)
+        sources[name] = hashlib.sha256(content).hexdigest()
+    return Bench(tmp_path, replace(ENGINE, flags={"stripped": True}, sources=sources))
+
+
+def test_an_engine_without_weights_takes_those_of_its_graph(stripped):
+    with stripped.open() as session:
+        assert_right(session.run(feeds()), feeds())
+    assert stripped.trt.refitted == [str(stripped.folder / "onnx" / "model.onnx")]
+
+
+def test_an_engine_with_weights_takes_none(bench):
+    bench.open().close()
+    assert bench.trt.refitted == []
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.onnx_data"])
+@pytest.mark.parametrize("how", ["changed", "missing"])
+def test_weights_of_another_graph_are_refused(stripped, name, how):
+    path = stripped.folder / "onnx" / name
+    path.write_bytes(b"other") if how == "changed" else path.unlink()
+    with pytest.raises(IntegrityError, match=f"'onnx/{name}', which is missing or was changed: .*--stripped"):
+        stripped.open()
+    assert stripped.trt.refitted == []
+    assert stripped.gpu.closed
+
+
+@pytest.mark.parametrize("what", ["incomplete", "fails"])
+def test_weights_that_do_not_fit_are_said(stripped, what):
+    setattr(stripped.trt, what, True)
+    with pytest.raises(EnvironmentMissing, match=r"does not take the weights of 'model\.onnx'"):
+        stripped.open()
+    assert stripped.gpu.closed
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,56 @@ def test_bound_arrays_are_read_and_written_again_and_again(bench):
             assert_right(outputs, given)
 
 
+def test_what_is_kept_stays_on_the_gpu_and_goes_into_the_next_run(bench):
+    with bench.open() as session:
+        given = feeds(2, 1, 1)
+        past = given["past"]
+        uploads, copies = len(bench.gpu.uploads), []
+        for _ in range(4):
+            outputs = session.run_keeping(given, ["present"])
+            np.testing.assert_array_equal(outputs["sum"], given["left"] + given["right"])
+            past = add(given["left"], given["right"], past)["present"]
+            copies.append((outputs["present"], past))
+            given = {**given, "past": outputs["present"]}
+        assert bench.gpu.uploads[uploads:] == [np.float32, np.float32, np.uint16] + [np.float32] * 6
+        for kept, expected in copies:
+            assert kept.shape == expected.shape
+            np.testing.assert_array_equal(kept.numpy(), expected)
+
+
+def test_memory_of_what_nobody_keeps_is_used_again(bench):
+    with bench.open() as session:
+        given = feeds(1, 1, 4)
+        kept = session.run_keeping(given, ["present"])["present"]
+        buffers = len(bench.gpu.memory)
+        for _ in range(5):
+            kept = session.run_keeping(given, ["present"])["present"]  # the last is free once this is there
+        assert len(bench.gpu.memory) == buffers + 1
+        assert kept.shape == (1, 8)
+
+
+def test_inputs_are_placed_once_for_many_runs(bench):
+    with bench.open() as session:
+        given = feeds(2, 3, 5)
+        placed = session.placed({"left": given["left"].T.copy().T, "past": given["past"]})
+        uploads = len(bench.gpu.uploads)
+        for _ in range(3):
+            assert_right(session.run_keeping({**given, **placed}, []), given)
+        assert len(bench.gpu.uploads) == uploads + 3  # `right`
+        with pytest.raises(UsageError, match=r"got \[5, 1\]"):
+            session.run_keeping({**feeds(5, 1, 3), **session.placed({"past": feeds(5, 1, 3)["past"]})}, [])
+
+
+def test_what_was_kept_is_gone_when_the_session_is_closed(bench):
+    session = bench.open()
+    kept = session.run_keeping(feeds(), ["present"])["present"]
+    session.close()
+    assert bench.gpu.closed  # which the fake refuses while memory is left
+    with pytest.raises(UsageError, match="is closed: keep it open"):
+        kept.numpy()
+    del kept
+
+
 def test_it_is_warm_when_it_is_open(bench):
     with bench.open():
         tuned = [{name: three[1] for name, three in one.items()} for one in RANGES.values()]
@@ -202,7 +252,7 @@ def test_an_execution_lets_its_context_go_when_it_closes():
 
     context = Context()
     gpu, alive = FakeGpu(), weakref.ref(context)
-    execution = Execution(context, gpu, inputs=(), outputs=(), said=str)
+    execution = Execution(context, gpu, inputs=(), outputs=(), memory=None, said=str)
     del context
     assert alive()
     execution.close()

@@ -1,3 +1,5 @@
+import gc
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +14,7 @@ from vitrify.runtime.errors import DependencyMissing, EnvironmentMissing, Unsupp
 from vitrify.runtime.machine import Machine, this_machine
 from vitrify.runtime.sessions import BACKENDS, check_device, check_packages, open_session
 from vitrify.runtime.sessions.cuda import CudaSession
+from vitrify.runtime.sessions.cuda_graphs import MOST
 from vitrify.runtime.sessions.onnxruntime_tensorrt import OrtTensorRtSession
 from vitrify.runtime.sessions.onnxruntime_tensorrt_rtx import OrtTensorRtRtxSession
 from vitrify.runtime.sessions.strict import COMPUTING
@@ -151,6 +154,102 @@ def test_bound_arrays_are_the_hosts(path, opens, provider):
     with opens(runtime(provider, CPU), path) as session:
         session.bind(IMAGE, outputs)()
     np.testing.assert_array_equal(outputs["scores"], [[9, 12], [9, 12]])
+
+
+def images(rows, seed=0):
+    return {"image": np.random.default_rng(seed).normal(size=(rows, 3)).astype(np.float32)}
+
+
+def scores(given):
+    return given["image"] @ np.array([[1, 2], [3, 4], [5, 6]], np.float32)
+
+
+def test_runs_of_one_shape_are_a_cuda_graph_with_addresses_of_its_own(path):
+    ort = runtime(CUDA, CPU)
+    with cuda(ort, path, enable_cuda_graph="1") as session:
+        for seed, rows in enumerate((2, 2, 3, 2, 3, 3)):
+            given = images(rows, seed)
+            made = session.run(given)
+            np.testing.assert_allclose(made["scores"], scores(given), rtol=1e-6)
+            assert made["sizes"].tolist() == [rows, 3]
+    assert ort.sessions[0].graphs == ["-1", "0", "-1", "0", "1", "1"]
+
+
+def test_more_shapes_than_graphs_run_without_one(path):
+    ort = runtime(CUDA, CPU)
+    with cuda(ort, path, enable_cuda_graph=True) as session:
+        for rows in (*range(1, MOST + 3), MOST + 2, 1):
+            np.testing.assert_allclose(session.run(images(rows))["scores"], scores(images(rows)), rtol=1e-6)
+    assert ort.sessions[0].graphs == ["-1"] * (MOST + 3) + ["0"]
+
+
+def test_outputs_of_a_graph_belong_to_the_caller(path):
+    with cuda(runtime(CUDA, CPU), path, enable_cuda_graph="1") as session:
+        session.run(images(2))
+        kept = session.run(images(2, 1))["scores"]
+        session.run(images(2, 2))
+        np.testing.assert_allclose(kept, scores(images(2, 1)), rtol=1e-6)
+
+
+def test_arrays_of_the_host_are_bound_beside_a_graph_not_into_it(path):
+    ort, outputs = runtime(CUDA, CPU), {"scores": np.zeros((2, 2), np.float32), "sizes": np.zeros(2, np.int64)}
+    with cuda(ort, path, enable_cuda_graph="1") as session:
+        given = images(2)
+        run = session.bind(given, outputs)
+        for step in range(3):
+            given["image"] += step
+            run()
+            np.testing.assert_allclose(outputs["scores"], scores(given), rtol=1e-6)
+        kept = session.run_keeping(given, ["scores"])["scores"]
+        np.testing.assert_allclose(kept.numpy(), scores(given), rtol=1e-6)
+    assert ort.sessions[0].graphs == ["-1", "0", "0", "-1"]
+
+
+def test_a_closed_session_lets_its_graphs_go(path):
+    ort = runtime(CUDA, CPU)
+    session = cuda(ort, path, enable_cuda_graph="1")
+    session.run(IMAGE)
+    alive = weakref.ref(ort.sessions.pop())
+    session.close()
+    gc.collect()
+    assert alive() is None
+    with pytest.raises(UsageError, match="is closed"):
+        session.run(IMAGE)
+
+
+GROWING = """
+<ir_version: 10, opset_import: ["" : 20]>
+growing (float[batch, sequence] fresh, bfloat16[batch, past] cache)
+    => (bfloat16[batch, total] present, float[batch, total] seen)
+{
+    half = Cast<to = 16>(fresh)
+    present = Concat<axis = 1>(cache, half)
+    seen = Cast<to = 1>(present)
+}
+"""
+
+
+@pytest.mark.parametrize(("opens", "provider"), [(cuda, CUDA), (tensorrt, TRT)])
+def test_a_cache_in_bfloat16_stays_on_the_gpu(tmp_path, opens, provider):
+    path = tmp_path / "model.onnx"
+    onnx.save(onnx.parser.parse_model(GROWING), path)
+    with opens(runtime(provider, CPU), path) as session:
+        cache = session.placed({"cache": np.zeros((2, 0), np.uint16)})["cache"]
+        for step in range(1, 5):
+            fresh = np.full((2, 1), step, np.float32)
+            outputs = session.run_keeping({"fresh": fresh, "cache": cache}, ["present"])
+            cache = outputs["present"]
+            np.testing.assert_array_equal(outputs["seen"], [range(1, step + 1)] * 2)
+        array = cache.numpy()
+        assert (array.dtype, array.shape) == (np.uint16, (2, 4))
+        again = session.run({"fresh": np.zeros((2, 0), np.float32), "cache": array})
+        np.testing.assert_array_equal(again["seen"], [[1, 2, 3, 4]] * 2)
+
+
+@STRICT
+def test_what_cannot_run_is_explained_where_outputs_are_kept_too(path, opens, provider):
+    with opens(runtime(provider, CPU), path) as session, pytest.raises(UsageError, match="cannot work on these inputs"):
+        session.run_keeping({"image": np.ones((2, 4), np.float32)}, ["scores"])
 
 
 @STRICT

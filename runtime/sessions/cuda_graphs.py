@@ -1,0 +1,89 @@
+"""CUDA graphs of ONNX Runtime: the kernels of a run are recorded once for its shapes, then launched together.
+
+A graph reads and writes fixed addresses, so each set of input shapes has values of its own on the GPU. It has not run
+on a GPU yet.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from .bfloat16 import ort_value, run_bits
+from .resident import Resident, place
+
+# Each holds the inputs, the outputs and the activations of its shapes; sizes beyond run without a graph.
+MOST = 8
+_ID, _NO_GRAPH = "gpu_graph_id", -1
+
+
+def run_options(ort: Any, graph: int = _NO_GRAPH) -> Any:
+    """Return the RunOptions of a run that is recorded and replayed under a number, or of one that is not."""
+    options = ort.RunOptions()
+    options.add_run_config_entry(_ID, str(graph))
+    return options
+
+
+class GraphRuns:
+    """Runs of a session that was opened with `enable_cuda_graph`; threads take turns.
+
+    `names` are the outputs, `bits` the tensors in bfloat16.
+    """
+
+    def __init__(self, session: Any, names: Sequence[str], *, device: str, bits: Collection[str], ort: Any) -> None:
+        self._session, self._names, self._device = session, names, device
+        self._bits, self._ort = bits, ort
+        self._recorded: dict[tuple[Any, ...], _Recorded] = {}
+        self._lock = Lock()
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the outputs of a run; the first of its shapes also runs without a graph, which shows their sizes."""
+        shapes = tuple((name, array.shape) for name, array in sorted(feeds.items()))
+        with self._lock:
+            if shapes in self._recorded:
+                return self._recorded[shapes].run(feeds)
+            made = self._plain(feeds)
+            if len(self._recorded) < MOST:
+                self._recorded[shapes] = self._record(feeds, made)
+            return made
+
+    def _plain(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return run_bits(
+            self._session, self._names, feeds, bits=self._bits, ort=self._ort, run_options=run_options(self._ort)
+        )
+
+    def _record(self, feeds: Mapping[str, np.ndarray], made: Mapping[str, np.ndarray]) -> "_Recorded":
+        inputs, outputs = ({name: self._placed(name, array) for name, array in side.items()} for side in (feeds, made))
+        return _Recorded(self._session, inputs, outputs, bits=self._bits, graph=len(self._recorded), ort=self._ort)
+
+    def _placed(self, name: str, array: np.ndarray) -> Resident:
+        return place(array, device=self._device, is_bits=name in self._bits, ort=self._ort)
+
+
+class _Recorded:
+    """A graph with the values that it reads and writes."""
+
+    def __init__(
+        self,
+        session: Any,
+        inputs: Mapping[str, Resident],
+        outputs: Mapping[str, Resident],
+        *,
+        bits: Collection[str],
+        graph: int,
+        ort: Any,
+    ) -> None:
+        self._session, self._inputs, self._outputs = session, inputs, outputs
+        self._bits, self._ort, self._options = bits, ort, run_options(ort, graph)
+        self._binding = session.io_binding()
+        for name, resident in inputs.items():
+            self._binding.bind_ortvalue_input(name, resident.value)
+        for name, resident in outputs.items():
+            self._binding.bind_ortvalue_output(name, resident.value)
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        for name, array in feeds.items():
+            self._inputs[name].value.update_inplace(ort_value(array, ort=self._ort, is_bits=name in self._bits))
+        self._session.run_with_iobinding(self._binding, self._options)
+        return {name: resident.numpy() for name, resident in self._outputs.items()}

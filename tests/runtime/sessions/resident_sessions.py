@@ -1,0 +1,66 @@
+"""A portable graph on GPUs that are fakes, where keys and values stay: the numbers are those of the CPU."""
+
+from types import SimpleNamespace
+
+from tests.runtime.sessions.engine_bench import Bench
+from tests.runtime.sessions.fake_onnxruntime import FakeOnnxRuntime
+from vitrify.runtime.engines import Engine
+from vitrify.runtime.machine import this_machine
+from vitrify.runtime.sessions import open_session
+from vitrify.runtime.sessions.cuda import CudaSession
+
+CUDA = "CUDAExecutionProvider"
+ROOM = 1 << 26
+
+
+def cuda_session(path, **options):
+    """Open a graph on a CUDA that is none."""
+    ort = FakeOnnxRuntime(CUDA, built=(CUDA,))
+    return CudaSession(path, options=options, threads=1, machine=this_machine(), load=lambda: ort)
+
+
+def engine_bench(path, folder, *, limit):
+    """Return the bench of an engine of a decoder's graph; axes have up to `limit` tokens and four rows."""
+    real = open_session(path, provider="cpu", threads=1)
+    inputs = real.inputs
+
+    def at(size):
+        return {one.name: tuple(_size(axis, size) for axis in one.axes) for one in inputs}
+
+    low, best, high = at((1, 0, 1)), at((1, 4, 4)), at((4, limit, limit))
+    engine = Engine(
+        profile="trt-fp16-latency",
+        graph="model",
+        builder="tensorrt-rtx",
+        version="1.7.1.116",
+        sm="89",
+        sources={},
+        shapes={"all": {name: (low[name], best[name], high[name]) for name in low}},
+        inputs=inputs,
+        outputs=real.outputs,
+    )
+
+    def shapes(given):
+        rows, new = given["input_ids"]
+        made = {name: (*shape[:2], shape[2] + new, shape[3]) for name, shape in given.items() if len(shape) == 4}
+        return {"logits": (rows, new, real.outputs[0].axes[-1])} | {
+            name.replace("past_key_values", "present"): shape for name, shape in made.items()
+        }
+
+    def kernel(**arrays):
+        # The engine has no optional input: its logits are those of all tokens.
+        return real.run({**arrays, "num_logits_to_keep": arrays["input_ids"][0, 0] * 0})
+
+    bench = Bench(folder, engine, kernel=kernel, shapes=shapes)
+    bench.gpu.room = ROOM
+    return bench
+
+
+def _size(axis, sizes):
+    rows, past, new = sizes
+    return axis if isinstance(axis, int) else {"batch": rows, "past": past, "total": past + new}.get(axis, new)
+
+
+def as_model(session, axes):
+    """Return what a decoding knows of a graph."""
+    return SimpleNamespace(session=session, axes=axes)
