@@ -3,6 +3,7 @@ import json
 import pytest
 
 from benchmarks import ragged
+from benchmarks.beside import AUTO
 from benchmarks.table import _ragged
 from vitrify.bench.contest import Findings
 
@@ -24,7 +25,7 @@ def result():
     found = {
         "what": "MiniLM",
         "texts": {"count": 1000, "tokens": 62.4, "longest": 256},
-        **ragged._summary(findings()),
+        **ragged._summary(findings(), Findings()),
         "stream": {"megabytes": {"1000": {"median": 230.0}, "4000": {"median": 231.0}}},
     }
     assert json.loads(json.dumps(found)) == found
@@ -37,6 +38,14 @@ def test_ways_are_compared_by_rounds_and_by_their_vectors():
     assert found["ratios"][f"{SHIPPED} / {OURS}"]["median"] == 3.0
     assert found["texts_per_second"][OURS]["median"] == 750.0
     assert found["cosine"] == pytest.approx({OURS: 1.0, OTHER: 0.5**0.5})
+
+
+def test_ours_are_compared_where_they_ran_side_by_side():
+    both = Findings(samples={OURS: [1.0, 1.0], AUTO: [2.0, 2.0], SHIPPED: [4.0, 4.0]})
+    found = ragged._summary(both, Findings(samples={OURS: [2.0] * 6, AUTO: [1.0] * 6}))
+    ratios = {name: each["median"] for name, each in found["ratios"].items()}
+    assert ratios == {f"{SHIPPED} / {OURS}": 4.0, f"{SHIPPED} / {AUTO}": 2.0, f"{OURS} / {AUTO}": 2.0}
+    assert (found["seconds"][OURS]["median"], found["seconds"][SHIPPED]["median"]) == (2.0, 4.0)
 
 
 def test_rows_name_every_way_and_say_why_one_has_no_figure():

@@ -9,7 +9,7 @@ import pytest
 from tests.runtime.test_choice import machine
 from vitrify.profiles import load_profile
 from vitrify.runtime import gpu, verify
-from vitrify.runtime.bundle import Build, Bundle, Provenance, write_manifest
+from vitrify.runtime.bundle import Build, Bundle, Graph, Provenance, write_manifest
 from vitrify.runtime.describe import describe_bundle
 from vitrify.runtime.engines import NOT_RUN, Engine, engines_of, graph_sources, write_sidecar
 from vitrify.runtime.errors import EnvironmentMissing
@@ -54,7 +54,7 @@ def bundle(tmp_path):
         family="encoder",
         source=Provenance("here"),
         axes={},
-        graphs={},
+        graphs={"model": Graph((), ())},
         builds={PROFILE: Build(load_profile(PROFILE), {"model": file})},
         tools={},
     )
@@ -113,7 +113,7 @@ def test_the_sidecar_of_the_engine_that_ran_says_which_gpu_has_proven_it(bundle)
     found = engine_path(changed, profile=PROFILE, graph="model", machine=WITH_GPU, driver=Gpu, load=only_rtx)
     assert found.read_bytes() == b"89"
     document, lines = describe_bundle(bundle.folder)
-    assert [one["run_on"] for one in document["engines"]] == [NOT_RUN, "NVIDIA L4", NOT_RUN]
+    assert {one["sm"]: one["run_on"] for one in document["engines"]} == run_on(bundle.folder)
     assert sum("proven on NVIDIA L4" in line for line in lines) == 1
 
 

@@ -33,6 +33,9 @@ class FakeValue(onnxruntime.OrtValue):
         value.device = device_type
         return value
 
+    def numpy(self):
+        return super().numpy().copy()  # as from a GPU
+
 
 class FakeOnnxRuntime:
     """The module. It was built with the providers `built`; a session opens `opens`, and puts operators into `places`.
@@ -90,9 +93,9 @@ class FakeBinding:
         self.values[name] = value
         self.real.bind_ortvalue_output(name, value)
 
-    def bind_output(self, name, device):
-        assert device in {"cpu", "cuda"}
-        self.real.bind_output(name, "cpu")
+    def bind_output(self, name, device, *memory):
+        assert device == "cpu" or (device == "cuda" and not memory)
+        self.real.bind_output(name, "cpu", *memory)
 
     def bind_input(self, *arguments):
         self.real.bind_input(*arguments)
