@@ -37,4 +37,4 @@ def _digests(numbers: np.ndarray) -> Iterator[str]:
 
 
 def _digest(numbers: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(numbers)).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(numbers).data).hexdigest()

@@ -34,4 +34,4 @@ def cpu_options(entries: Mapping[str, Any], *, threads: int | None, machine: Mac
 def cpu_entries(entries: Mapping[str, Any], machine: Machine) -> dict[str, Any]:
     """Return a profile's config entries, less those that this CPU does not need, beside our defaults."""
     exact = bool(_VNNI & machine.cpu_features)
-    return _DEFAULTS | {key: value for key, value in entries.items() if not (exact and key == _EXACT)}
+    return {**_DEFAULTS, **{key: value for key, value in entries.items() if not (exact and key == _EXACT)}}

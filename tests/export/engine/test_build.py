@@ -218,7 +218,7 @@ def test_weights_beyond_2_gb_are_built_from_their_own_file(tmp_path):
     model = onnx_ir.from_proto(onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 20]> {graph}'))
     block = np.random.default_rng(0).normal(0, 0.01, 2**20).astype(np.float16)
     for index, shape in enumerate(shapes):
-        tensor = onnx_ir.tensor(np.resize(block, shape), name=f"w{index}")
+        tensor = onnx_ir.tensor(np.resize(np.roll(block, index), shape), name=f"w{index}")
         value = next(node for node in model.graph if node.inputs[1].name == tensor.name).inputs[1]
         value.const_value, value.type, value.shape = tensor, onnx_ir.TensorType(tensor.dtype), tensor.shape
         model.graph.register_initializer(value)
