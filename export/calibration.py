@@ -95,7 +95,8 @@ def _inputs(checkpoint: Checkpoint, plan: Plan) -> Iterator[Arrays]:
     if set(cases[0]) == _PROMPTS:
         yield _as_case({"input_ids": text_tokens(checkpoint)}, cases[0])
     elif "input_ids" in cases[0] and "chunks" not in cases[0]:  # an encoder-decoder's answers are tokens of the grid
-        yield from (_as_case(row, cases[0]) for row in text_rows(checkpoint, TEXT.splitlines()))
+        lines = [line for line in TEXT.splitlines() if line]
+        yield from (_as_case(row, cases[0]) for row in text_rows(checkpoint, lines))
 
 
 def _as_case(row: Arrays, like: Arrays) -> Arrays:
