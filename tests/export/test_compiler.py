@@ -70,7 +70,7 @@ def test_auto_leaves_out_what_is_not_the_same_model(classifier, tmp_path, monkey
         exact = replace(profile.tolerance, absolute=1e-7, relative=0.0)
         return replace(profile, tolerance=exact) if name == "cpu-int8" else profile
 
-    monkeypatch.setattr("vitrify.export.compiler.load_profile", strict)
+    monkeypatch.setattr("vitrify.export.targets.load_profile", strict)
     report = export_bundle(classifier, tmp_path / "bundle", profiles=["auto"])
     assert report.passed
     assert "cpu-int8" not in report.bundle.builds
