@@ -127,14 +127,19 @@ def _lengths(bundles: Bundles, texts: Path) -> list[int]:
     return [len(tokenizer(text, **options)["input_ids"][0]) for text in json.loads(texts.read_text())]
 
 
+def _taken(findings: Findings) -> dict[str, list[float]]:
+    """Return the samples of the ways that finished a round before somebody interrupted."""
+    return {name: values for name, values in findings.samples.items() if values}
+
+
 def _summary(findings: Findings, among_ours: Findings) -> dict[str, Any]:
-    samples = {name: values for name, values in findings.samples.items() if values}
-    timed = {name: [*values, *among_ours.samples.get(name, ())] for name, values in samples.items()}
+    samples, ours = _taken(findings), _taken(among_ours)
+    timed = {name: [*values, *ours.get(name, ())] for name, values in samples.items()}
     reference = findings.made.get(REFERENCE)
     return {
         "seconds": {name: spread(values) for name, values in timed.items()},
         "texts_per_second": {name: spread([COUNT / value for value in values]) for name, values in timed.items()},
-        "ratios": ratios_of(samples, OURS) | ratios_of(among_ours.samples, OURS),
+        "ratios": ratios_of(samples, OURS) | ratios_of(ours, OURS),
         "cosine": {
             name: _lowest_cosine(findings.made[name], reference)
             for name in samples

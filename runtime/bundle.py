@@ -215,10 +215,15 @@ def add_files(bundle: Bundle, names: Iterable[str]) -> Bundle:
     bundle = dataclasses.replace(bundle, files=dict(sorted(files.items())))
     content = {"schema": SCHEMA, **_to_json(bundle)}
     del content["folder"]
-    unfinished = bundle.folder / f".{MANIFEST}"
-    write_synced(unfinished, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    unfinished.replace(bundle.folder / MANIFEST)
+    replace_synced(bundle.folder / MANIFEST, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return bundle
+
+
+def replace_synced(path: Path, text: str) -> None:
+    """Write a file that is there with its new text or as it was before."""
+    unfinished = path.with_name(f".{path.name}")
+    write_synced(unfinished, text)
+    unfinished.replace(path)
 
 
 def write_synced(path: Path, text: str) -> None:

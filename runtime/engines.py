@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .bundle import Bundle, add_files, write_synced
+from .bundle import Bundle, add_files, replace_synced
 from .errors import EnvironmentMissing, IntegrityError
 from .sessions.base import Tensor
 
@@ -113,10 +113,7 @@ class Engine:
 def write_sidecar(engine: Engine, folder: Path) -> None:
     """Write the sidecar of an engine into a bundle's folder."""
     content = {"schema": _SCHEMA, "key": engine.key, **dataclasses.asdict(engine)}
-    path = folder / engine.sidecar
-    unfinished = path.with_name(f".{path.name}")
-    write_synced(unfinished, json.dumps(content, indent=1) + "\n")
-    unfinished.replace(path)
+    replace_synced(folder / engine.sidecar, json.dumps(content, indent=1) + "\n")
 
 
 def record_run(bundle: Bundle, engines: Sequence[Engine], gpu: str) -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Collection
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,8 @@ from .sessions.engine_opening import BUILDERS
 
 def capability(driver: Callable[[], Driver] = CudaDriver) -> str:
     """Return the compute capability of the GPU, such as "89"; raise EnvironmentMissing without one."""
-    gpu = driver()
-    try:
+    with closing(driver()) as gpu:
         return gpu.capability
-    finally:
-        gpu.close()
 
 
 def installed_releases(load: Callable[[str], Any] = importlib.import_module) -> dict[str, str]:
@@ -64,11 +62,8 @@ def record_proven(
 
     Raises OSError where the bundle cannot be written.
     """
-    gpu = driver()
-    try:
+    with closing(driver()) as gpu:
         name, sm = gpu.name, gpu.capability
-    finally:
-        gpu.close()
     installed = installed_releases(load)
     record_run(
         bundle,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..version import __version__
-from .bundle import Bundle, write_synced
+from .bundle import Bundle, replace_synced
 from .digests import cache_folder, writing_cache
 from .machine import Machine, installed_version
 
@@ -50,9 +50,7 @@ def write_tuned(ways: Sequence[Tuned], bundle: Bundle, machine: Machine) -> Path
     path = tuned_path(bundle, machine)
     content = {"schema": _SCHEMA, "bundle": bundle.folder.resolve().name, "ways": list(map(dataclasses.asdict, ways))}
     with writing_cache(path.parent):
-        unfinished = path.with_suffix(".part")
-        write_synced(unfinished, json.dumps(content, indent=1) + "\n")
-        unfinished.replace(path)
+        replace_synced(path, json.dumps(content, indent=1) + "\n")
     return path
 
 

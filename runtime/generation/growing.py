@@ -80,7 +80,7 @@ class GrowingDecoding(Decoding):
         check_capacity(lengths, self.capacity)
         session = self._first if is_first else self._session
         if is_first:
-            self._cache = {**self._empty(self._past, len(ids))}
+            self._cache = self._empty(self._past, len(ids))
         cross = self._empty(self._cross, len(ids)) if is_first else {}
         feeds: dict[str, Value] = {"input_ids": ids, **self._constants, **cross, **self._cache}
         if self._takes_mask:
@@ -102,7 +102,7 @@ class GrowingDecoding(Decoding):
         logits = on_host(outputs["logits"])
         return logits if self._keeps or keep is None else logits[:, -keep:]
 
-    def _empty(self, tensors: Mapping[str, "Tensor"], rows: int) -> dict[str, np.ndarray]:
+    def _empty(self, tensors: Mapping[str, "Tensor"], rows: int) -> dict[str, Value]:
         """Return keys and values of no token."""
         sizes: dict[str | int, int] = {"batch": rows, "past": 0, "encoder_sequence": 0}
         return {

@@ -17,7 +17,7 @@ from ..machine import Machine
 from .base import Session, Value
 from .cuda_graphs import GraphRuns, run_options
 from .ort import onnxruntime_module
-from .resident import place, run_resident
+from .resident import Device
 from .strict import StrictSession, option_texts, strict_options
 
 _GRAPHS = "enable_cuda_graph"
@@ -34,6 +34,8 @@ class GpuWheelSession(StrictSession):
     remedy: ClassVar[str]
     device: ClassVar[str] = "cuda"
     modules: ClassVar[Sequence[str]] = ()
+    # Of runs whose outputs stay: their sizes change.
+    _run_options: Any = None
 
     def __init__(
         self,
@@ -50,8 +52,6 @@ class GpuWheelSession(StrictSession):
         for name in self.modules:
             with contextlib.suppress(ImportError, OSError):
                 load_module(name)
-        # Of runs whose outputs stay: their sizes change.
-        self._run_options: Any = None
         super().__init__(
             path,
             provider=self.provider,
@@ -60,27 +60,16 @@ class GpuWheelSession(StrictSession):
             remedy=f"{self.remedy} {said}".strip(),
             ort=ort,
         )
+        self._device = Device(self.device, self._bits, ort)
 
     def run_keeping(self, feeds: Mapping[str, Value], kept: Collection[str]) -> dict[str, Value]:
         session = self._opened()
         with self._explaining(feeds):
-            return run_resident(
-                session,
-                self._names,
-                feeds,
-                kept,
-                device=self.device,
-                bits=self._bits,
-                ort=self._ort,
-                run_options=self._run_options,
-            )
+            return self._device.run(session, self._names, feeds, kept, self._run_options)
 
     def placed(self, arrays: Mapping[str, np.ndarray]) -> Mapping[str, Value]:
         with self._explaining(arrays):
-            return {
-                name: place(array, device=self.device, is_bits=name in self._bits, ort=self._ort)
-                for name, array in arrays.items()
-            }
+            return {name: self._device.place(name, array) for name, array in arrays.items()}
 
 
 class CudaSession(GpuWheelSession):
@@ -96,7 +85,7 @@ class CudaSession(GpuWheelSession):
         super().__init__(path, options=options, **others)
         self._graphs: GraphRuns | None = None
         if option_texts(options).get(_GRAPHS) == "1":
-            self._graphs = GraphRuns(self._session, self._names, device=self.device, bits=self._bits, ort=self._ort)
+            self._graphs = GraphRuns(self._session, self._names, self._device)
             self._run_options = run_options(self._ort)
 
     def close(self) -> None:

@@ -4,14 +4,14 @@ A graph reads and writes fixed addresses, so each set of input shapes has values
 on a GPU yet.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from .bfloat16 import ort_value, run_bits
-from .resident import Resident, place
+from .bfloat16 import run_bits
+from .resident import Device
 
 # Each holds the inputs, the outputs and the activations of its shapes; sizes beyond run without a graph.
 MOST = 8
@@ -26,14 +26,10 @@ def run_options(ort: Any, graph: int = _NO_GRAPH) -> Any:
 
 
 class GraphRuns:
-    """Runs of a session that was opened with `enable_cuda_graph`; threads take turns.
+    """Runs of a session that was opened with `enable_cuda_graph`; threads take turns. `names` are the outputs."""
 
-    `names` are the outputs, `bits` the tensors in bfloat16.
-    """
-
-    def __init__(self, session: Any, names: Sequence[str], *, device: str, bits: Collection[str], ort: Any) -> None:
+    def __init__(self, session: Any, names: Sequence[str], device: Device) -> None:
         self._session, self._names, self._device = session, names, device
-        self._bits, self._ort = bits, ort
         self._recorded: dict[tuple[Any, ...], _Recorded] = {}
         self._lock = Lock()
 
@@ -44,46 +40,41 @@ class GraphRuns:
             if shapes in self._recorded:
                 return self._recorded[shapes].run(feeds)
             made = self._plain(feeds)
-            if len(self._recorded) < MOST:
-                self._recorded[shapes] = self._record(feeds, made)
+            if len(graphs := self._recorded) < MOST:
+                graphs[shapes] = _Recorded(self._session, feeds, made, self._device, graph=len(graphs))
             return made
 
     def _plain(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        ort = self._device.ort
         return run_bits(
-            self._session, self._names, feeds, bits=self._bits, ort=self._ort, run_options=run_options(self._ort)
+            self._session, self._names, feeds, bits=self._device.bits, ort=ort, run_options=run_options(ort)
         )
-
-    def _record(self, feeds: Mapping[str, np.ndarray], made: Mapping[str, np.ndarray]) -> "_Recorded":
-        inputs, outputs = ({name: self._placed(name, array) for name, array in side.items()} for side in (feeds, made))
-        return _Recorded(self._session, inputs, outputs, bits=self._bits, graph=len(self._recorded), ort=self._ort)
-
-    def _placed(self, name: str, array: np.ndarray) -> Resident:
-        return place(array, device=self._device, is_bits=name in self._bits, ort=self._ort)
 
 
 class _Recorded:
-    """A graph with the values that it reads and writes."""
+    """A graph with the values that it reads and writes, of the shapes of a run's."""
 
     def __init__(
         self,
         session: Any,
-        inputs: Mapping[str, Resident],
-        outputs: Mapping[str, Resident],
+        feeds: Mapping[str, np.ndarray],
+        made: Mapping[str, np.ndarray],
+        device: Device,
         *,
-        bits: Collection[str],
         graph: int,
-        ort: Any,
     ) -> None:
-        self._session, self._inputs, self._outputs = session, inputs, outputs
-        self._bits, self._ort, self._options = bits, ort, run_options(ort, graph)
+        self._session, self._options = session, run_options(device.ort, graph)
+        self._inputs, self._outputs = (
+            {name: device.place(name, array) for name, array in side.items()} for side in (feeds, made)
+        )
         self._binding = session.io_binding()
-        for name, resident in inputs.items():
+        for name, resident in self._inputs.items():
             self._binding.bind_ortvalue_input(name, resident.value)
-        for name, resident in outputs.items():
+        for name, resident in self._outputs.items():
             self._binding.bind_ortvalue_output(name, resident.value)
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         for name, array in feeds.items():
-            self._inputs[name].value.update_inplace(ort_value(array, ort=self._ort, is_bits=name in self._bits))
+            self._inputs[name].update(array)
         self._session.run_with_iobinding(self._binding, self._options)
         return {name: resident.numpy() for name, resident in self._outputs.items()}

@@ -4,6 +4,7 @@ It has not run on a GPU yet.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,38 +30,52 @@ class Resident:
         host.update_inplace(self.value)
         return host_array(host, is_bits=True)
 
-
-def place(array: np.ndarray, *, device: str, is_bits: bool, ort: Any) -> Resident:
-    """Return a copy of an array on a device, by ONNX Runtime's name of it."""
-    value = ort.OrtValue.ortvalue_from_shape_and_type(array.shape, BFLOAT16 if is_bits else array.dtype, device, 0)
-    value.update_inplace(ort_value(array, ort=ort, is_bits=is_bits))
-    return Resident(value, is_bits=is_bits, ort=ort)
+    def update(self, array: np.ndarray) -> None:
+        """Copy an array of its shape into it."""
+        self.value.update_inplace(ort_value(array, ort=self._ort, is_bits=self._is_bits))
 
 
-def run_resident(
-    session: Any,
-    names: Sequence[str],
-    feeds: Mapping[str, Value],
-    kept: Collection[str],
-    *,
-    device: str,
-    bits: Collection[str],
-    ort: Any,
-    run_options: Any = None,
-) -> dict[str, Value]:
-    """Run an `InferenceSession` and return the outputs `names`, of which `kept` stay on `device`.
+@dataclass(frozen=True)
+class Device:
+    """A device as a session's tensors lie on it: ONNX Runtime's `name` of it and module, the tensors in bfloat16."""
 
-    The tensors in `bits` are bfloat16.
-    """
-    binding = session.io_binding()
-    for name, value in feeds.items():
-        bound = value.value if isinstance(value, Resident) else ort_value(on_host(value), ort=ort, is_bits=name in bits)
-        binding.bind_ortvalue_input(name, bound)
-    for name in names:
-        binding.bind_output(name, device if name in kept else _HOST)
-    session.run_with_iobinding(binding, run_options)
-    made: dict[str, Value] = {}
-    for name, value in zip(names, binding.get_outputs(), strict=True):
-        is_bits = name in bits
-        made[name] = Resident(value, is_bits=is_bits, ort=ort) if name in kept else host_array(value, is_bits=is_bits)
-    return made
+    name: str
+    bits: Collection[str]
+    ort: Any
+
+    def place(self, name: str, array: np.ndarray) -> Resident:
+        """Return a copy of an array there, as the tensor of this name."""
+        is_bits = name in self.bits
+        dtype = BFLOAT16 if is_bits else array.dtype
+        value = self.ort.OrtValue.ortvalue_from_shape_and_type(array.shape, dtype, self.name, 0)
+        resident = Resident(value, is_bits=is_bits, ort=self.ort)
+        resident.update(array)
+        return resident
+
+    def run(
+        self,
+        session: Any,
+        names: Sequence[str],
+        feeds: Mapping[str, Value],
+        kept: Collection[str],
+        run_options: Any = None,
+    ) -> dict[str, Value]:
+        """Run an `InferenceSession` and return the outputs `names`, of which `kept` stay here."""
+        binding = session.io_binding()
+        for name, value in feeds.items():
+            binding.bind_ortvalue_input(
+                name, value.value if isinstance(value, Resident) else self._on_host(name, value)
+            )
+        for name in names:
+            binding.bind_output(name, self.name if name in kept else _HOST)
+        session.run_with_iobinding(binding, run_options)
+        made: dict[str, Value] = {}
+        for name, value in zip(names, binding.get_outputs(), strict=True):
+            is_bits = name in self.bits
+            made[name] = (
+                Resident(value, is_bits=is_bits, ort=self.ort) if name in kept else host_array(value, is_bits=is_bits)
+            )
+        return made
+
+    def _on_host(self, name: str, value: Value) -> Any:
+        return ort_value(on_host(value), ort=self.ort, is_bits=name in self.bits)

@@ -48,6 +48,11 @@ def test_ours_are_compared_where_they_ran_side_by_side():
     assert (found["seconds"][OURS]["median"], found["seconds"][SHIPPED]["median"]) == (2.0, 4.0)
 
 
+def test_what_was_measured_is_kept_where_ours_were_interrupted_in_their_first_round():
+    found = ragged._summary(findings(), Findings(samples={OURS: []}))
+    assert found == ragged._summary(findings(), Findings())
+
+
 def test_rows_name_every_way_and_say_why_one_has_no_figure():
     ours, failed, stream = _ragged(result())
     assert ours[0] == "1000 texts of 62 tokens on average through MiniLM, to their vectors, `cpu-fp32`"

@@ -9,6 +9,7 @@ import pytest
 from tests.runtime.sessions.engine_bench import write
 from tests.runtime.sessions.fake_gpu import FakeGpu
 from tests.runtime.sessions.fake_onnxruntime import FakeOnnxRuntime
+from tests.runtime.sessions.test_bfloat16 import GRAPH as GROWING
 from vitrify.profiles import PROVIDERS
 from vitrify.runtime.errors import DependencyMissing, EnvironmentMissing, UnsupportedError, UsageError
 from vitrify.runtime.machine import Machine, this_machine
@@ -215,18 +216,6 @@ def test_a_closed_session_lets_its_graphs_go(path):
     assert alive() is None
     with pytest.raises(UsageError, match="is closed"):
         session.run(IMAGE)
-
-
-GROWING = """
-<ir_version: 10, opset_import: ["" : 20]>
-growing (float[batch, sequence] fresh, bfloat16[batch, past] cache)
-    => (bfloat16[batch, total] present, float[batch, total] seen)
-{
-    half = Cast<to = 16>(fresh)
-    present = Concat<axis = 1>(cache, half)
-    seen = Cast<to = 1>(present)
-}
-"""
 
 
 @pytest.mark.parametrize(("opens", "provider"), [(cuda, CUDA), (tensorrt, TRT)])
