@@ -11,7 +11,7 @@ FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_in
 PACKAGES = (
     "vitrify",
     "onnxruntime",
-    "onnxruntime-ep-openvino",
+    "openvino",
     "torch",
     "transformers",
     "numpy",

@@ -20,7 +20,7 @@ from ..runtime.choice import Choice
 from ..runtime.errors import UsageError
 from ..runtime.hub import Request
 from ..runtime.loading import MAX_DRIFT, LoadedBundle, find_choice
-from ..runtime.machine import usable_cores
+from ..runtime.machine import this_machine, usable_cores
 from .contenders import COUNTER, OWN, Installed, find_peer, own_contender
 from .contest import PAUSE, Crew, Findings, Way, hold
 from .environment import condition, fingerprint
@@ -121,7 +121,7 @@ def measure_model(order: Order, *, progress: Progress = lambda _: None, pause: f
         cases=(),
         contenders=tuple(contenders.values()),
         rows=(),
-        peaks=measured_peaks(usable_cores()),
+        peaks=measured_peaks(this_machine()),
     )
     with Crew() as crew, tempfile.TemporaryDirectory(prefix="vitrify-bench-") as scratch:
         for case in work.cases():
@@ -214,9 +214,11 @@ def _measured_case(
     pause: float,
 ) -> Result:
     """Return the result with one more case in it, as far as it came."""
-    findings, loads, limit, interrupted = Findings(), [], 0.0, None
+    findings, loads, runs, interrupted = Findings(), [], [], None
     try:
-        limit, case = _counted(case, given, ways, result.peaks, order.limit)
+        runs = _runs_of(given, ways, order.limit)
+        if runs:
+            case = replace(case, flops=sum(run[0] for run in runs), bytes=sum(run[1] for run in runs))
         task = Measured(case.name, given, order.limit)
         hold(task, ways, crew, findings, rounds=order.rounds, pause=pause, settle=settle)
         for way in ways:
@@ -224,7 +226,9 @@ def _measured_case(
                 loads += _loads(order, case, way, given, crew, findings.samples[way.name])
     except KeyboardInterrupt:
         interrupted = case.name
-    rows = [_row(case, way.name, findings, limit) for way in ways if _is_known(way.name, findings)]
+    precisions = {contender.name: contender.precision for contender in result.contenders}
+    least = {name: least_milliseconds(runs, result.peaks, precision) for name, precision in precisions.items()}
+    rows = [_row(case, way.name, findings, least[way.name]) for way in ways if _is_known(way.name, findings)]
     return replace(
         result,
         cases=(*result.cases, case),
@@ -255,26 +259,22 @@ def calls_for(seconds: float) -> int:
     return max(1, min(_MOST_CALLS, int(_TURN_SECONDS / max(seconds, 1e-6))))
 
 
-def _counted(
-    case: Case, given: Mapping[str, Any], ways: Sequence[Way], peaks: Mapping[str, float], limit: float
-) -> tuple[float, Case]:
-    """Return the least milliseconds that the machine needs for a case, and the case with what is computed and read.
+def _runs_of(given: Mapping[str, Any], ways: Sequence[Way], limit: float) -> list[Sequence[float]]:
+    """Return what each run of a graph computes and reads: floating-point operations, bytes of weights in float32.
 
-    It is told by the first own way that ONNX Runtime can profile, in a process of its own; 0 where none can.
+    It is told by the first own way that ONNX Runtime can profile, in a process of its own; empty where none can.
     """
     for way in ways:
         if way.peer.name == OWN:
             try:
                 with Child(COUNTER, model=way.model(), variant=way.variant, threads=way.threads) as child:
-                    runs = child.ask("count", given, limit=limit).made
+                    return child.ask("count", given, limit=limit).made
             except PeerError:
                 continue
-            flops, read = (sum(run[index] for run in runs) for index in (0, 1))
-            return least_milliseconds(runs, peaks), replace(case, flops=flops, bytes=read)
-    return 0.0, case
+    return []
 
 
-def _row(case: Case, name: str, findings: Findings, limit: float) -> Row:
+def _row(case: Case, name: str, findings: Findings, least: float | None) -> Row:
     if name in findings.failed:
         return Row(case.name, name, failed=findings.failed[name])
     samples = findings.samples[name]
@@ -286,7 +286,7 @@ def _row(case: Case, name: str, findings: Findings, limit: float) -> Row:
         first_ms=1000 * findings.first[name],
         peak_mb=findings.peak_mb.get(name),
         throughput=case.count / statistics.fmean(samples),
-        roofline=limit / (1000 * middle) if limit else None,
+        roofline=least / (1000 * middle) if least else None,
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime.bundle import read_bundle
+from ..runtime.choice import Choice
 from ..runtime.errors import UnsupportedError
 from ..runtime.loading import LoadedBundle
 
@@ -55,13 +56,14 @@ class Run:
 
 @contextmanager
 def traced_bundle(
-    folder: str | Path, into: Path, *, profile: str | None, threads: int | None
+    folder: str | Path, into: Path, *, profile: str | Choice | None, threads: int | None
 ) -> Iterator[LoadedBundle]:
     """Yield a bundle whose sessions write a profile each into a folder, complete when the context ends.
 
     Raises UnsupportedError for a provider whose nodes ONNX Runtime does not see.
     """
-    loaded = LoadedBundle(read_bundle(folder, profile), profile=profile, threads=threads, trace_to=into)
+    name = profile.profile.name if isinstance(profile, Choice) else profile
+    loaded = LoadedBundle(read_bundle(folder, name), profile=profile, threads=threads, trace_to=into)
     if (provider := loaded.profile.provider) != "cpu":
         raise UnsupportedError(
             f"profile '{loaded.profile.name}' runs on '{provider}', whose nodes ONNX Runtime's profiler does not see: "

@@ -63,7 +63,7 @@ class Row(_Sampled):
     """One contender on one case, calls one after the other: `samples_ms` in rounds, or why there are none (`failed`).
 
     `first_ms` is the first call after loading, `peak_mb` the most memory that was resident. `roofline` is the share
-    of the machine's float32 limit: the least time that `flops` and `bytes` take at the measured peaks, over p50.
+    of the machine's limit: the least time that `flops` and `bytes` take at the peaks of its precision, over p50.
     """
 
     case: str
@@ -95,7 +95,8 @@ class Load(_Sampled):
 class Result:
     """A whole run. `model` names it, `environment` is the machine, `settings` is what was asked for.
 
-    `peaks` are the machine's limits, measured in the same run: gflops (float32 GEMM), gigabytes_per_second (memory).
+    `peaks` are the machine's limits, measured in the same run: gflops (float32 GEMM), gflops_bf16 and gflops_int8
+    where the CPU has instructions for them, gigabytes_per_second (memory).
     `interrupted` names the case at which Ctrl-C came; what was measured before is here.
     """
 

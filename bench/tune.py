@@ -27,8 +27,9 @@ from .workload import Workload, workload
 _GAIN = 0.03
 _VERIFY_SECONDS = 600.0
 # What is tried of ONNX Runtime's settings, in words; the features of which the CPU must have one, or none.
-# Not tried, as measured on BERT-base with VNNI: int8 with scales from calibration (QuantizeLinear pairs, activations
-# unsigned), 1.02 times the time of scales taken at run time; batches cut into fewer rows, 1.0 to 1.6 times the time.
+# Not tried, as measured on BERT-base with VNNI: int8 with scales from calibration in ONNX Runtime (QuantizeLinear
+# pairs, activations unsigned), 1.02 times the time of scales taken at run time; batches cut into fewer rows, 1.0 to
+# 1.6 times the time.
 _SETTINGS: Sequence[tuple[str, Mapping[str, str], frozenset[str]]] = (
     ("with fused norms", {"optimization.disable_specified_optimizers": ""}, frozenset()),
     ("threads that do not spin", {"session.intra_op.allow_spinning": "0"}, frozenset()),
@@ -107,7 +108,7 @@ def tune_bundle(
         variants = trial.measured([best, *_variants(best, bundle.profile(best.profile), machine)])
         order = ordered(plain, variants, best)
         if prepack:
-            order = [(trial.prepacked(order[0][0]), order[0][1]), *order]
+            order = trial.with_prepacked(order)
     ways = [(candidate, _tuned(candidate, trial, medians(found))) for candidate, found in order]
     return Tuning(folder.resolve().name, ways, trial.left_out, write_tuned([way for _, way in ways], bundle, machine))
 
@@ -173,17 +174,26 @@ class _Trial:
                 samples[case.name] = findings.samples[candidate.name]
         return dict(found)
 
-    def prepacked(self, winner: Candidate) -> Candidate:
-        """Return the winner with packed graphs, written and proven; raise EnvironmentMissing where it is not."""
-        self.progress("packing weights")
+    def with_prepacked(self, order: Sequence[tuple[Candidate, Samples]]) -> list[tuple[Candidate, Samples]]:
+        """Return the order with its winner's graphs packed before it, written and proven, if ONNX Runtime runs it.
+
+        Raises EnvironmentMissing where they cannot be written or are not proven.
+        """
+        winner, samples = order[0]
         candidate = replace(winner, name=f"{winner.name}, prepacked", prepacked=True)
+        if (provider := self.bundle.profile(winner.profile).provider) != "cpu":
+            self.left_out[candidate.name] = (
+                f"only ONNX Runtime's weights are packed beforehand, not those of '{provider}'"
+            )
+            return list(order)
+        self.progress("packing weights")
         try:
             self.crew.child(winner.way(self.bundle.folder)).ask("prepack", {}, limit=_VERIFY_SECONDS)
         except PeerError as error:
             raise EnvironmentMissing(f"--prepack: {error}") from error
         if not self._passes(candidate):
             raise EnvironmentMissing(f"--prepack: {self.left_out[candidate.name]}: leave it out")
-        return candidate
+        return [(candidate, samples), *order]
 
     def _passes(self, candidate: Candidate) -> bool:
         """Replay the parity cases, once for each candidate."""

@@ -46,7 +46,9 @@ def require_calibrated(targets: Collection[Profile]) -> None:
     """Raise UsageError unless one of the profiles takes scales from calibration."""
     if not any(target.quantization is not None and target.quantization.mode == "static" for target in targets):
         names = ", ".join(target.name for target in targets)
-        raise UsageError(f"--calibration: none of {names} takes scales from it; trt-int8 and trt-fp8 do")
+        raise UsageError(
+            f"--calibration: none of {names} takes scales from it; cpu-int8-static, trt-int8 and trt-fp8 do"
+        )
 
 
 def _runnable() -> list[Profile]:

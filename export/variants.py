@@ -147,22 +147,22 @@ def _write_variant(checkpoint: Checkpoint, variants: Variants, target: Profile, 
             variants.quality[target.name] = quantize(checkpoint, family.name, name, source, path, target)
         elif path.exists():
             continue  # the portable graph, or that of another profile with the same suffix
-        elif target.half is not None:
-            seen = calibrated(target)[name] if target.quantization is not None else None
-            _write_half(checkpoint, source, path, target, seen)
-        elif target.quantization is not None:
+        elif target.quantization is not None and target.quantization.mode == "dynamic":
             by_channel, tables = target.quantization.per_channel, target.quantization.embeddings
             quantize_dynamic(source, path, per_channel=by_channel, embeddings=tables)
+        else:
+            seen = calibrated(target)[name] if target.quantization is not None else None
+            _write_converted(checkpoint, source, path, target, seen)
 
 
-def _write_half(checkpoint: Checkpoint, source: Path, path: Path, target: Profile, seen: Seen | None) -> None:
-    """Write a graph in half precision, its layers quantized first where calibration has `seen` them."""
-    assert target.half is not None
+def _write_converted(checkpoint: Checkpoint, source: Path, path: Path, target: Profile, seen: Seen | None) -> None:
+    """Write a graph with those layers quantized that calibration has `seen`, then in half precision if it shall be."""
     graph, dtype = onnx_ir.load(str(source)), DTYPES[target.half_precision]
-    exact = exact_weights(checkpoint.model, graph.graph, dtype)
+    exact = exact_weights(checkpoint.model, graph.graph, dtype) if target.half is not None else frozenset()
     if seen is not None:
         quantize_pairs(graph, seen, kind=target.precision, exact=exact)
-    to_half(graph, dtype, keep=target.half.keep, exact=exact)
+    if target.half is not None:
+        to_half(graph, dtype, keep=target.half.keep, exact=exact)
     save_graph(graph, path)
 
 

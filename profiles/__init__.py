@@ -50,7 +50,7 @@ class Quantization:
 
     `mode` "dynamic": activations unsigned and scaled at run time, weights signed; `per_channel` scales every column of
     a weight by itself, `embeddings` quantizes lookup tables too. "static": symmetric QuantizeLinear pairs, with scales
-    from calibration, which is what engines are built from.
+    from calibration, which is what TensorRT and OpenVINO compile.
     """
 
     mode: str = "dynamic"
@@ -188,10 +188,11 @@ class Profile:
                 )
         if self.is_converted and not self.graph_suffix:
             raise ProfileError(f"profile '{self.name}': 'graph_suffix' is '', which names the graph in float32")
-        if self.quantization is not None and (self.quantization.mode == "static") != on_tensorrt:
+        mode = "static" if self.provider in {"tensorrt", "openvino"} else "dynamic"
+        if self.quantization is not None and self.quantization.mode != mode:
             raise ProfileError(
                 f"profile '{self.name}': 'mode' is '{self.quantization.mode}' on '{self.provider}', expected "
-                f"'{'static' if on_tensorrt else 'dynamic'}' there"
+                f"'{mode}' there"
             )
         if bool(self.shape_ranges) != on_tensorrt:
             raise ProfileError(

@@ -39,14 +39,17 @@ class _Pace:
 
 
 # Fastest first. Ratios to cpu-fp32 for BERT-base at 1 x 128 on two cores of an AMX Xeon; shorter inputs favour int8
-# (1 x 16: 3.1 against 2.1), longer batches bfloat16 (8 x 128: 2.8 against 5.6). AVX512-VNNI: on a Zen 4. The others
-# are published figures.
+# (1 x 16: 3.1 against 2.1), longer batches bfloat16 (8 x 128: 2.8 against 5.6); OpenVINO's int8 was not measured there.
+# AVX512 without AMX: on a Zen 4. The others are published figures.
 _PACES = (
     _Pace("openvino", "bf16", "amx_bf16", "bfloat16 on AMX, 3.7 times cpu-fp32"),
+    _Pace("openvino", "int8", "amx_int8", "int8 on AMX, scales from calibration"),
     _Pace("cpu", "int8", "amx_int8", "int8 on AMX, 3 times cpu-fp32"),
+    _Pace("openvino", "int8", "avx512_vnni", "int8 on AVX512-VNNI, 3.5 times cpu-fp32"),
     _Pace("cpu", "int8", "avx512_vnni", "int8 on AVX512-VNNI, 3 times cpu-fp32"),
+    _Pace("openvino", "int8", "avx_vnni", "int8 on AVX-VNNI, scales from calibration"),
     _Pace("cpu", "int8", "avx_vnni", "int8 on AVX-VNNI, about 1.6 times cpu-fp32"),
-    _Pace("openvino", "bf16", "avx512_bf16", "bfloat16 on AVX512-BF16"),
+    _Pace("openvino", "bf16", "avx512_bf16", "bfloat16 on AVX512-BF16, twice cpu-fp32"),
     _Pace("cpu", "fp32", None, "float32 runs on every CPU"),
 )
 

@@ -14,10 +14,10 @@ from ..profiles import Profile
 from .bundle import Build, Bundle, Graph, Provenance, real_path
 from .digests import remembered_digest
 from .errors import IntegrityError, UnsupportedError, UsageError
-from .foreign_header import Header, read_header
 from .foreign_heads import HEADS, Head, axes_of, choose_head, head_tasks, heads_of, named
 from .foreign_layout import FOLDER, GRAPH_SETS, VARIANTS, Variant, choose_variant, find_variants
 from .foreign_session import ForeignSession
+from .graph_header import Header, read_header
 from .sessions.base import Session
 
 _CONFIG, _TOKENIZER = "config.json", "tokenizer.json"

@@ -15,8 +15,9 @@ from .bundle import write_synced
 from .digests import cache_folder, file_digest, remembered_digest, writing_cache
 from .errors import EnvironmentMissing
 from .machine import this_machine
+from .sessions.meanings import explained
 from .sessions.onnxruntime_cpu import cpu_entries, cpu_options
-from .sessions.ort import explained, onnxruntime_module
+from .sessions.ort import OPENING, onnxruntime_module
 
 if TYPE_CHECKING:
     from .loading import LoadedBundle
@@ -85,4 +86,4 @@ def _save(source: Path, target: Path, entries: Mapping[str, Any], threads: int |
     try:
         ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:
-        raise explained(f"graph '{source.name}' cannot be packed", error, path=source) from error
+        raise explained(f"graph '{source.name}' cannot be packed", error, OPENING, path=source) from error

@@ -17,7 +17,7 @@ from .digests import cache_folder, writing_cache
 from .machine import Machine, installed_version
 
 _SCHEMA = 1
-_RUNS_WITH = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-ep-openvino")
+_RUNS_WITH = ("onnxruntime", "onnxruntime-gpu", "openvino")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,12 @@ _NAMES = {
     "mhz": "clocks",
     "load": "load",
 }
-_PEAKS = {"gflops": ("float32 peak", "GFLOP/s"), "gigabytes_per_second": ("memory peak", "GB/s")}
+_PEAKS = {
+    "gflops": ("float32 peak", "GFLOP/s"),
+    "gflops_bf16": ("bfloat16 peak", "GFLOP/s"),
+    "gflops_int8": ("int8 peak", "GOP/s"),
+    "gigabytes_per_second": ("memory peak", "GB/s"),
+}
 
 
 def environment(reading: Reading) -> Markup | None:

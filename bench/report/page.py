@@ -23,7 +23,7 @@ _GUIDE = (
     ("p50, p95", "half of all calls take at most p50; 95 of 100 take at most p95, and the other five take longer."),
     ("ratio", "how many times as long the peer takes, from calls of the same rounds: at 2x ours takes half the time."),
     ("[a-b]", "the quartiles: half of what was measured lies between. Where 1 lies inside, no difference is claimed."),
-    ("limit", "what the machine can do at most in float32, arithmetic or memory, at the peaks measured in this run."),
+    ("limit", "what the machine can do at most in that precision, arithmetic or memory, by the peaks of this run."),
     ("first call", "the first one after loading, which may build or compile; load is what came before it, in ms."),
     ("drift", "how far the outputs are from PyTorch's in float32, as recorded when the model was exported."),
     ("peak MB", "the most memory of the contender's process that was resident while it ran."),

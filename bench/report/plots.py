@@ -150,7 +150,7 @@ def _ratio(reading: Reading, index: int, name: str, group: Sequence[Compared], e
 
 
 def roofline(reading: Reading) -> Plot | None:
-    """Return the share of the machine's float32 limit that each contender reaches, a panel for each case."""
+    """Return the share of the machine's limit that each contender reaches, a panel for each case."""
     rows = [(case, contender, row) for case in reading.result.cases for contender, row in reading.rows_of(case)]
     known = [
         (case, contender, row.roofline)
@@ -160,9 +160,9 @@ def roofline(reading: Reading) -> Plot | None:
     ends = [1.0, *(part for _, _, part in known)]
     grouped = itertools.groupby(known, key=lambda each: each[0])
     return plot_of(
-        "Share of the machine's float32 limit",
-        "The least time that the graph's arithmetic and reads take in float32 at the peaks measured in this run, over "
-        "p50. Fewer bits can pass 100 %: they compute faster and read less.",
+        "Share of the machine's limit",
+        "The least time that the graph's arithmetic and reads take in the contender's precision, at the peaks "
+        "measured in this run, over p50.",
         (_roofline(reading, index, case, list(group), ends) for index, (case, group) in enumerate(grouped)),
     )
 

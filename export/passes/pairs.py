@@ -1,4 +1,4 @@
-"""Write layers with explicit, symmetric QuantizeLinear pairs: the form that TensorRT builds int8 and fp8 kernels from.
+"""Write layers with explicit, symmetric QuantizeLinear pairs: what TensorRT and OpenVINO make int8 kernels from.
 
 1. `MatMul` and `Gemm` with a constant matrix, and `Conv` with constant weights: what they read and their weight each go
    through a pair, `DequantizeLinear(QuantizeLinear(x))`. The weight is stored quantized, so of its pair one stays.

@@ -36,7 +36,7 @@ _WHEELS = ("onnxruntime", "onnxruntime-gpu")
 _NVIDIA = "an NVIDIA GPU"
 _ANY = Need(_WHEELS, "pip install 'vitrify[cpu]'")
 _GPU = Need(("onnxruntime-gpu",), "pip uninstall -y onnxruntime, then pip install 'vitrify[gpu]'")
-_OPENVINO = Need(("onnxruntime-ep-openvino",), "pip install 'vitrify[openvino]'")
+_OPENVINO = Need(("openvino",), "pip install 'vitrify[openvino]'")
 _ENGINES = Need(
     tuple(f"{name}{cuda}" for name in ("tensorrt-rtx", "tensorrt") for cuda in ("", "-cu13", "-cu12")),
     "pip install 'vitrify[rtx]' (or 'vitrify[tensorrt]', where a GPU builds)",
@@ -48,7 +48,7 @@ _RTX = Need(
 BACKENDS: Mapping[str, Backend] = MappingProxyType(
     {
         "cpu": Backend(".onnxruntime_cpu", "CpuSession", (_ANY,)),
-        "openvino": Backend(".openvino", "OpenVinoSession", (_ANY, _OPENVINO)),
+        "openvino": Backend(".openvino", "OpenVinoSession", (_OPENVINO,)),
         "cuda": Backend(".cuda", "CudaSession", (_GPU,), _NVIDIA),
         "tensorrt": Backend(".tensorrt", "EngineSession", (_ENGINES,), _NVIDIA),
         "onnxruntime-tensorrt": Backend(".onnxruntime_tensorrt", "OrtTensorRtSession", (_GPU,), _NVIDIA),

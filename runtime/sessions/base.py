@@ -12,6 +12,7 @@ from typing import Protocol, Self
 import numpy as np
 
 from ..errors import UsageError
+from ..machine import usable_cores
 
 _WHOLE = frozenset("biu")  # numpy's kinds of bool, int and uint
 
@@ -57,6 +58,16 @@ Value = np.ndarray | Kept
 def on_host(value: Value) -> np.ndarray:
     """Return a value as an array, copied from its device if need be."""
     return value if isinstance(value, np.ndarray) else value.numpy()
+
+
+def cpu_threads(threads: int | None) -> int:
+    """Return how many threads a backend on the CPU takes: as asked, or the cores that this process may use.
+
+    Raises UsageError if `threads` is not at least 1.
+    """
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads: got {threads}, expected a number of at least 1, or None for every usable core")
+    return threads or usable_cores()
 
 
 class Session(ABC):

@@ -1,54 +1,142 @@
-"""OpenVINO's plugin provider on the CPU, in bfloat16: nothing is left to another provider or precision.
+"""OpenVINO's own runtime on the CPU: the whole graph, in the precision that a profile says, on any maker's CPU.
 
-The plugin loads into the stock ONNX Runtime. It takes bfloat16 by itself where the CPU has it, so a profile says the
-precision. It looks up an id beyond a table as zeros, without an error: who makes ids checks them.
+Its plugin for ONNX Runtime is the same engine but offers no device on CPUs that are not Intel's. It takes bfloat16 by
+itself where the CPU has it, so a profile says the precision. It looks up an id beyond a table as zeros, without an
+error: who makes ids checks them.
 """
 
-from collections.abc import Mapping
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import EnvironmentMissing
+import numpy as np
+
+from ..errors import EnvironmentMissing, IntegrityError, UnsupportedError, UsageError
+from ..graph_header import read_header
 from ..machine import Machine
-from .ort import OrtSession, onnxruntime_module, session_options
-from .plugins import plugin_device
+from .base import Session, cpu_threads
+from .meanings import BROKEN, MEMORY, UNFIT, Meanings, explained
+from .pool import Pool, PoolClosed
 
-_PROVIDER = "OpenVINOExecutionProvider"
-_REGISTRATION = "vitrify.openvino"
-_BF16 = (frozenset({"amx_bf16"}), frozenset({"intel", "avx512_bf16"}))
+_BF16 = (frozenset({"amx_bf16"}), frozenset({"avx512_bf16"}))
+# What a profile does not say otherwise. Threads bound to cores meet those of the next process there, and are no faster:
+# BERT-base in float32 on two cores of a Zen 4 takes 1.03, 1.11 and 1.04 times as long (1 x 16, 1 x 128, 8 x 128).
+_DEFAULTS: Mapping[str, Any] = {"ENABLE_CPU_PINNING": False}
+_OPENING: Meanings = (
+    ("no conversion rule found", UnsupportedError, "OpenVINO does not know one of its operators"),
+    ("unsupported property", UsageError, "an option of the profile is none of OpenVINO's"),
+    ("wrong value", UsageError, "an option of the profile has a value that OpenVINO does not take"),
+    *MEMORY,
+    BROKEN,
+)
+_RUNNING: Meanings = (*MEMORY, UNFIT)
+# OpenVINO's Python package reports every import of it to its makers over the network, unless this package is missing.
+_REPORTER = "openvino_telemetry"
+_IMPORTING = threading.Lock()
 
 
-class OpenVinoSession(OrtSession):
-    """A graph on OpenVINO's CPU plugin; `options` are OpenVINO's properties, such as `INFERENCE_PRECISION_HINT`."""
+class OpenVinoSession(Session):
+    """A graph compiled for the CPU; `options` are OpenVINO's properties, such as `INFERENCE_PRECISION_HINT`.
+
+    As many runs work at a time as OpenVINO has streams (one, tuned for latency); more wait.
+    """
 
     def __init__(self, path: Path, *, options: Mapping[str, Any], threads: int | None, machine: Machine) -> None:
         if options.get("INFERENCE_PRECISION_HINT") == "bf16" and not machine.has_any(_BF16):
             raise EnvironmentMissing(
-                f"this CPU ({machine.model_name}) is no Intel one with AMX-BF16 or AVX512-BF16, so OpenVINO would "
-                "emulate bfloat16, slower than float32: use the profile cpu-fp32 or cpu-int8"
+                f"this CPU ({machine.model_name}) has neither AMX-BF16 nor AVX512-BF16, so OpenVINO would not compute "
+                "in bfloat16: use the profile cpu-fp32 or cpu-int8"
             )
-        device = _cpu_device(onnxruntime_module())
-        own = session_options(threads=threads, entries={"session.disable_cpu_ep_fallback": "1"})
-        own.add_provider_for_devices([device], {"load_config": _load_config(options, own.intra_op_num_threads)})
-        super().__init__(path, options=own)
-        # ONNX Runtime lists its CPU provider too; without the fallback it runs no node.
-        self.providers = (_PROVIDER,)
-
-
-def _load_config(options: Mapping[str, Any], threads: int) -> str:
-    import json
-
-    return json.dumps({"CPU": {"INFERENCE_NUM_THREADS": threads, **options}})
-
-
-def _cpu_device(ort: Any) -> Any:
-    """Return the plugin's CPU device."""
-    import onnxruntime_ep_openvino
-
-    library = onnxruntime_ep_openvino.get_library_path()
-    device = plugin_device(ort, provider=_PROVIDER, registration=_REGISTRATION, library=library, kind="CPU")
-    if device is None:
-        raise EnvironmentMissing(
-            "OpenVINO's plugin offers no device for this CPU (it runs on Intel's): use the profile cpu-fp32 or cpu-int8"
+        properties = {**_DEFAULTS, "INFERENCE_NUM_THREADS": cpu_threads(threads), **options}
+        label = f"{path.parent.name}/{path.name}"
+        if not path.is_file():
+            raise IntegrityError(f"graph '{path}' is missing: export or copy the bundle again")
+        header = read_header(path)  # OpenVINO drops the names of dynamic axes
+        openvino = openvino_module()
+        try:
+            core = openvino.Core()
+            model = core.read_model(str(path))
+            self._values = _freed(openvino, model, [tensor.name for tensor in header.optional])
+            compiled = core.compile_model(model, "CPU", properties)
+        except Exception as error:
+            raise explained(f"graph '{label}' cannot be loaded", error, _OPENING, path=path) from error
+        super().__init__(
+            graph=label,
+            inputs=header.inputs,
+            outputs=header.outputs,
+            providers=("OpenVINO",),
+            optional=header.optional,
         )
-    return device
+        names = [tensor.name for tensor in header.outputs]
+        self._pool: Pool[_Request] = Pool(
+            lambda: _Request(compiled.create_infer_request(), openvino.Tensor, names),
+            most=compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"),
+        )
+
+    def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        with self._explaining(feeds), self._pool.lent() as request:
+            return request.run({**self._values, **feeds})
+
+    @contextmanager
+    def _explaining(self, feeds: Mapping[str, np.ndarray]) -> Iterator[None]:
+        try:
+            yield
+        except PoolClosed as error:
+            raise UsageError(f"the session on graph '{self.graph}' is closed: open it again") from error
+        except Exception as error:
+            shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
+            raise explained(f"graph '{self.graph}' failed on {shapes}", error, _RUNNING) from error
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+class _Request:
+    """What one run at a time works in; its outputs are overwritten by the next, so they are copied."""
+
+    def __init__(self, request: Any, tensor: Callable[..., Any], outputs: list[str]) -> None:
+        self._request: Any = request
+        self._tensor = tensor
+        self._outputs = outputs
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        for name, array in feeds.items():
+            shared = array.flags.c_contiguous and array.flags.writeable
+            self._request.set_tensor(name, self._tensor(array, shared_memory=shared))
+        self._request.infer()
+        return {name: np.array(self._request.get_tensor(name).data) for name in self._outputs}
+
+    def close(self) -> None:
+        self._request = None
+
+
+def _freed(openvino: Any, model: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Make inputs again, in place, of what OpenVINO reads as constants of these names; return their values."""
+    values = {}
+    for node in model.get_ops() if names else ():
+        name = node.get_friendly_name()
+        if name not in names or node.get_type_name() != "Constant":
+            continue
+        given = openvino.opset13.parameter(node.get_output_shape(0), node.get_output_element_type(0), name=name)
+        values[name] = np.array(node.data)
+        openvino.utils.replace_node(node, given)
+        given.output(0).set_names({name})
+        model.add_parameters([given])
+    return values
+
+
+def openvino_module() -> Any:
+    """Import OpenVINO, which takes a tenth of a second, without what reports the import."""
+    with _IMPORTING:
+        absent = _REPORTER not in sys.modules
+        if absent:
+            sys.modules[_REPORTER] = None  # type: ignore[assignment] - Python's mark of a module that is not there
+        try:
+            import openvino
+        finally:
+            if absent:
+                del sys.modules[_REPORTER]
+    return openvino

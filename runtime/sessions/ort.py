@@ -1,6 +1,5 @@
-"""What every backend on ONNX Runtime shares: its types, its options, its errors in words; it chooses no provider."""
+"""What every backend on ONNX Runtime shares: its types, its options, what its errors mean; it chooses no provider."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import EnvironmentMissing, IntegrityError, UnsupportedError, UsageError, VitrifyError
-from ..machine import usable_cores
-from .base import Session, Tensor, Value
+from ..errors import EnvironmentMissing, IntegrityError, UnsupportedError, UsageError
+from .base import Session, Tensor, Value, cpu_threads
 from .bfloat16 import BFLOAT16, run_bits
+from .meanings import BROKEN, MEMORY, UNFIT, Meanings, explained
 
 _DTYPES = {
     "tensor(bfloat16)": "bfloat16",
@@ -25,32 +24,18 @@ _DTYPES = {
 }
 
 _OLD = "this ONNX Runtime is too old for it; pip install --upgrade onnxruntime"
-_SMALL = "too little memory; use a machine with more, a smaller batch or shorter inputs"
 _DEVICE = "the GPU or its driver failed; `nvidia-smi` says more"
-
-# What ONNX Runtime says, in lower case, and what that means here; the first row that is found counts.
-Meanings = tuple[tuple[str, type[VitrifyError], str], ...]
 OPENING: Meanings = (
     ("unsupported model ir version", EnvironmentMissing, _OLD),
     ("is under development and support for this is limited", EnvironmentMissing, _OLD),
     ("not_implemented", UnsupportedError, "this ONNX Runtime lacks one of its operators"),
     ("no op registered", UnsupportedError, "this ONNX Runtime does not know one of its operators"),
     ("fallback to cpu ep", EnvironmentMissing, "the provider cannot run all of it, and nothing falls back silently"),
-    ("failed to allocate", EnvironmentMissing, _SMALL),
-    ("bad_alloc", EnvironmentMissing, _SMALL),
-    ("out of memory", EnvironmentMissing, _SMALL),
+    *MEMORY,
     ("cuda failure", EnvironmentMissing, _DEVICE),
-    ("", IntegrityError, "the file is broken or incomplete; export or copy the bundle again"),
+    BROKEN,
 )
-_RUNNING: Meanings = (
-    ("failed to allocate", EnvironmentMissing, _SMALL),
-    ("bad_alloc", EnvironmentMissing, _SMALL),
-    ("out of memory", EnvironmentMissing, _SMALL),
-    ("cuda failure", EnvironmentMissing, _DEVICE),
-    ("", UsageError, "the graph cannot work on these inputs"),
-)
-_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : *")
-_LONGEST_REASON = 300
+_RUNNING: Meanings = (*MEMORY, ("cuda failure", EnvironmentMissing, _DEVICE), UNFIT)
 # The session config entry that lets ONNX Runtime say which provider each node went to.
 RECORD = "session.record_ep_graph_assignment_info"
 # Ours beside them: the path, without its ending, of the profile that the session writes when it is closed.
@@ -160,11 +145,9 @@ def session_options(*, threads: int | None, entries: Mapping[str, Any], ort: Any
 
     Raises UsageError if `threads` is not at least 1.
     """
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads: got {threads}, expected a number of at least 1, or None for every usable core")
     ort = ort or onnxruntime_module()
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or usable_cores()
+    options.intra_op_num_threads = cpu_threads(threads)
     options.inter_op_num_threads = 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     # Errors come as exceptions; at level 3 they would be printed as well.
@@ -186,12 +169,3 @@ def _tensor(node: Any, label: str) -> Tensor:
         raise UnsupportedError(f"'{node.name}' of graph '{label}' is a {node.type}, which has no numpy array")
     axes = (axis if axis is not None else f"{node.name}.{position}" for position, axis in enumerate(node.shape))
     return Tensor(name=node.name, dtype=_DTYPES[node.type], axes=tuple(axes))
-
-
-def explained(what: str, error: Exception, meanings: Meanings = OPENING, *, path: Path | None = None) -> VitrifyError:
-    """Return the error that says what ONNX Runtime's means here."""
-    said = " ".join(str(error).split())
-    if path is not None:
-        said = said.replace(str(path), path.name)  # a folder's name must not decide what the message means
-    kind, meaning = next((kind, meaning) for sign, kind, meaning in meanings if sign in said.lower())
-    return kind(f"{what}: {meaning} ({_CODE.sub('', said)[:_LONGEST_REASON]})")

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EnvironmentMissing, UnsupportedError, UsageError
-from .ort import OPENING, RECORD, Meanings, OrtSession, session_options
+from .meanings import Meanings
+from .ort import OPENING, RECORD, OrtSession, session_options
 
 _NAMED = 3  # nodes that an error names
 # Operators that no shape arithmetic uses: where another provider runs one, computation left the one asked for.

@@ -23,7 +23,7 @@ MODEL = {
     "tasks": ["feature-extraction"],
     "digest": "sha256:5f1d0c9ab27e44d2a1be7c0a8d3e",
 }
-PEAKS = {"gflops": 214.7, "gigabytes_per_second": 18.34}
+PEAKS = {"gflops": 214.7, "gflops_bf16": 441.0, "gflops_int8": 862.3, "gigabytes_per_second": 18.34}
 SETTINGS = {
     "command": "vitrify bench minilm --against torch --against ort",
     "task": None,

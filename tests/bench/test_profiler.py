@@ -1,9 +1,12 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from vitrify.bench.profiler import by_node, by_operator, perfetto, read_traces, runs_of
-from vitrify.bench.roofline import least_milliseconds
+from vitrify.bench.roofline import least_milliseconds, measured_peaks
+from vitrify.runtime.machine import this_machine
+from vitrify.runtime.sessions import installed_packages
 
 
 def kernel(name, operator, at, took, inputs, outputs):
@@ -77,3 +80,36 @@ def test_the_least_time_is_bound_by_compute_or_by_memory_in_each_run():
     peaks = {"gflops": 100.0, "gigabytes_per_second": 10.0}
     assert least_milliseconds([(1e9, 1e6)], peaks) == pytest.approx(10.0)
     assert least_milliseconds([(1e9, 1e9), (0, 1e8)], peaks) == pytest.approx(110.0)
+
+
+@pytest.mark.parametrize(
+    ("precision", "computing", "reading"),
+    [("fp32", 10.0, 100.0), ("bf16", 5.0, 50.0), ("int8", 2.5, 25.0), ("w8", 2.5, 25.0), ("w4", 2.5, 12.5)],
+)
+def test_each_precision_has_its_own_limit(precision, computing, reading):
+    peaks = {"gflops": 100.0, "gflops_bf16": 200.0, "gflops_int8": 400.0, "gigabytes_per_second": 10.0}
+    assert least_milliseconds([(1e9, 1e6)], peaks, precision) == pytest.approx(computing)
+    assert least_milliseconds([(1e6, 1e9)], peaks, precision) == pytest.approx(reading)
+
+
+def test_no_limit_is_invented_for_a_precision_whose_peak_was_not_measured():
+    peaks = {"gflops": 100.0, "gigabytes_per_second": 10.0}
+    assert least_milliseconds([(1e9, 1e6)], peaks, "int8") is None
+    assert least_milliseconds([(1e9, 1e6)], peaks, "fp16") is None
+
+
+@pytest.mark.skipif("openvino" not in installed_packages(), reason="vitrify[openvino] is absent")
+def test_peaks_are_measured_of_the_precisions_that_the_cpu_has():
+    machine = this_machine()
+    plain = {"gflops", "gigabytes_per_second"}
+    assert set(measured_peaks(replace(machine, cpu_features=frozenset()))) == plain
+    found = measured_peaks(machine)
+    assert set(found) == plain | {
+        name
+        for name, features in (
+            ("gflops_bf16", {"amx_bf16", "avx512_bf16"}),
+            ("gflops_int8", {"amx_int8", "avx512_vnni", "avx_vnni"}),
+        )
+        if features & machine.cpu_features
+    }
+    assert min(found.values()) > 0

@@ -137,7 +137,7 @@ def plots(name):
 
 
 OTHERS = {"In short", "Machine", "Figures", "Not measured", "How it was measured", "How to read it"}
-DISTRIBUTION, LIMIT = "Latency, every call", "Share of the machine's float32 limit"
+DISTRIBUTION, LIMIT = "Latency, every call", "Share of the machine's limit"
 SHAPE, THROUGHPUT = "Latency by shape", "Throughput against latency"
 
 

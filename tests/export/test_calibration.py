@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import PIL.Image
 import pytest
 import soundfile
@@ -18,6 +19,9 @@ from vitrify.export.variants import write_variants
 from vitrify.profiles import load_profile
 from vitrify.runtime.bundle import Bundle
 from vitrify.runtime.digests import file_digest
+from vitrify.runtime.errors import UsageError
+from vitrify.runtime.machine import this_machine
+from vitrify.runtime.model import Model
 from vitrify.runtime.sessions.base import Session, Tensor
 
 
@@ -83,6 +87,44 @@ def test_an_export_is_calibrated_quantized_and_proven(profile, tmp_path):
     assert 1e-3 < found["drift"] < 0.25
     sizes = {path.name: path.stat().st_size for path in (tmp_path / "bundle" / "onnx").iterdir()}
     assert set(sizes) == {f"model_{profile.replace('-', '_')}.onnx", f"model_{profile.replace('-', '_')}.onnx_data"}
+
+
+@pytest.mark.skipif(not this_machine().has_any(load_profile("cpu-int8-static").requires), reason="no VNNI, no AMX")
+@pytest.mark.parametrize(
+    ("model_type", "head"), [("bert", "base"), ("resnet", "image-classification"), ("bart", "seq2seq-lm")]
+)
+def test_static_int8_runs_on_openvino_and_holds_layers_in_int8(model_type, head, tmp_path):
+    checkpoint = make_checkpoint(model_type, head, tmp_path / "checkpoint")
+    report = export_bundle(checkpoint, tmp_path / "bundle", profiles=["cpu-int8-static"])
+    found = report.profiles["cpu-int8-static"]
+    assert (found["passed"], found["emulated"]) == (True, False)
+    assert 1e-4 < found["drift"] < 0.25
+    build = report.bundle.builds["cpu-int8-static"]
+    for file in build.graphs.values():
+        assert file.endswith("_int8_static.onnx")
+        graph = onnx.load(tmp_path / "bundle" / file, load_external_data=False).graph
+        assert "DequantizeLinear" in {node.op_type for node in graph.node}
+        assert onnx.TensorProto.INT8 in {tensor.data_type for tensor in graph.initializer}
+
+
+def test_the_shortest_sequences_are_seen_and_those_that_a_graph_does_not_take_are_left(tmp_path, monkeypatch):
+    checkpoint = open_checkpoint(make_checkpoint("bert", "base", tmp_path / "checkpoint"))
+    family = FAMILIES[checkpoint.head.family]
+    plan = next(family.plans(checkpoint, family.oracle(checkpoint)))
+    variants = write_variants(checkpoint, family, tmp_path, plan, [load_profile("cpu-fp32")])
+    files = {name: tmp_path / family.file(name, suffix="") for name in variants.names}
+    lengths = []
+
+    def run(model, **inputs):
+        lengths.append(inputs["input_ids"].shape[1])
+        if lengths[-1] == 1:
+            raise UsageError("this graph takes two tokens at least")
+        return called(model, **inputs)
+
+    called = Model.__call__
+    monkeypatch.setattr(Model, "__call__", run)
+    assert calibrate(checkpoint, plan, family.name, files, plan.axes)["model"]
+    assert {1, 2, 3, 4, 5, 6} <= set(lengths)
 
 
 def own_inputs(kind, folder):

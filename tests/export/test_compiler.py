@@ -15,7 +15,7 @@ from vitrify.runtime.bundle import Bundle
 from vitrify.runtime.errors import EnvironmentMissing, ParityError, UsageError
 from vitrify.runtime.machine import this_machine
 
-HAS_BF16 = this_machine().has_any(load_profile("cpu-bf16").requires)
+ON_OPENVINO = [name for name in ("cpu-bf16", "cpu-int8-static") if this_machine().has_any(load_profile(name).requires)]
 TEXT = "My name is Sarah and I live in London."
 
 
@@ -30,7 +30,7 @@ def every_profile(classifier, tmp_path_factory):
 
 
 def test_auto_builds_every_profile_that_runs_here_and_each_answers(every_profile):
-    expected = {"cpu-fp32", "cpu-int8", *(["cpu-bf16"] if HAS_BF16 else [])}
+    expected = {"cpu-fp32", "cpu-int8", *ON_OPENVINO}
     assert set(every_profile.bundle.builds) == expected
     assert every_profile.passed
     scores = {name: _scores(every_profile.folder, name) for name in expected}
@@ -58,7 +58,8 @@ def test_auto_leaves_out_what_a_model_cannot_be_and_says_so(tmp_path, vitrify):
     assert done.code == 0, done.err
     assert "cpu-int8: left out: graph 'model.onnx' has no linear layer to quantize" in done.out
     assert "cpu-int8" not in Bundle.read(tmp_path / "bundle").builds
-    assert [path.name for path in (tmp_path / "bundle" / "onnx").glob("*.onnx")] == ["model.onnx"]
+    static = {"model_int8_static.onnx"} if "cpu-int8-static" in ON_OPENVINO else set()  # convolutions are layers too
+    assert {path.name for path in (tmp_path / "bundle" / "onnx").glob("*.onnx")} == {"model.onnx"} | static
     refused = vitrify("export", checkpoint, "-o", tmp_path / "other", "--profile", "auto", "--profile", "cpu-int8")
     assert refused.code == 6
     assert "no linear layer" in refused.err
@@ -84,7 +85,16 @@ def test_auto_leaves_out_what_is_not_the_same_model(classifier, tmp_path, monkey
 def test_bfloat16_shares_the_portable_graph_and_int8_is_a_quarter(every_profile, classifier):
     files = {name: build.graphs["model"] for name, build in every_profile.bundle.builds.items()}
     assert files["cpu-int8"] == "onnx/model_int8.onnx"
-    assert {file for name, file in files.items() if name != "cpu-int8"} == {"onnx/model.onnx"}
+    assert {file for name, file in files.items() if "int8" not in name} == {"onnx/model.onnx"}
+
+
+@pytest.mark.skipif("cpu-bf16" not in ON_OPENVINO, reason="no bfloat16 in this CPU")
+@pytest.mark.parametrize("model_type", ["bart", "marian"])
+def test_bfloat16_stays_right_where_a_prompt_gets_as_long_as_its_source(model_type, tmp_path):
+    checkpoint = make_checkpoint(model_type, "seq2seq-lm", tmp_path / "checkpoint")
+    report = export_bundle(checkpoint, tmp_path / "bundle", profiles=["cpu-bf16"])
+    assert report.passed
+    assert 1e-3 < report.profiles["cpu-bf16"]["drift"] < 0.05
 
 
 def test_only_the_profile_asked_for_stays(classifier, tmp_path):

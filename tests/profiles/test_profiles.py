@@ -15,8 +15,9 @@ opset = 20
 ir_version = 10
 tolerance = { absolute = 1e-4 }
 """
+OPENVINO_INT8 = 'provider = "openvino"\nprecision = "int8"\ngraph_suffix = "_a"\nquantization = {}'
 PRESETS = [
-    *("cpu-bf16", "cpu-fp32", "cpu-int8", "cpu-w4", "cpu-w8", "cuda-bf16", "cuda-fp16"),
+    *("cpu-bf16", "cpu-fp32", "cpu-int8", "cpu-int8-static", "cpu-w4", "cpu-w8", "cuda-bf16", "cuda-fp16"),
     *("trt-bf16", "trt-fp16-latency", "trt-fp16-throughput", "trt-fp8", "trt-int8"),
 ]
 
@@ -37,7 +38,7 @@ def test_default_promises_float32_within_the_stated_tolerance_on_any_cpu():
 def test_bf16_says_its_precision_and_what_cpu_it_needs():
     profile = load_profile("cpu-bf16")
     assert profile.options["INFERENCE_PRECISION_HINT"] == "bf16"
-    assert profile.requires == (("amx_bf16",), ("intel", "avx512_bf16"))
+    assert profile.requires == (("amx_bf16",), ("avx512_bf16",))
 
 
 @pytest.mark.parametrize("name", profile_names())
@@ -102,6 +103,7 @@ def test_engines_in_half_precision_keep_softmax_and_norms_in_float32():
             'quantization = { mode = "static" }\nprecision = "int8"\ngraph_suffix = "_a"|precision = "fp32"',
             "expected 'dynamic'",
         ),
+        (f'{OPENVINO_INT8}|provider = "cpu"\nprecision = "fp32"', "expected 'static'"),
         ('quantization = { mode = "other" }', "'mode' is 'other', expected one of dynamic, static"),
         ("half = {}", "precision 'fp32' on 'cpu' with [half], which belongs to fp16 and bf16"),
         ('precision = "fp16"|precision = "fp32"', "precision 'fp16' on 'cpu' without [half]"),

@@ -8,10 +8,10 @@ from vitrify.runtime.errors import DependencyMissing, EnvironmentMissing, UsageE
 from vitrify.runtime.machine import Machine
 
 AMX = ("avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8")
-ALL = ("cpu-fp32", "cpu-bf16", "cpu-int8", "cuda-fp16")
-EVERYTHING = frozenset({"onnxruntime", "onnxruntime-ep-openvino"})
-NO_PLUGIN = frozenset({"onnxruntime"})
-DRIFT = {"cpu-fp32": 1e-6, "cpu-bf16": 0.01, "cpu-int8": 0.03, "cuda-fp16": 0.001}
+ALL = ("cpu-fp32", "cpu-bf16", "cpu-int8", "cpu-int8-static", "cuda-fp16")
+EVERYTHING = frozenset({"onnxruntime", "openvino"})
+NO_OPENVINO = frozenset({"onnxruntime"})
+DRIFT = {"cpu-fp32": 1e-6, "cpu-bf16": 0.01, "cpu-int8": 0.03, "cpu-int8-static": 0.03, "cuda-fp16": 0.001}
 
 
 def machine(*features, gpus=()):
@@ -31,13 +31,15 @@ def choose(features, *, names=ALL, drift=DRIFT, max_drift=0.05, installed=EVERYT
         (AMX, EVERYTHING, 0.05, "cpu-bf16"),
         (AMX, EVERYTHING, 0.01, "cpu-bf16"),
         (AMX, EVERYTHING, 0.005, "cpu-fp32"),
-        (AMX, NO_PLUGIN, 0.05, "cpu-int8"),
-        (AMX, NO_PLUGIN, 0.02, "cpu-fp32"),
-        (("avx512_vnni",), EVERYTHING, 0.05, "cpu-int8"),
-        (("avx_vnni",), EVERYTHING, 0.05, "cpu-int8"),
-        (("intel", "avx512_vnni", "avx512_bf16"), EVERYTHING, 0.05, "cpu-int8"),
-        (("intel", "avx512_vnni", "avx512_bf16"), EVERYTHING, 0.02, "cpu-bf16"),
-        (("avx512_vnni", "avx512_bf16"), EVERYTHING, 0.02, "cpu-fp32"),
+        (AMX, NO_OPENVINO, 0.05, "cpu-int8"),
+        (AMX, NO_OPENVINO, 0.02, "cpu-fp32"),
+        (("avx512_vnni",), EVERYTHING, 0.05, "cpu-int8-static"),
+        (("avx_vnni",), EVERYTHING, 0.05, "cpu-int8-static"),
+        (("avx512_vnni",), NO_OPENVINO, 0.05, "cpu-int8"),
+        (("avx_vnni",), NO_OPENVINO, 0.05, "cpu-int8"),
+        (("intel", "avx512_vnni", "avx512_bf16"), EVERYTHING, 0.05, "cpu-int8-static"),
+        (("avx512_vnni", "avx512_bf16"), EVERYTHING, 0.02, "cpu-bf16"),
+        (("avx512_vnni", "avx512_bf16"), NO_OPENVINO, 0.02, "cpu-fp32"),
         (("avx2",), EVERYTHING, 1.0, "cpu-fp32"),
         (("i8mm", "bf16"), EVERYTHING, 1.0, "cpu-fp32"),
         ((), EVERYTHING, 0.0001, "cpu-fp32"),
@@ -52,16 +54,16 @@ def test_the_fastest_that_the_machine_can_and_drift_allows(features, installed, 
 
 def test_reasons_say_why_the_others_were_passed_over():
     reasons = dict(reason.split(": ", 1) for reason in choose(("avx512_vnni",), max_drift=0.01).reasons)
-    needed = "a CPU with amx_bf16 or intel with avx512_bf16"
+    needed = "a CPU with amx_bf16 or avx512_bf16"
     assert reasons["cpu-bf16"].startswith(f"passed over, profile 'cpu-bf16' needs {needed}")
     assert reasons["cpu-int8"] == "passed over, its drift 0.03 is more than the accepted 0.01"
     assert reasons["cpu-fp32"].startswith("chosen, ")
-    assert "onnxruntime-ep-openvino" in " ".join(choose(AMX, installed=NO_PLUGIN).reasons)
+    assert "needs openvino, which is not installed" in " ".join(choose(AMX, installed=NO_OPENVINO).reasons)
 
 
 @pytest.mark.parametrize("recorded", [{}, {"cpu-int8": float("nan")}])
 def test_an_unknown_drift_is_never_accepted(recorded):
-    assert choose(AMX, drift=recorded, max_drift=1.0, installed=NO_PLUGIN).profile.name == "cpu-fp32"
+    assert choose(AMX, drift=recorded, max_drift=1.0, installed=NO_OPENVINO).profile.name == "cpu-fp32"
 
 
 def test_only_what_the_bundle_holds_is_chosen():
@@ -82,7 +84,7 @@ def test_a_float32_build_that_drifts_is_refused():
 def test_a_users_profile_is_judged_by_provider_and_precision():
     own = replace(load_profile("cpu-int8"), name="mine")
     choice = choose_profile(
-        machine("amx_int8"), candidates=[own], drift={"mine": 0.01}, max_drift=0.02, installed=NO_PLUGIN
+        machine("amx_int8"), candidates=[own], drift={"mine": 0.01}, max_drift=0.02, installed=NO_OPENVINO
     )
     assert choice.profile is own
 
@@ -90,8 +92,8 @@ def test_a_users_profile_is_judged_by_provider_and_precision():
 @pytest.mark.parametrize(
     ("name", "features", "installed", "error", "words"),
     [
-        ("cpu-bf16", ("avx2",), EVERYTHING, EnvironmentMissing, "needs a CPU with amx_bf16 or intel with avx512_bf16"),
-        ("cpu-bf16", AMX, NO_PLUGIN, DependencyMissing, r"pip install 'vitrify\[openvino\]'"),
+        ("cpu-bf16", ("avx2",), EVERYTHING, EnvironmentMissing, "needs a CPU with amx_bf16 or avx512_bf16"),
+        ("cpu-bf16", AMX, NO_OPENVINO, DependencyMissing, r"pip install 'vitrify\[openvino\]'"),
         ("cuda-fp16", AMX, EVERYTHING, EnvironmentMissing, "needs an NVIDIA GPU"),
         ("cuda-fp16", AMX, frozenset(), EnvironmentMissing, "needs an NVIDIA GPU"),
         ("trt-fp16-latency", AMX, EVERYTHING, EnvironmentMissing, "needs an NVIDIA GPU"),
@@ -104,8 +106,9 @@ def test_a_profile_that_cannot_run_here_says_what_is_missing(name, features, ins
 
 
 def test_a_profile_that_can_run_here_passes():
-    check_machine(load_profile("cpu-bf16"), machine("intel", "avx512_bf16"), installed=EVERYTHING)
-    check_machine(load_profile("cpu-int8"), machine(), installed=NO_PLUGIN)
+    check_machine(load_profile("cpu-bf16"), machine("avx512_bf16"), installed={"openvino"})
+    check_machine(load_profile("cpu-int8-static"), machine("avx_vnni"), installed={"openvino"})
+    check_machine(load_profile("cpu-int8"), machine(), installed=NO_OPENVINO)
     check_machine(load_profile("cuda-fp16"), machine(gpus=("L4",)), installed={"onnxruntime-gpu"})
     check_machine(load_profile("trt-fp16-latency"), machine(gpus=("L4",)), installed={"tensorrt-rtx"})
 

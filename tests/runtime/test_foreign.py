@@ -24,7 +24,7 @@ from vitrify import load_bundle, pipeline
 from vitrify.runtime.bundle import MANIFEST, Bundle, read_bundle, write_manifest
 from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
 from vitrify.runtime.factory import runs_as_it_is
-from vitrify.runtime.foreign_header import read_header
+from vitrify.runtime.graph_header import read_header
 from vitrify.runtime.hub import Source
 from vitrify.runtime.verify import verify_bundle
 

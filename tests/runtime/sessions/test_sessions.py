@@ -4,61 +4,19 @@ import sys
 import time
 
 import numpy as np
-import onnx
 import pytest
 
-from vitrify.profiles import load_profile
+from tests.runtime.sessions.tiny import TABLE, TINY, WEIGHT, assert_right, cpu, feeds, save
 from vitrify.runtime.errors import DependencyMissing, EnvironmentMissing, IntegrityError, UnsupportedError, UsageError
-from vitrify.runtime.machine import Machine, this_machine
 from vitrify.runtime.sessions import BACKENDS, installed_packages, open_session
 from vitrify.runtime.sessions.base import Tensor
 from vitrify.runtime.sessions.onnxruntime_cpu import cpu_options
 from vitrify.runtime.sessions.ort import VARIED
 
-TINY = """
-<ir_version: 10, opset_import: ["" : 20]>
-tiny (int64[batch, sequence] ids, float[batch, 3] image) => (float[batch, sequence, 4] rows, float[batch, 4] mixed)
-<float[5, 4] table, float[3, 4] weight>
-{
-    rows = Gather(table, ids)
-    mixed = MatMul(image, weight)
-}
-"""
-TABLE = np.arange(20, dtype=np.float32).reshape(5, 4)
-WEIGHT = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
-PLUGIN = pytest.mark.skipif(
-    "onnxruntime-ep-openvino" not in installed_packages() or "intel" not in this_machine().cpu_features,
-    reason="vitrify[openvino] is absent, or no Intel CPU",
-)
-FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
-
-
-def cpu(*features, gpus=()):
-    return Machine(cpu_features=frozenset(features), cores=1, memory_bytes=1 << 30, model_name="a CPU", gpus=gpus)
-
-
-def save(path, text, **weights):
-    model = onnx.parser.parse_model(text)
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in weights.items())
-    path.parent.mkdir(exist_ok=True)
-    onnx.save(model, path, save_as_external_data=bool(weights), location=f"{path.name}_data", size_threshold=0)
-    return path
-
 
 @pytest.fixture
 def path(tmp_path):
     return save(tmp_path / "onnx" / "model.onnx", TINY, table=TABLE, weight=WEIGHT)
-
-
-def feeds(batch=2, sequence=3, **changes):
-    ids = np.arange(batch * sequence, dtype=np.int64).reshape(batch, sequence) % 5
-    return {"ids": ids, "image": np.ones((batch, 3), np.float32), **changes}
-
-
-def assert_right(outputs, given):
-    np.testing.assert_array_equal(outputs["rows"], TABLE[given["ids"].astype(np.int64)])
-    np.testing.assert_allclose(outputs["mixed"], given["image"] @ WEIGHT, rtol=1e-6)
 
 
 def test_a_graph_says_what_it_takes_and_gives_and_runs_at_any_size(path):
@@ -225,7 +183,7 @@ def test_what_is_installed_is_what_the_metadata_says():
     from importlib import metadata
 
     found = installed_packages()
-    for package in ("onnxruntime", "onnxruntime-gpu", "onnxruntime-ep-openvino", "numpy", "no-such-package"):
+    for package in ("onnxruntime", "onnxruntime-gpu", "openvino", "numpy", "no-such-package"):
         try:
             assert (package in found) == bool(metadata.version(package))
         except metadata.PackageNotFoundError:
@@ -240,7 +198,7 @@ def test_opening_imports_only_the_backend_asked_for(path):
         "print(*(name for name in sys.modules if name.startswith(watched)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    own = {f"vitrify.runtime.sessions.{name}" for name in ("base", "bfloat16", "ort", "onnxruntime_cpu")}
+    own = {f"vitrify.runtime.sessions.{name}" for name in ("base", "bfloat16", "meanings", "ort", "onnxruntime_cpu")}
     assert set(out.stdout.split()) == own
     assert out.stderr == ""
 
@@ -250,73 +208,6 @@ def test_every_row_names_a_module_of_this_package():
 
     for row in BACKENDS.values():
         assert callable(getattr(importlib.import_module(row.module, "vitrify.runtime.sessions"), row.opens))
-
-
-def test_openvino_without_bfloat16_hardware_is_refused(path):
-    with pytest.raises(EnvironmentMissing, match=r"a CPU.*no Intel one with AMX-BF16 or AVX512-BF16"):
-        open_session(
-            path,
-            provider="openvino",
-            options={"INFERENCE_PRECISION_HINT": "bf16"},
-            machine=cpu("avx2"),
-            installed={"onnxruntime", "onnxruntime-ep-openvino"},
-        )
-
-
-@PLUGIN
-def test_openvino_runs_the_graph_alike_in_float32_and_prints_nothing(path, capfd):
-    with open_session(path, provider="openvino", options=FLOAT32) as session:
-        assert session.providers == ("OpenVINOExecutionProvider",)
-        for given in (feeds(), feeds(1, 1), feeds(4, 7)):
-            assert_right(session.run(given), given)
-        with pytest.raises(UsageError, match="got float64"):
-            session.run(feeds(image=np.ones((2, 3))))
-    assert capfd.readouterr() == ("", "")
-
-
-@PLUGIN
-def test_threads_may_share_an_openvino_session(path):
-    cases = [feeds(1 + index % 3, 1 + index % 5) for index in range(64)]
-    with (
-        open_session(path, provider="openvino", options=FLOAT32) as session,
-        concurrent.futures.ThreadPoolExecutor(4) as pool,
-    ):
-        for given, outputs in zip(cases, pool.map(session.run, cases), strict=True):
-            assert_right(outputs, given)
-
-
-@PLUGIN
-@pytest.mark.skipif(not this_machine().has_any(load_profile("cpu-bf16").requires), reason="no bfloat16 in this CPU")
-def test_openvino_in_bfloat16_is_bfloat16(path):
-    given = feeds(image=np.full((2, 3), 1.001, np.float32))
-    with open_session(path, provider="openvino", options=load_profile("cpu-bf16").options) as session:
-        mixed = session.run(given)["mixed"]
-    error = np.abs(mixed - given["image"] @ WEIGHT).max()
-    assert 1e-5 < error < 2e-2
-
-
-@PLUGIN
-def test_openvino_is_registered_once_by_threads_that_open_at_a_time(path):
-    code = (
-        "import concurrent.futures as f; from pathlib import Path; from vitrify.runtime.sessions import open_session;"
-        f"path = Path({str(path)!r}); "
-        f"open_one = lambda _: open_session(path, provider='openvino', options={FLOAT32!r});"
-        "print(*(session.providers[0] for session in f.ThreadPoolExecutor(4).map(open_one, range(4))))"
-    )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.split() == ["OpenVINOExecutionProvider"] * 4
-
-
-@PLUGIN
-def test_openvino_leaves_no_node_to_another_provider(tmp_path):
-    text = TINY.replace("mixed = MatMul(image, weight)", "mixed = com.microsoft.Trilu(x)").replace(
-        '"" : 20', '"" : 20, "com.microsoft" : 1'
-    )
-    text = text.replace("mixed = com", "x = MatMul(image, weight) mixed = com")
-    path = save(tmp_path / "onnx" / "model.onnx", text, table=TABLE, weight=WEIGHT)
-    open_session(path, provider="cpu").close()
-    with pytest.raises(EnvironmentMissing, match="nothing falls back silently"):
-        open_session(path, provider="openvino", options=FLOAT32)
 
 
 EXACT = "session.x64quantprecision"

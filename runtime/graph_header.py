@@ -24,13 +24,14 @@ _POINTER = b"version https://git-lfs"
 
 @dataclass(frozen=True)
 class Header:
-    """A graph's inputs that have no value of their own, its outputs, and the files beside it that hold weights.
+    """A graph's inputs, its outputs, and the files beside it that hold weights; `optional` inputs have a value.
 
     `skips_padding` says that its attention takes rows from their first token on (GroupQueryAttention), so that it
     misreads rows that are padded on the left.
     """
 
     inputs: tuple[Tensor, ...]
+    optional: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     data: tuple[str, ...]
     producer: str
@@ -84,8 +85,9 @@ def _header(model: memoryview) -> Header:
         elif number == _GRAPH_NODE:
             skips_padding = skips_padding or b"GroupQueryAttention" in bytes(_message(value))
     inputs = tuple(tensor for tensor in ends[_GRAPH_INPUT] if tensor.name not in weights)
+    optional = tuple(tensor for tensor in ends[_GRAPH_INPUT] if tensor.name in weights)
     producer, version = texts.values()
-    return Header(inputs, tuple(ends[_GRAPH_OUTPUT]), tuple(sorted(data)), producer, version, skips_padding)
+    return Header(inputs, optional, tuple(ends[_GRAPH_OUTPUT]), tuple(sorted(data)), producer, version, skips_padding)
 
 
 def _tensor(info: memoryview) -> Tensor:
