@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from threading import Timer
 
 import pytest
@@ -82,12 +83,15 @@ def test_a_model_that_is_not_there_is_a_row_that_says_so():
 
 
 def test_an_interruption_keeps_what_was_measured():
-    ways = [way("cpu-fp32", OURS), way("sleeps")]
+    def interrupted_soon():
+        Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return "x"
+
+    ways = [way("cpu-fp32", OURS), replace(way("sleeps"), model=interrupted_soon)]
     first, second = work("cpu-fp32"), Work("waiting", "write", {"ids": [[1]], "new": 3}, ["sleeps"])
     # A shell starts what runs in its background with Ctrl-C ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        Timer(6, os.kill, (os.getpid(), signal.SIGINT)).start()
         result = measure_works([first, second], ways, rounds=2, pause=0)
     finally:
         signal.signal(signal.SIGINT, before)
