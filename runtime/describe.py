@@ -173,9 +173,10 @@ def describe_profiles(*, machine: Machine | None = None) -> Description:
     """Say of each preset what it is, and whether `machine` (default: this one) can run it, or why not."""
     machine = machine or this_machine()
     rows = [_profile(load_profile(name), machine) for name in profile_names()]
+    width = max(len(row["profile"]) for row in rows)
     lines = []
     for row in rows:
-        lines += [f"{row['profile']:<10} {row['description']}", f"{'':<10} {row['obstacle'] or 'runs here'}"]
+        lines += [f"{row['profile']:<{width}} {row['description']}", f"{'':<{width}} {row['obstacle'] or 'runs here'}"]
     return {"profiles": rows}, lines
 
 
