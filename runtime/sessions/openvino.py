@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,11 @@ class OpenVinoSession(Session):
         if not path.is_file():
             raise IntegrityError(f"graph '{path}' is missing: export or copy the bundle again")
         header = read_header(path)  # OpenVINO drops the names of dynamic axes
+        for name in header.data:
+            if PureWindowsPath(name).name != name:  # which knows both kinds of slashes
+                raise IntegrityError(
+                    f"graph '{label}' wants weights from '{name}', which is not beside it: do not run it"
+                )
         openvino = openvino_module()
         try:
             core = openvino.Core()

@@ -3,8 +3,14 @@ from dataclasses import replace
 
 import pytest
 
+from tests.checkpoints import make_checkpoint
+from vitrify import export_bundle
+from vitrify.bench.contenders import counting, own_contender
 from vitrify.bench.profiler import by_node, by_operator, perfetto, read_traces, runs_of
 from vitrify.bench.roofline import least_milliseconds, measured_peaks
+from vitrify.bench.workload import workload
+from vitrify.profiles import load_profile
+from vitrify.runtime.bundle import read_bundle
 from vitrify.runtime.machine import this_machine
 from vitrify.runtime.sessions import installed_packages
 
@@ -96,6 +102,23 @@ def test_no_limit_is_invented_for_a_precision_whose_peak_was_not_measured():
     peaks = {"gflops": 100.0, "gigabytes_per_second": 10.0}
     assert least_milliseconds([(1e9, 1e6)], peaks, "int8") is None
     assert least_milliseconds([(1e9, 1e6)], peaks, "fp16") is None
+
+
+@pytest.mark.skipif(not this_machine().has_any(load_profile("cpu-bf16").requires), reason="no bfloat16 in this CPU")
+def test_what_runs_on_openvino_is_counted_by_onnxruntime(tmp_path):
+    checkpoint = make_checkpoint("bert", "base", tmp_path / "checkpoint")
+    names = ["cpu-fp32", "cpu-bf16", "cpu-int8-static"]
+    export_bundle(checkpoint, tmp_path / "bundle", profiles=names)
+    given = workload(read_bundle(tmp_path / "bundle"), {"vocab_size": 99}, {"batch": (2,), "sequence": (9,)})
+    (case,) = given.cases()
+    arguments = given.arguments(case, tmp_path)
+    counts = []
+    for name in names:
+        count = counting.load(str(tmp_path / "bundle"), own_contender(name).variant, 1)["count"]
+        ((flops, read),) = count(**arguments)()
+        counts.append(flops)
+        assert read > 0
+    assert counts == [counts[0]] * 3
 
 
 @pytest.mark.skipif("openvino" not in installed_packages(), reason="vitrify[openvino] is absent")

@@ -152,6 +152,16 @@ def test_an_input_that_has_a_value_need_not_be_given_to_openvino(tmp_path):
             np.testing.assert_array_equal(session.run({"x": x})["y"], x[-1:])
 
 
+@pytest.mark.parametrize("elsewhere", ["../model.onnx_data", "/etc/hostname", "..\\secret"])
+def test_weights_from_elsewhere_are_not_read(path, elsewhere):
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        next(entry for entry in tensor.external_data if entry.key == "location").value = elsewhere
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(IntegrityError, match=r"wants weights from .* not from beside it"):
+        open_session(path, provider="openvino")
+
+
 def test_a_closed_openvino_session_says_so(path):
     session = open_session(path, provider="openvino", options=FLOAT32)
     session.run(feeds())
