@@ -17,8 +17,11 @@ _LOW, _HIGH, _STEPS = np.float32(-1), np.float32(1), 255
 def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Callable[[], Any]]]:
     """Return the works; each call returns what it did, in floating-point operations or bytes."""
     del model, variant
-    return {"fp32": _gemm, "bf16": lambda: _layer(threads), "int8": lambda: _layer(threads, to_int8=True)} | {
-        "read": lambda: _read(threads)
+    return {
+        "fp32": _gemm,
+        "bf16": lambda: _layer(threads),
+        "int8": lambda: _layer(threads, to_int8=True),
+        "read": lambda: _read(threads),
     }
 
 

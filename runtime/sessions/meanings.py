@@ -1,9 +1,13 @@
 """What a backend's errors mean here: rows of what it says, our error, and what to do."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import EnvironmentMissing, IntegrityError, UsageError, VitrifyError
+from .base import Value
 
 # What a backend says, in lower case, and what that means here; the first row that is found counts.
 Meaning = tuple[str, type[VitrifyError], str]
@@ -18,6 +22,12 @@ UNFIT: Meaning = ("", UsageError, "the graph cannot work on these inputs")
 # Codes of ONNX Runtime, and places in OpenVINO's source.
 _NOISE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : *|(Exception from|Check '[^']*' failed at) \S+:\d+: *")
 _LONGEST_REASON = 300
+
+
+def failed(graph: str, feeds: Mapping[str, Value]) -> str:
+    """Return what failed: a graph on feeds, of which the arrays' shapes are told."""
+    sizes = ((name, value) for name, value in feeds.items() if isinstance(value, np.ndarray))
+    return f"graph '{graph}' failed on {', '.join(f'{name} {list(array.shape)}' for name, array in sizes)}"
 
 
 def explained(what: str, error: Exception, meanings: Meanings, *, path: Path | None = None) -> VitrifyError:

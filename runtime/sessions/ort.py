@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import EnvironmentMissing, IntegrityError, UnsupportedError, UsageError
 from .base import Session, Tensor, Value, cpu_threads
 from .bfloat16 import BFLOAT16, run_bits
-from .meanings import BROKEN, MEMORY, UNFIT, Meanings, explained
+from .meanings import BROKEN, MEMORY, UNFIT, Meanings, explained, failed
 
 _DTYPES = {
     "tensor(bfloat16)": "bfloat16",
@@ -112,9 +112,7 @@ class OrtSession(Session):
         try:
             yield
         except Exception as error:
-            sizes = ((name, value) for name, value in feeds.items() if isinstance(value, np.ndarray))
-            shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in sizes)
-            raise explained(f"graph '{self.graph}' failed on {shapes}", error, _RUNNING) from error
+            raise explained(failed(self.graph, feeds), error, _RUNNING) from error
 
     def assignments(self) -> dict[str, dict[str, int]]:
         found: dict[str, Counter[str]] = {}
