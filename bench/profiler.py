@@ -1,6 +1,7 @@
-"""ONNX Runtime's own profile of a bundle's graphs: what each run of each node took, computes and reads.
+"""A runtime's own profile of a bundle's graphs: what each run of each node took, computes and reads.
 
-A profile is a list of trace events, which Perfetto opens as it is; events of several graphs become one file.
+A profile is a list of trace events as ONNX Runtime writes them, which Perfetto opens as it is; events of several graphs
+become one file.
 """
 
 import json
@@ -18,6 +19,7 @@ from ..runtime.choice import Choice
 from ..runtime.errors import UnsupportedError
 from ..runtime.loading import LoadedBundle
 
+_TRACED = ("cpu", "openvino")
 _KERNEL = "_kernel_time"
 _RUN = "model_run"
 _FLOAT = 4
@@ -60,14 +62,14 @@ def traced_bundle(
 ) -> Iterator[LoadedBundle]:
     """Yield a bundle whose sessions write a profile each into a folder, complete when the context ends.
 
-    Raises UnsupportedError for a provider whose nodes ONNX Runtime does not see.
+    Raises UnsupportedError for a provider whose nodes no profiler sees.
     """
     name = profile.profile.name if isinstance(profile, Choice) else profile
     loaded = LoadedBundle(read_bundle(folder, name), profile=profile, threads=threads, trace_to=into)
-    if (provider := loaded.profile.provider) != "cpu":
+    if (provider := loaded.profile.provider) not in _TRACED:
         raise UnsupportedError(
-            f"profile '{loaded.profile.name}' runs on '{provider}', whose nodes ONNX Runtime's profiler does not see: "
-            "trace a profile of provider 'cpu'"
+            f"profile '{loaded.profile.name}' runs on '{provider}', whose nodes no profiler sees: "
+            f"trace a profile of provider {' or '.join(map(repr, _TRACED))}"
         )
     try:
         yield loaded

@@ -39,14 +39,14 @@ def trace_bundle(
     runs: int,
     output: Path | None,
 ) -> Trace:
-    """Run a bundle under ONNX Runtime's profiler, twice to warm up and then `runs` times; write the trace to `output`.
+    """Run a bundle under its runtime's profiler, twice to warm up and then `runs` times; write the trace to `output`.
 
     Raises
     ------
     UsageError
         An axis that is none, several sizes of one, or no runs.
     UnsupportedError
-        A profile that ONNX Runtime does not run node by node.
+        A profile that is not run node by node.
     EnvironmentMissing
         `output` cannot be written.
 

@@ -107,7 +107,7 @@ def trace(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say where the time goes: by type of operator and by node, as ONNX Runtime's profiler sees it."""
+    """Say where the time goes: by type of operator and by node, as the profiler of its runtime sees it."""
     from ..bench.outputs import read_sizes
     from ..bench.trace import describe_trace, trace_bundle
 

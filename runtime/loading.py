@@ -22,7 +22,8 @@ from .errors import UsageError
 from .generation.prefixes import Prefixes
 from .model import Model, Outputs, Row
 from .sessions import open_session
-from .sessions.ort import PACKED, RECORD, TRACE, VARIED
+from .sessions.base import TRACE
+from .sessions.ort import PACKED, RECORD, VARIED
 from .ways import replayed, ways_to_run
 
 if TYPE_CHECKING:

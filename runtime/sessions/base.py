@@ -14,6 +14,9 @@ import numpy as np
 from ..errors import UsageError
 from ..machine import usable_cores
 
+# An option of ours beside a backend's: the path, without its ending, of the profile that the session writes when it is
+# closed, as trace events: `model_run`, and for each node that ran NAME_kernel_time.
+TRACE = "vitrify.trace"
 _WHOLE = frozenset("biu")  # numpy's kinds of bool, int and uint
 
 

@@ -5,10 +5,13 @@ itself where the CPU has it, so a profile says the precision. It looks up an id 
 error: who makes ids checks them.
 """
 
+import json
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import methodcaller
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -17,7 +20,7 @@ import numpy as np
 from ..errors import EnvironmentMissing, IntegrityError, UnsupportedError, UsageError
 from ..graph_header import read_header
 from ..machine import Machine
-from .base import Session, cpu_threads
+from .base import TRACE, Session, cpu_threads
 from .meanings import BROKEN, MEMORY, UNFIT, Meanings, explained, failed
 from .pool import Pool, PoolClosed
 
@@ -56,6 +59,11 @@ class OpenVinoSession(Session):
             )
         defaults = {**_DEFAULTS, **_IN_BF16} if in_bf16 else _DEFAULTS
         properties = {**defaults, "INFERENCE_NUM_THREADS": cpu_threads(threads), **options}
+        trace = properties.pop(TRACE, None)
+        self._tracer = None if trace is None else _Tracer(trace)
+        infer = methodcaller("infer")
+        if self._tracer:
+            infer, properties["PERF_COUNT"] = self._tracer.infer, True
         label = f"{path.parent.name}/{path.name}"
         if not path.is_file():
             raise IntegrityError(f"graph '{path}' is missing: export or copy the bundle again")
@@ -82,7 +90,7 @@ class OpenVinoSession(Session):
         )
         names = [tensor.name for tensor in header.outputs]
         self._pool: Pool[_Request] = Pool(
-            lambda: _Request(compiled.create_infer_request(), openvino.Tensor, names),
+            lambda: _Request(compiled.create_infer_request(), openvino.Tensor, names, infer),
             most=compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"),
         )
 
@@ -101,25 +109,68 @@ class OpenVinoSession(Session):
 
     def close(self) -> None:
         self._pool.close()
+        if self._tracer:
+            self._tracer.save()
 
 
 class _Request:
     """What one run at a time works in; its outputs are overwritten by the next, so they are copied."""
 
-    def __init__(self, request: Any, tensor: Callable[..., Any], outputs: list[str]) -> None:
+    def __init__(
+        self, request: Any, tensor: Callable[..., Any], outputs: list[str], infer: Callable[[Any], Any]
+    ) -> None:
         self._request: Any = request
         self._tensor = tensor
         self._outputs = outputs
+        self._infer = infer
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         for name, array in feeds.items():
             shared = array.flags.c_contiguous and array.flags.writeable
             self._request.set_tensor(name, self._tensor(array, shared_memory=shared))
-        self._request.infer()
+        self._infer(self._request)
         return {name: np.array(self._request.get_tensor(name).data) for name in self._outputs}
 
     def close(self) -> None:
         self._request = None
+
+
+class _Tracer:
+    """Events of a session's runs in ONNX Runtime's form, so that one reader knows both.
+
+    OpenVINO tells which kernel ran and what it took in the mean of all runs so far, in whole microseconds; neither its
+    shapes nor when it began. So a run's nodes took what the sum grew by, and are drawn one after another.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._runs = 0
+        self._told: dict[str, float] = {}
+        self._events: list[dict[str, Any]] = []
+
+    def infer(self, request: Any) -> None:
+        begun = time.perf_counter_ns()
+        request.infer()
+        at, end = begun / 1000, time.perf_counter_ns() / 1000
+        self._events.append(_event("model_run", at, end - at))
+        self._runs += 1
+        for node in request.profiling_info:
+            if node.status == node.Status.EXECUTED:
+                before = self._told.get(node.node_name, 0.0)
+                took = max(0.0, self._runs * node.real_time.total_seconds() * 1e6 - before)
+                self._told[node.node_name] = before + took
+                kernel = f"{node.node_type} {node.exec_type}"
+                told = {"op_name": kernel, "input_type_shape": [], "output_type_shape": []}
+                self._events.append(_event(f"{node.node_name}_kernel_time", at, took, **told))
+                at = min(at + took, end)
+
+    def save(self) -> None:
+        path = Path(f"{self._prefix}_{time.strftime('%Y-%m-%d_%H-%M-%S')}_1.json")
+        path.write_text(json.dumps(self._events), encoding="utf-8")
+
+
+def _event(name: str, at: float, took: float, **told: Any) -> dict[str, Any]:
+    return {"cat": "openvino", "ph": "X", "pid": 1, "tid": 1, "name": name, "ts": at, "dur": took, "args": told}
 
 
 def _freed(openvino: Any, model: Any, names: Sequence[str]) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import EnvironmentMissing, IntegrityError, UnsupportedError, UsageError
-from .base import Session, Tensor, Value, cpu_threads
+from .base import TRACE, Session, Tensor, Value, cpu_threads
 from .bfloat16 import BFLOAT16, run_bits
 from .meanings import BROKEN, MEMORY, UNFIT, Meanings, explained, failed
 
@@ -38,9 +38,7 @@ OPENING: Meanings = (
 _RUNNING: Meanings = (*MEMORY, ("cuda failure", EnvironmentMissing, _DEVICE), UNFIT)
 # The session config entry that lets ONNX Runtime say which provider each node went to.
 RECORD = "session.record_ep_graph_assignment_info"
-# Ours beside them: the path, without its ending, of the profile that the session writes when it is closed.
-TRACE = "vitrify.trace"
-# And: the graph was optimized when it was saved, with weights packed for this CPU, and is taken as it is.
+# Ours beside them: the graph was optimized when it was saved, with weights packed for this CPU, and is taken as it is.
 PACKED = "vitrify.packed"
 # And: shapes change from run to run. ONNX Runtime plans the memory of each that it has seen, and keeps a block for the
 # largest plan beside what runs without one take: MiniLM on 1,000 texts 310 MB instead of 247, no faster.

@@ -8,6 +8,7 @@ from vitrify import export_bundle
 from vitrify.bench.contenders import counting, own_contender
 from vitrify.bench.profiler import by_node, by_operator, perfetto, read_traces, runs_of
 from vitrify.bench.roofline import least_milliseconds, measured_peaks
+from vitrify.bench.trace import describe_trace, trace_bundle
 from vitrify.bench.workload import workload
 from vitrify.profiles import load_profile
 from vitrify.runtime.bundle import read_bundle
@@ -119,6 +120,26 @@ def test_what_runs_on_openvino_is_counted_by_onnxruntime(tmp_path):
         counts.append(flops)
         assert read > 0
     assert counts == [counts[0]] * 3
+
+
+@pytest.mark.skipif(
+    not this_machine().has_any(load_profile("cpu-int8-static").requires), reason="no int8 products in this CPU"
+)
+def test_what_runs_on_openvino_is_traced_by_openvino(tmp_path):
+    checkpoint = make_checkpoint("bert", "base", tmp_path / "checkpoint")
+    export_bundle(checkpoint, tmp_path / "bundle", profiles=["cpu-int8-static"])
+    sizes = {"batch": (4,), "sequence": (64,)}
+    file = tmp_path / "trace.json"
+    trace = trace_bundle(tmp_path / "bundle", profile=None, sizes=sizes, threads=1, runs=5, output=file)
+    document, lines = describe_trace(trace, top=3)
+    assert len(trace.runs) == 5
+    assert any(row["name"].startswith("FullyConnected") and "i8" in row["name"] for row in document["operators"])
+    assert sum(row["share"] for row in document["operators"]) == pytest.approx(1)
+    assert 0 < document["ms_between_nodes"] < document["ms_per_call"]
+    assert all(row["gflops"] == 0 for row in document["nodes"])
+    assert lines[0].startswith("bundle, cpu-int8-static, batch 4 x sequence 64")
+    events = json.loads(file.read_text())
+    assert sum(event["name"] == "model_run" for event in events) == 7  # of which two warmed up
 
 
 @pytest.mark.skipif("openvino" not in installed_packages(), reason="vitrify[openvino] is absent")
