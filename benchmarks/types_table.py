@@ -18,9 +18,9 @@ A tiny checkpoint of each, with seeded weights drawn wide enough that every inpu
 PyTorch at shapes that were not traced; a model that writes, at every step of given tokens, and in float32 beside
 `generate()`, token by token, greedily and with beams. Trained weights are kinder to few bits than these.
 
-- **export**: seconds of processor time for one export, with every profile where none was refused
+- **export**: seconds of processor time for one export, with every profile
 - **cpu-fp32**: the largest difference from PyTorch's outputs
-- **cpu-int8**, **cpu-bf16**: the largest difference, over the largest magnitude of the output that it is in
+- **cpu-int8**, **cpu-int8-static**, **cpu-bf16**: the largest difference, over the largest magnitude of its output
 - **cpu-w8**, **cpu-w4**: how many of the most likely tokens are the same; mean divergence in nats
 - **refused**: more than the profile allows, so that an export fails and says so; `led` is refused whole, because what
   it does depends on the values of its inputs

@@ -8,12 +8,9 @@ from typing import Any
 
 from vitrify import export_bundle
 from vitrify.export.compiler import ExportReport
-from vitrify.profiles import load_profile, profile_names
-from vitrify.runtime.errors import EnvironmentMissing, ParityError, UnsupportedError, UsageError
+from vitrify.runtime.errors import ParityError, UnsupportedError
 
 EXACT = "cpu-fp32"
-# Profiles of GPUs, whose graphs are only emulated here, are no rows of this table.
-GPU = frozenset(name for name in profile_names() if load_profile(name).is_emulable)
 Row = Mapping[str, Any]
 # By profile and type, or type and head, why an export with it is refused.
 REFUSED: Mapping[str, Mapping[str, str]] = tomllib.loads(Path(__file__).with_name("refused.toml").read_text())
@@ -24,29 +21,20 @@ def export_exactly(checkpoint: Path, folder: Path, *, task: str | None) -> Expor
 
 
 def export_with_all(checkpoint: Path, folder: Path, *, task: str | None) -> tuple[ExportReport, list[Row]]:
-    """Export with every profile that this machine runs and that is for the family; where one is refused, one by one."""
+    """Export with every profile that this machine runs and that is for the family; those left out again, one by one."""
     start = time.process_time()
-    try:
-        report = export_bundle(checkpoint, folder, task=task, profiles="auto")
-    except (ParityError, UnsupportedError):
-        start = time.process_time()
-        report = export_exactly(checkpoint, folder, task=task)
-        seconds = time.process_time() - start
-        names = [name for name in profile_names() if name != EXACT and name not in GPU]
-        others = [_alone(checkpoint, folder, name, task=task) for name in names]
-        found = {EXACT: report.profiles[EXACT]} | {name: made for other in others for name, made in other.items()}
-    else:
-        seconds, found = time.process_time() - start, report.profiles
+    report = export_bundle(checkpoint, folder, task=task, profiles="auto")
+    seconds, found = time.process_time() - start, dict(report.profiles)
+    for name in report.left_out:
+        found |= _alone(checkpoint, folder, name, task=task)
     return report, [{**_facts(report), "seconds": round(seconds, 1), **_row(name, found[name])} for name in found]
 
 
 def _alone(checkpoint: Path, folder: Path, name: str, *, task: str | None) -> dict[str, Any]:
-    """Return the summary of one profile, whatever its figures; nothing if it is not for this machine or family."""
+    """Return the summary of one profile, whatever its figures."""
     out = folder.with_name(f"only-{name}")
     try:
         return dict(export_bundle(checkpoint, out, task=task, profiles=name, allow_mismatch=True).profiles)
-    except (EnvironmentMissing, UsageError):
-        return {}
     except (ParityError, UnsupportedError) as error:
         return {name: {"passed": False, "reason": str(error)}}
 
