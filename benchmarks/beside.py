@@ -28,6 +28,8 @@ class Work:
         raises PeerError where it is not the work that was asked for.
     rounds
         How many rounds, in place of the measurement's.
+    calls
+        How many runs each turn makes: several where one is short beside what disturbs it.
     limit
         Seconds that one run may take.
 
@@ -40,6 +42,7 @@ class Work:
     tokens: int = 0
     judged: Callable[[Any, Any], Mapping[str, Any]] = lambda _made, _reference: {}
     rounds: int | None = None
+    calls: int = 1
     limit: float = 120.0
 
 
@@ -55,7 +58,15 @@ def measure_works(works: Sequence[Work], ways: Sequence[Way], *, rounds: int, pa
             findings = Findings()
             try:
                 chosen = [by_name[name] for name in work.ways]
-                hold(work, chosen, crew, findings, rounds=work.rounds or rounds, pause=pause)
+                hold(
+                    work,
+                    chosen,
+                    crew,
+                    findings,
+                    rounds=work.rounds or rounds,
+                    pause=pause,
+                    settle=lambda _ask, calls=work.calls: calls,
+                )
             except KeyboardInterrupt:
                 result["interrupted"] = work.name
             if any(findings.samples.values()) or (findings.failed and "interrupted" not in result):

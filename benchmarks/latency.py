@@ -24,6 +24,8 @@ MAX_DRIFT = 0.15
 _ANOTHER_MODEL = 0.5
 # The first run of a compiled model compiles it.
 _LIMIT, _FEW = 300.0, 10
+# How many runs a turn makes: those of one text or image are short beside what else a shared machine does.
+_CALLS = {"1 x 16": 10, "1 x 128": 5, "1 image": 3}
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def _works(encoder: Encoder, rounds: int) -> list[Work]:
             ways,
             judged=compared,
             rounds=min(rounds, _FEW) if name.startswith("8") else None,
+            calls=_CALLS.get(name, 1),
             limit=_LIMIT,
         )
         for name, arguments in encoder.works.items()

@@ -40,6 +40,11 @@ def test_every_way_is_measured_in_every_round_and_compared():
     assert json.loads(json.dumps(result)) == result
 
 
+def test_every_run_of_a_turn_is_a_sample():
+    found = measured(way("cpu-fp32", OURS), way("answers"), rounds=2, calls=3)["work"]["writing"]
+    assert {name: spread["count"] for name, spread in found["seconds"].items()} == {"cpu-fp32": 6, "answers": 6}
+
+
 @pytest.mark.parametrize(
     ("variant", "reason"),
     [
