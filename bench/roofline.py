@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from ..runtime.machine import Machine
+from ..runtime.machine import BF16, INT8, Machine
 from ..runtime.sessions import installed_packages
 from .contenders import Installed
 from .process import Child
@@ -14,8 +14,8 @@ _LIMIT = 120.0
 # Where each peak is kept, and of what features the CPU must have one for it to be more than float32's.
 _FLOAT32, _MEMORY = "gflops", "gigabytes_per_second"
 _FASTER: Mapping[str, tuple[str, frozenset[str]]] = {
-    "bf16": ("gflops_bf16", frozenset({"amx_bf16", "avx512_bf16"})),
-    "int8": ("gflops_int8", frozenset({"amx_int8", "avx512_vnni", "avx_vnni"})),
+    "bf16": ("gflops_bf16", BF16),
+    "int8": ("gflops_int8", INT8),
 }
 
 

@@ -19,12 +19,11 @@ import numpy as np
 
 from ..errors import EnvironmentMissing, IntegrityError, UnsupportedError, UsageError
 from ..graph_header import read_header
-from ..machine import Machine
+from ..machine import BF16, Machine
 from .base import TRACE, Session, cpu_threads
 from .meanings import BROKEN, MEMORY, UNFIT, Meanings, explained, failed
 from .pool import Pool, PoolClosed
 
-_BF16 = (frozenset({"amx_bf16"}), frozenset({"avx512_bf16"}))
 # What a profile does not say otherwise. Threads bound to cores meet those of the next process there, and are no faster:
 # BERT-base in float32 on two cores of a Zen 4 takes 1.03, 1.11 and 1.04 times as long (1 x 16, 1 x 128, 8 x 128).
 _DEFAULTS: Mapping[str, Any] = {"ENABLE_CPU_PINNING": False}
@@ -52,7 +51,7 @@ class OpenVinoSession(Session):
 
     def __init__(self, path: Path, *, options: Mapping[str, Any], threads: int | None, machine: Machine) -> None:
         in_bf16 = options.get("INFERENCE_PRECISION_HINT") == "bf16"
-        if in_bf16 and not machine.has_any(_BF16):
+        if in_bf16 and not BF16 & machine.cpu_features:
             raise EnvironmentMissing(
                 f"this CPU ({machine.model_name}) has neither AMX-BF16 nor AVX512-BF16, so OpenVINO would not compute "
                 "in bfloat16: use the profile cpu-fp32 or cpu-int8"
