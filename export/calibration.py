@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir
 
 from ..runtime.bundle import Axis
-from ..runtime.errors import VitrifyError
+from ..runtime.errors import ExportError, UsageError, VitrifyError
 from ..runtime.model import Model
 from ..runtime.sessions import open_session
 from ..runtime.sessions.base import Session
@@ -69,12 +69,16 @@ def calibrate(
     """Return, for each of the graphs that together run the model, how large what its layers read is, by value's name.
 
     What runs is what the plan says, or else the parity grid's shorter cases and, for a model that reads text, a text
-    and the shortest sequences: attention to one token averages nothing, so what follows it is larger there.
+    and the shortest sequences: attention to one token averages nothing, so what follows it is larger there. Raises
+    ExportError if the graphs cannot run it, which those of another plan may.
     """
     recorders = {name: Recorder(_observed(path)) for name, path in graphs.items()}
     (model, *_) = replayed(family, {name: Model(session, axes) for name, session in recorders.items()})
     for inputs in _inputs(checkpoint, plan):
-        model(**inputs)
+        try:
+            model(**inputs)
+        except UsageError as error:
+            raise ExportError(f"calibration: {error}") from error
     for _, inputs in plan.shortest if not plan.calibration else ():
         with suppress(VitrifyError):  # shorter than this graph takes, which is found out later
             model(**inputs)

@@ -231,3 +231,10 @@ def test_images_that_are_none_and_profiles_without_calibration_are_refused(tmp_p
     assert (done.code, "is not an image" in done.err) == (2, True), done.err
     done = vitrify(*common, "--profile", "cpu-int8")
     assert (done.code, "none of cpu-int8 takes scales" in done.err) == (2, True), done.err
+
+
+def test_a_plan_whose_graph_cannot_run_gives_way_to_the_next(tmp_path):
+    checkpoint = make_checkpoint("beit", "base", tmp_path / "checkpoint")
+    report = export_bundle(checkpoint, tmp_path / "bundle", profiles=["trt-int8"], sms=None)
+    assert report.passed
+    assert report.bundle.graphs["model"].inputs[0].axes == ("batch", 3, 32, 32)
