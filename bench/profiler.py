@@ -14,7 +14,7 @@ from operator import mul
 from pathlib import Path
 from typing import Any
 
-from ..runtime.bundle import read_bundle
+from ..runtime.bundle import Bundle
 from ..runtime.choice import Choice
 from ..runtime.errors import UnsupportedError
 from ..runtime.loading import LoadedBundle
@@ -58,14 +58,13 @@ class Run:
 
 @contextmanager
 def traced_bundle(
-    folder: str | Path, into: Path, *, profile: str | Choice | None, threads: int | None
+    bundle: Bundle, into: Path, *, profile: str | Choice | None, threads: int | None
 ) -> Iterator[LoadedBundle]:
-    """Yield a bundle whose sessions write a profile each into a folder, complete when the context ends.
+    """Yield a bundle, loaded, whose sessions write a profile each into a folder, complete when the context ends.
 
     Raises UnsupportedError for a provider whose nodes no profiler sees.
     """
-    name = profile.profile.name if isinstance(profile, Choice) else profile
-    loaded = LoadedBundle(read_bundle(folder, name), profile=profile, threads=threads, trace_to=into)
+    loaded = LoadedBundle(bundle, profile=profile, threads=threads, trace_to=into)
     if (provider := loaded.profile.provider) not in _TRACED:
         raise UnsupportedError(
             f"profile '{loaded.profile.name}' runs on '{provider}', whose nodes no profiler sees: "

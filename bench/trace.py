@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..runtime.bundle import read_bundle
 from ..runtime.errors import EnvironmentMissing, UsageError
 from .contenders.bundle import one_run
 from .profiler import Run, by_node, by_operator, perfetto, read_traces, runs_of, traced_bundle
@@ -55,7 +56,7 @@ def trace_bundle(
         raise UsageError(f"--runs: got {runs}, expected at least 1")
     with tempfile.TemporaryDirectory(prefix="vitrify-trace-") as scratch:
         into = Path(scratch)
-        with traced_bundle(folder, into, profile=profile, threads=threads) as bundle:
+        with traced_bundle(read_bundle(folder, profile), into, profile=profile, threads=threads) as bundle:
             work = workload(bundle.manifest, bundle.config, sizes)
             case = _single_case(work, sizes)
             run = one_run(bundle, **work.arguments(case, into))

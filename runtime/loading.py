@@ -22,7 +22,7 @@ from .errors import UsageError
 from .generation.prefixes import Prefixes
 from .model import Model, Outputs, Row
 from .sessions import open_session
-from .sessions.base import TRACE
+from .sessions.base import TRACE, Session
 from .sessions.ort import PACKED, RECORD, VARIED
 from .ways import replayed, ways_to_run
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from .processing.image import ImageProcessor
     from .processing.speech import SpeechProcessor
     from .processing.text import Tokenizer
-    from .sessions.base import Session
 
 # What `auto` accepts unless told otherwise: bfloat16 of common encoders stays below it, int8 of some (ViT-base 0.049,
 # BERT-base 0.056, MiniLM's hidden states 0.12).
@@ -268,7 +267,7 @@ class LoadedBundle:
     def _open_graph(self, graph: str) -> Model:
         return Model(self._session_of(graph), self.manifest.axes)
 
-    def _session_of(self, graph: str, more: Mapping[str, str] = MappingProxyType({})) -> "Session":
+    def _session_of(self, graph: str, more: Mapping[str, str] = MappingProxyType({})) -> Session:
         path = self._engine_file(graph) if self.profile.provider == "tensorrt" else self.graph_file(graph)
         options = {**self.settings, **more}
         if self.manifest.family == "encoder" and self.profile.provider == "cpu":

@@ -29,10 +29,11 @@ def _counted(model: str, profile: str, threads: int, given: dict[str, Any]) -> l
 
     ONNX Runtime runs the profile's graphs on its CPU provider, whichever else they are for: they compute the same.
     """
-    asked = read_bundle(model, profile).builds[profile].profile
+    bundle = read_bundle(model, profile)
+    asked = bundle.builds[profile].profile
     if asked.provider != "cpu":
         asked = replace(load_profile("cpu-fp32"), name=profile)
     with tempfile.TemporaryDirectory() as folder:
-        with traced_bundle(model, Path(folder), profile=Choice(asked), threads=threads) as bundle:
-            one_run(bundle, **given)()
+        with traced_bundle(bundle, Path(folder), profile=Choice(asked), threads=threads) as loaded:
+            one_run(loaded, **given)()
         return [[found.flops, found.bytes] for found in runs_of(read_traces(Path(folder)))]

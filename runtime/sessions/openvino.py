@@ -61,9 +61,8 @@ class OpenVinoSession(Session):
         properties = {**defaults, "INFERENCE_NUM_THREADS": cpu_threads(threads), **options}
         trace = properties.pop(TRACE, None)
         self._tracer = None if trace is None else _Tracer(trace)
-        infer = methodcaller("infer")
         if self._tracer:
-            infer, properties["PERF_COUNT"] = self._tracer.infer, True
+            properties["PERF_COUNT"] = True
         label = f"{path.parent.name}/{path.name}"
         if not path.is_file():
             raise IntegrityError(f"graph '{path}' is missing: export or copy the bundle again")
@@ -89,6 +88,7 @@ class OpenVinoSession(Session):
             optional=header.optional,
         )
         names = [tensor.name for tensor in header.outputs]
+        infer = self._tracer.infer if self._tracer else methodcaller("infer")
         self._pool: Pool[_Request] = Pool(
             lambda: _Request(compiled.create_infer_request(), openvino.Tensor, names, infer),
             most=compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"),
