@@ -19,7 +19,7 @@ PyTorch at shapes that were not traced; a model that writes, at every step of gi
 `generate()`, token by token, greedily and with beams. Trained weights are kinder to few bits than these.
 
 - **export**: seconds of processor time for one export, with every profile
-- **cpu-fp32**: the largest difference from PyTorch's outputs
+- **cpu-fp32**, **cpu-fp32-openvino**: the largest difference from PyTorch's outputs
 - **cpu-int8**, **cpu-int8-static**, **cpu-bf16**: the largest difference, over the largest magnitude of its output
 - **cpu-w8**, **cpu-w4**: how many of the most likely tokens are the same; mean divergence in nats
 - **refused**: more than the profile allows, so that an export fails and says so; `led` is refused whole, because what
@@ -69,7 +69,7 @@ def _cell(row: Row | None) -> str:
     if row["quality"]:
         said = f"{row['quality']['agreement']:.1%}, {row['quality']['kl_mean']:.1g}"
     else:
-        said = f"{row['difference']:.1g}" if row["profile"] == "cpu-fp32" else f"{row['drift']:.2f}"
+        said = f"{row['difference']:.1g}" if row["profile"].startswith("cpu-fp32") else f"{row['drift']:.2f}"
     return said if row["passed"] else f"refused: {said}"
 
 

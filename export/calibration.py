@@ -15,7 +15,7 @@ from ..runtime.sessions.base import Session
 from ..runtime.ways import replayed
 from .calibration_inputs import text_rows
 from .checkpoint import Checkpoint
-from .passes.pairs import LARGEST, POWER, Magnitude, observe
+from .passes.pairs import HIGHEST, LOWEST, POWER, Magnitude, observe
 from .plan import Plan
 from .samples import Arrays
 from .saving import save_graph
@@ -32,7 +32,7 @@ class Recorder(Session):
     """A session on an observed graph that keeps what was observed, and hands on the other outputs."""
 
     def __init__(self, session: Session) -> None:
-        outputs = tuple(tensor for tensor in session.outputs if not tensor.name.endswith((LARGEST, POWER)))
+        outputs = tuple(tensor for tensor in session.outputs if not tensor.name.endswith((HIGHEST, LOWEST, POWER)))
         super().__init__(
             graph=session.graph,
             inputs=session.inputs,
@@ -42,20 +42,25 @@ class Recorder(Session):
         )
         self._session = session
         self._runs = 0
-        self._largest: dict[str, np.ndarray] = {}
+        self._highest: dict[str, np.ndarray] = {}
+        self._lowest: dict[str, np.ndarray] = {}
         self._power: dict[str, np.ndarray] = {}
 
     @property
     def seen(self) -> Seen:
         """What each observed value was, over all runs; a run counts as much as another."""
-        return {name: Magnitude(most, self._power[name] / self._runs) for name, most in self._largest.items()}
+        return {
+            name: Magnitude(most, self._lowest[name], self._power[name] / self._runs)
+            for name, most in self._highest.items()
+        }
 
     def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         made = self._session.run(feeds, checked=False)
         self._runs += 1
-        for name in [name for name in made if name.endswith(LARGEST)]:
-            value = name.removesuffix(LARGEST)
-            self._largest[value] = np.maximum(self._largest.get(value, 0.0), made.pop(name))
+        for name in [name for name in made if name.endswith(HIGHEST)]:
+            value = name.removesuffix(HIGHEST)
+            self._highest[value] = np.maximum(self._highest.get(value, -np.inf), made.pop(name))
+            self._lowest[value] = np.minimum(self._lowest.get(value, np.inf), made.pop(f"{value}{LOWEST}"))
             self._power[value] = self._power.get(value, 0.0) + made.pop(f"{value}{POWER}")
         return made
 

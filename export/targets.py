@@ -14,7 +14,7 @@ from .checkpoint import Checkpoint
 def load_targets(names: Sequence[str | Path]) -> tuple[list[Profile], frozenset[str]]:
     """Return the profiles of these names, and which of them may be left out.
 
-    "auto" stands for every one that this machine can run; of those only float32 must be.
+    "auto" stands for every one that this machine can run; of those only ONNX Runtime's in float32 must be.
     """
     try:
         asked = [load_profile(name) for name in names if name != "auto"]
@@ -27,7 +27,7 @@ def load_targets(names: Sequence[str | Path]) -> tuple[list[Profile], frozenset[
     for profile in profiles.values():
         if not profile.is_emulable:
             check_machine(profile, this_machine())  # before minutes are spent on a graph that cannot be compared
-    optional = {profile.name for profile in automatic if profile.precision != "fp32"}
+    optional = {profile.name for profile in automatic if (profile.provider, profile.precision) != ("cpu", "fp32")}
     return list(profiles.values()), frozenset(optional - {profile.name for profile in asked})
 
 

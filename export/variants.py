@@ -159,8 +159,9 @@ def _write_converted(checkpoint: Checkpoint, source: Path, path: Path, target: P
     """Write a graph with those layers quantized that calibration has `seen`, then in half precision if it shall be."""
     graph, dtype = onnx_ir.load(str(source)), DTYPES[target.half_precision]
     exact = exact_weights(checkpoint.model, graph.graph, dtype) if target.half is not None else frozenset()
-    if seen is not None:
-        quantize_pairs(graph, seen, kind=target.precision, exact=exact)
+    if seen is not None and target.quantization is not None:
+        symmetric = target.quantization.symmetric
+        quantize_pairs(graph, seen, kind=target.precision, symmetric=symmetric, exact=exact)
     if target.half is not None:
         to_half(graph, dtype, keep=target.half.keep, exact=exact)
     save_graph(graph, path)

@@ -49,13 +49,15 @@ class Quantization:
     """How layers become int8 or fp8.
 
     `mode` "dynamic": activations unsigned and scaled at run time, weights signed; `per_channel` scales every column of
-    a weight by itself, `embeddings` quantizes lookup tables too. "static": symmetric QuantizeLinear pairs, with scales
-    from calibration, which is what TensorRT and OpenVINO compile.
+    a weight by itself, `embeddings` quantizes lookup tables too. "static": QuantizeLinear pairs, with scales from
+    calibration, which is what TensorRT and OpenVINO compile; `symmetric`, with activations signed and zero points of 0,
+    is all that TensorRT takes. Else those that this rounds too much are unsigned.
     """
 
     mode: str = "dynamic"
     per_channel: bool = True
     embeddings: bool = False
+    symmetric: bool = True
 
     def __post_init__(self) -> None:
         _check("quantization", self, _QUANTIZATION_RULES)
@@ -194,6 +196,8 @@ class Profile:
                 f"profile '{self.name}': 'mode' is '{self.quantization.mode}' on '{self.provider}', expected "
                 f"'{mode}' there"
             )
+        if on_tensorrt and self.quantization is not None and not self.quantization.symmetric:
+            raise ProfileError(f"profile '{self.name}': 'symmetric' is False, and TensorRT takes no zero points")
         if bool(self.shape_ranges) != on_tensorrt:
             raise ProfileError(
                 f"profile '{self.name}': provider '{self.provider}' {'with' if self.shape_ranges else 'without'} "
@@ -352,6 +356,7 @@ _QUANTIZATION_RULES: Mapping[str, Rule] = {
     "mode": _one_of("dynamic", "static"),
     "per_channel": _BOOL,
     "embeddings": _BOOL,
+    "symmetric": _BOOL,
 }
 _HALF_RULES: Mapping[str, Rule] = {
     "keep": (

@@ -1,16 +1,18 @@
-"""Write layers with explicit, symmetric QuantizeLinear pairs: what TensorRT and OpenVINO make int8 kernels from.
+"""Write layers with explicit QuantizeLinear pairs: what TensorRT and OpenVINO make int8 kernels from.
 
 1. `MatMul` and `Gemm` with a constant matrix, and `Conv` with constant weights: what they read and their weight each go
    through a pair, `DequantizeLinear(QuantizeLinear(x))`. The weight is stored quantized, so of its pair one stays.
 2. A weight has a scale for each output, max|w| over the type's largest number (127 in int8, 448 in float8 e4m3); what a
-   layer reads has one scale, from the largest magnitude that calibration saw. Zero points are 0.
+   layer reads has one scale, from the largest magnitude that calibration saw. Zero points are 0, but for rule 5.
 3. Before a matrix, channels are evened out where that loses less: divided by s = sqrt(max|x| / max|w|), by which the
    matrix's rows are multiplied (SmoothQuant, Xiao et al. 2022, with a strength of one half). Else a few large channels
    take all steps.
 4. int8 has steps of one size. A layer stays as it is if rounding to them, whose standard deviation is a step over
    sqrt(12), would be more than a tenth of what it reads: after a GELU, most numbers are small and a few are not.
-5. Layers that read the same value share its pair.
-6. Small matrices stay, as do layers whose input was 0 throughout. Lookups, products of two activations and everything
+5. Where symmetry is not asked for, such a layer first tries uint8 with a zero point, of which no step is spent on
+   numbers that do not occur: a GELU gives none below -0.17, so steps are half as large.
+6. Layers that read the same value share its pair.
+7. Small matrices stay, as do layers whose input was 0 throughout. Lookups, products of two activations and everything
    between the layers stay.
 """
 
@@ -25,7 +27,7 @@ from onnx_ir.passes import common
 from ...runtime.errors import UnsupportedError
 from .layers import Weight, layer_weight
 
-LARGEST, POWER = ".largest", ".power"
+HIGHEST, LOWEST, POWER = ".highest", ".lowest", ".power"
 _MOST_NOISE = 0.1
 _TYPES: Mapping[str, tuple[ir.DataType, float]] = {
     "int8": (ir.DataType.INT8, 127.0),
@@ -38,19 +40,37 @@ _MOST_EVENED = 2.0**8
 
 @dataclass(frozen=True)
 class Magnitude:
-    """How large the numbers are that a layer reads: their largest magnitude and mean square, of each channel or all."""
+    """How large the numbers are that a layer reads: the highest, the lowest and the mean square of each channel or all.
 
-    largest: np.ndarray
+    Float32 [channels], or [] of all.
+    """
+
+    highest: np.ndarray
+    lowest: np.ndarray
     power: np.ndarray
+
+    @property
+    def largest(self) -> np.ndarray:
+        """The largest magnitude of each."""
+        return np.maximum(np.abs(self.highest), np.abs(self.lowest))
 
     def evened(self, by: np.ndarray) -> "Magnitude":
         """Return what it is after each channel is divided."""
-        return Magnitude(self.largest / by, self.power / by**2)
+        return Magnitude(self.highest / by, self.lowest / by, self.power / by**2)
 
-    def noise(self, steps: float) -> float:
-        """Return the standard deviation of rounding to so many steps on each side of 0, over that of the numbers."""
-        power = float(self.power.mean())
-        return float(self.largest.max()) / steps / float(np.sqrt(12 * power)) if power else np.inf
+
+@dataclass(frozen=True)
+class _Steps:
+    """The numbers that a type can tell apart: whole ones of `dtype`, `scale` apart for integers, and 0.0 at `zero`."""
+
+    dtype: ir.DataType
+    scale: np.ndarray
+    zero: int = 0
+
+    def noise(self, magnitude: Magnitude) -> float:
+        """Return the standard deviation of rounding to the steps of an integer, over that of the numbers."""
+        power = float(magnitude.power.mean())
+        return float(self.scale) / float(np.sqrt(12 * power)) if power else np.inf
 
 
 @dataclass(frozen=True)
@@ -92,31 +112,34 @@ class _Layer:
 
 
 def observe(model: ir.Model) -> None:
-    """Add two outputs for what each layer reads, in place: `NAME.largest`, the largest magnitude, and `NAME.power`, the
-    mean square; float32 [channels], or [] before a convolution.
+    """Add outputs for what each layer reads, in place: `NAME.highest`, `NAME.lowest` and `NAME.power`, the mean square;
+    float32 [channels], or [] before a convolution.
     """
     for name, layers in _by_value(model.graph).items():
         value, of_all = layers[0].reads, layers[0].is_convolution
         # Rows by channels, whatever the rank.
         rows = ir.node("Reshape", [value, _whole(model.graph, [-1] if of_all else [-1, layers[0].channels])])
-        size, square = ir.node("Abs", rows.outputs), ir.node("Mul", [rows.outputs[0], rows.outputs[0]])
-        first = _whole(model.graph, [0])
-        most = ir.node("ReduceMax", [size.outputs[0], first], {"keepdims": 0})
-        mean = ir.node("ReduceMean", [square.outputs[0], first], {"keepdims": 0})
-        shape = ir.Shape([] if of_all else [layers[0].channels])
-        for node, end in ((rows, ".rows"), (size, ".size"), (square, ".square"), (most, LARGEST), (mean, POWER)):
-            _describe(node, f"{name}{end}", ir.DataType.FLOAT, shape if end in {LARGEST, POWER} else None)
-        model.graph.extend([rows, size, square, most, mean])
-        model.graph.outputs.extend([most.outputs[0], mean.outputs[0]])
+        square = ir.node("Mul", [rows.outputs[0], rows.outputs[0]])
+        for node, end in ((rows, ".rows"), (square, ".square")):
+            _describe(node, f"{name}{end}", ir.DataType.FLOAT, None)
+        model.graph.extend([rows, square])
+        shape, first = ir.Shape([] if of_all else [layers[0].channels]), _whole(model.graph, [0])
+        for operator, of, end in (("Max", rows, HIGHEST), ("Min", rows, LOWEST), ("Mean", square, POWER)):
+            node = ir.node(f"Reduce{operator}", [of.outputs[0], first], {"keepdims": 0})
+            _describe(node, f"{name}{end}", ir.DataType.FLOAT, shape)
+            model.graph.append(node)
+            model.graph.outputs.append(node.outputs[0])
 
 
-def quantize_pairs(model: ir.Model, seen: Mapping[str, Magnitude], *, kind: str, exact: Collection[str] = ()) -> None:
+def quantize_pairs(
+    model: ir.Model, seen: Mapping[str, Magnitude], *, kind: str, symmetric: bool = True, exact: Collection[str] = ()
+) -> None:
     """Quantize the layers of a float32 graph in place, to "int8" or "fp8", but for those with the weights in `exact`.
 
     `seen` maps the names of values that layers read to what calibration saw of them. Raises UnsupportedError for a
     graph without a layer to quantize.
     """
-    dtype, most = _TYPES[kind]
+    makers = (_symmetric,) if symmetric or kind != "int8" else (_symmetric, _asymmetric)
     writers = []
     for name, found in _by_value(model.graph).items():
         magnitude = seen.get(name)
@@ -124,18 +147,32 @@ def quantize_pairs(model: ir.Model, seen: Mapping[str, Magnitude], *, kind: str,
         if not layers or magnitude is None or not magnitude.largest.any():
             continue
         even = _evening(layers, magnitude.largest)
-        choices = [(magnitude.evened(by), by) for by in (even, np.ones_like(even))]
-        evened, by = min(choices, key=lambda choice: choice[0].noise(most))
-        if kind != "int8" or evened.noise(most) <= _MOST_NOISE:
-            writers.append((layers, _Writer(model.graph, dtype, most, by=by), evened))
+        for make in makers:
+            tried = [(make(evened := magnitude.evened(by), kind), evened, by) for by in (even, np.ones_like(even))]
+            steps, evened, by = min(tried, key=lambda each: each[0].noise(each[1]))
+            if kind != "int8" or steps.noise(evened) <= _MOST_NOISE:
+                writers.append((layers, _Writer(model.graph, *_TYPES[kind], by=by), steps))
+                break
     if not writers:
         raise UnsupportedError(f"the graph has no layer to quantize to {kind}: use a profile in half precision")
-    for layers, writer, magnitude in writers:
-        reads = writer.activation(layers[0].reads, magnitude, before=layers[0].node)
+    for layers, writer, steps in writers:
+        reads = writer.activation(layers[0].reads, steps, before=layers[0].node)
         for layer in layers:
             layer.node.replace_input_with(0, reads)
             layer.node.replace_input_with(1, writer.weight(layer))
     common.RemoveUnusedNodesPass()(model)
+
+
+def _symmetric(magnitude: Magnitude, kind: str) -> _Steps:
+    dtype, most = _TYPES[kind]
+    return _Steps(dtype, _scale(magnitude.largest.max(), most))
+
+
+def _asymmetric(magnitude: Magnitude, _: str) -> _Steps:
+    """Return steps from the lowest number to the highest, and 0."""
+    low, high = min(magnitude.lowest.min(), 0.0), max(magnitude.highest.max(), 0.0)
+    scale = _scale(np.asarray(high - low), 255.0)
+    return _Steps(ir.DataType.UINT8, scale, round(-low / float(scale)))
 
 
 def _by_value(graph: ir.Graph) -> dict[str, list[_Layer]]:
@@ -174,15 +211,15 @@ class _Writer:
     def __init__(self, graph: ir.Graph, dtype: ir.DataType, most: float, *, by: np.ndarray) -> None:
         self._graph, self._dtype, self._most, self._by = graph, dtype, most, by
 
-    def activation(self, value: ir.Value, magnitude: Magnitude, *, before: ir.Node) -> ir.Value:
+    def activation(self, value: ir.Value, steps: _Steps, *, before: ir.Node) -> ir.Value:
         name, new = str(value.name), []
         if (self._by != 1).any():
             new.append(ir.node("Mul", [value, self._constant(f"{name}.evened", 1 / self._by)]))
             _describe(new[-1], f"{name}.even", ir.DataType.FLOAT, value.shape)
-        scale = self._constant(f"{name}.scale", _scale(magnitude.largest.max(), self._most))
-        zero = self._constant(f"{name}.zero", np.zeros((), self._dtype.numpy()))
+        scale = self._constant(f"{name}.scale", steps.scale)
+        zero = self._constant(f"{name}.zero", np.array(steps.zero, steps.dtype.numpy()))
         new.append(ir.node("QuantizeLinear", [new[-1].outputs[0] if new else value, scale, zero]))
-        _describe(new[-1], f"{name}.quantized", self._dtype, value.shape)
+        _describe(new[-1], f"{name}.quantized", steps.dtype, value.shape)
         new.append(ir.node("DequantizeLinear", [new[-1].outputs[0], scale, zero]))
         _describe(new[-1], f"{name}.dequantized", ir.DataType.FLOAT, value.shape)
         self._graph.insert_before(before, new)

@@ -14,7 +14,7 @@ from vitrify.export.calibration import Recorder, calibrate
 from vitrify.export.calibration_inputs import MOST, read_calibration
 from vitrify.export.checkpoint import open_checkpoint
 from vitrify.export.families import FAMILIES
-from vitrify.export.passes.pairs import LARGEST, POWER
+from vitrify.export.passes.pairs import HIGHEST, LOWEST, POWER
 from vitrify.export.variants import write_variants
 from vitrify.profiles import load_profile
 from vitrify.runtime.bundle import Bundle
@@ -25,30 +25,35 @@ from vitrify.runtime.model import Model
 from vitrify.runtime.sessions.base import Session, Tensor
 
 
+ENDS = tuple(f"x{end}" for end in (HIGHEST, LOWEST, POWER))
+
+
 class Observed(Session):
     """What an observed graph gives: two runs, one of small numbers and one of large ones."""
 
     def __init__(self):
-        outputs = [Tensor(name, "float32", ()) for name in ("y", f"x{LARGEST}", f"x{POWER}")]
+        outputs = [Tensor(name, "float32", ()) for name in ("y", *ENDS)]
         super().__init__(graph="g", inputs=(), outputs=tuple(outputs), providers=("fake",))
         self.sizes = iter((2.0, 5.0, 1.0))
         self.closed = False
 
     def _run(self, feeds):
         size = np.float32(next(self.sizes))
-        return {"y": np.zeros(1), f"x{LARGEST}": size, f"x{POWER}": size**2}
+        return {"y": np.zeros(1), **dict(zip(ENDS, (size, -2 * size, size**2), strict=True))}
 
     def close(self):
         self.closed = True
 
 
-def test_the_recorder_keeps_the_largest_and_the_mean_and_hands_on_the_rest():
+def test_the_recorder_keeps_the_ends_and_the_mean_and_hands_on_the_rest():
     inner = Observed()
     recorder = Recorder(inner)
     assert [tensor.name for tensor in recorder.outputs] == ["y"]
     for _ in range(3):
         assert list(recorder.run({})) == ["y"]
-    assert recorder.seen["x"].largest == 5
+    assert recorder.seen["x"].highest == 5
+    assert recorder.seen["x"].lowest == -10
+    assert recorder.seen["x"].largest == 10
     assert recorder.seen["x"].power == pytest.approx((4 + 25 + 1) / 3)
     recorder.close()
     assert inner.closed

@@ -15,7 +15,11 @@ from vitrify.runtime.bundle import Bundle
 from vitrify.runtime.errors import EnvironmentMissing, ParityError, UsageError
 from vitrify.runtime.machine import this_machine
 
-ON_OPENVINO = [name for name in ("cpu-bf16", "cpu-int8-static") if this_machine().has_any(load_profile(name).requires)]
+ON_OPENVINO = [
+    name
+    for name in ("cpu-bf16", "cpu-fp32-openvino", "cpu-int8-static")
+    if this_machine().has_any(load_profile(name).requires)
+]
 TEXT = "My name is Sarah and I live in London."
 
 

@@ -17,7 +17,17 @@ tolerance = { absolute = 1e-4 }
 """
 OPENVINO_INT8 = 'provider = "openvino"\nprecision = "int8"\ngraph_suffix = "_a"\nquantization = {}'
 PRESETS = [
-    *("cpu-bf16", "cpu-fp32", "cpu-int8", "cpu-int8-static", "cpu-w4", "cpu-w8", "cuda-bf16", "cuda-fp16"),
+    *(
+        "cpu-bf16",
+        "cpu-fp32",
+        "cpu-fp32-openvino",
+        "cpu-int8",
+        "cpu-int8-static",
+        "cpu-w4",
+        "cpu-w8",
+        "cuda-bf16",
+        "cuda-fp16",
+    ),
     *("trt-bf16", "trt-fp16-latency", "trt-fp16-throughput", "trt-fp8", "trt-int8"),
 ]
 
@@ -102,6 +112,11 @@ def test_engines_in_half_precision_keep_softmax_and_norms_in_float32():
         (
             'quantization = { mode = "static" }\nprecision = "int8"\ngraph_suffix = "_a"|precision = "fp32"',
             "expected 'dynamic'",
+        ),
+        (
+            'quantization = { mode = "static", symmetric = false }\nhalf = {}\nprecision = "int8"\n'
+            'graph_suffix = "_a"\nprovider = "tensorrt"|provider = "cpu"\nprecision = "fp32"',
+            "TensorRT takes no zero points",
         ),
         (f'{OPENVINO_INT8}|provider = "cpu"\nprecision = "fp32"', "expected 'static'"),
         ('quantization = { mode = "other" }', "'mode' is 'other', expected one of dynamic, static"),

@@ -12,7 +12,7 @@ import pytest
 from tests.export.passes.test_half import HEAD, graph_of
 from vitrify.export.engine.lint import check_graph
 from vitrify.export.passes.half import DTYPES, emulate, to_half
-from vitrify.export.passes.pairs import LARGEST, POWER, Magnitude, observe, quantize_pairs
+from vitrify.export.passes.pairs import HIGHEST, LOWEST, POWER, Magnitude, observe, quantize_pairs
 from vitrify.runtime.errors import UnsupportedError
 
 ROWS, WIDTH = 64, 32
@@ -56,13 +56,13 @@ def seen_by(text, **feeds):
     model = graph_of(text)
     observe(model)
     made = run(model, **feeds)
-    names = {name.removesuffix(LARGEST) for name in made if name.endswith(LARGEST)}
-    return {name: Magnitude(made[f"{name}{LARGEST}"], made[f"{name}{POWER}"]) for name in names}
+    names = {name.removesuffix(HIGHEST) for name in made if name.endswith(HIGHEST)}
+    return {name: Magnitude(*(made[f"{name}{end}"] for end in (HIGHEST, LOWEST, POWER))) for name in names}
 
 
-def quantized(text, kind="int8", **feeds):
+def quantized(text, kind="int8", *, symmetric=True, **feeds):
     model = graph_of(text)
-    quantize_pairs(model, seen_by(text, **feeds), kind=kind)
+    quantize_pairs(model, seen_by(text, **feeds), kind=kind, symmetric=symmetric)
     return model
 
 
@@ -79,10 +79,12 @@ def error(model, text, output="y", **feeds):
     return float(np.sqrt(((made - expected) ** 2).mean() / (expected**2).mean()))
 
 
-def test_observed_is_the_largest_magnitude_and_mean_square_of_each_channel():
+def test_observed_are_the_highest_the_lowest_and_the_mean_square_of_each_channel():
     feeds = text_feeds()
     seen = seen_by(TEXT, **feeds)
     assert set(seen) == {"x"}
+    np.testing.assert_allclose(seen["x"].highest, feeds["x"].max(0))
+    np.testing.assert_allclose(seen["x"].lowest, feeds["x"].min(0))
     np.testing.assert_allclose(seen["x"].largest, np.abs(feeds["x"]).max(0))
     np.testing.assert_allclose(seen["x"].power, (feeds["x"] ** 2).mean(0), rtol=1e-5)
     pictures = numbers((2, 3, 8, 8))
@@ -135,7 +137,7 @@ def test_a_few_large_channels_are_evened_out():
     assert operators(model)["Mul"] == 2  # the graph's own, and the evening
     assert error(model, TEXT, **feeds) < 0.03
     blind = graph_of(TEXT)
-    of_all = Magnitude(np.full(WIDTH, np.abs(x).max()), np.full(WIDTH, (x**2).mean()))
+    of_all = Magnitude(np.full(WIDTH, x.max()), np.full(WIDTH, x.min()), np.full(WIDTH, (x**2).mean()))
     quantize_pairs(blind, {"x": of_all}, kind="int8")
     assert error(blind, TEXT, **feeds) > 2 * error(model, TEXT, **feeds)
 
@@ -147,6 +149,30 @@ def test_a_layer_that_reads_mostly_small_numbers_and_rare_large_ones_stays_in_in
     with pytest.raises(UnsupportedError, match="no layer to quantize to int8"):
         quantized(TEXT, **feeds)
     assert operators(quantized(TEXT, "fp8", **feeds))["QuantizeLinear"] == 1
+
+
+def test_where_symmetry_is_not_asked_for_such_a_layer_spends_no_step_on_numbers_that_do_not_occur():
+    x = numbers((4096, WIDTH)) * 0.1
+    x = np.maximum(x, -0.17)
+    x[0] = 6  # in every channel: nothing to even out
+    feeds = {"ids": np.zeros(len(x), np.int64), "x": x}
+    with pytest.raises(UnsupportedError, match="no layer to quantize to int8"):
+        quantized(TEXT, **feeds)
+    model = quantized(TEXT, symmetric=False, **feeds)
+    arrays = {str(name): value.const_value.numpy() for name, value in model.graph.initializers.items()}
+    assert arrays["x.zero"].dtype == np.uint8
+    assert arrays["x.scale"] == pytest.approx((6 + 0.17) / 255, rel=2e-3)
+    assert -arrays["x.zero"].astype(np.float32) * arrays["x.scale"] == pytest.approx(-0.17, abs=6.17 / 255)
+    assert {array.dtype for name, array in arrays.items() if name.endswith(".stored")} == {np.dtype(np.int8)}
+    assert error(model, TEXT, **feeds) < 0.1
+    onnx.checker.check_model(onnx_ir.to_proto(model), full_check=True)
+
+
+def test_a_layer_that_symmetric_steps_suit_has_them_where_symmetry_is_not_asked_for():
+    feeds = text_feeds(x=np.abs(numbers((ROWS, WIDTH))))
+    made = [quantized(TEXT, symmetric=symmetric, **feeds) for symmetric in (True, False)]
+    first, second = (onnx_ir.to_proto(model).SerializeToString() for model in made)
+    assert first == second
 
 
 def test_a_layer_that_read_nothing_stays_and_a_graph_without_layers_is_refused():
