@@ -1,7 +1,7 @@
-"""What a tracer would freeze, written so that it can follow: a row for each method that takes a size apart.
+"""What a tracer would freeze, or trace though it does nothing: a row for each function that it shall follow otherwise.
 
-1. A row names a method of transformers and gives another that returns the same for every size.
-2. Rows hold only while a model is traced; the parity gate compares with the method as it is.
+1. A row names a function or method of transformers and gives another that returns the same for every size.
+2. Rows hold only while a model is traced; the parity gate compares with the function as it is.
 """
 
 import contextlib
@@ -9,8 +9,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from unittest import mock
-
-_MODELS = "transformers.models"
 
 
 def _moonshine_states(_model: Any, samples: Any) -> Any:
@@ -20,17 +18,26 @@ def _moonshine_states(_model: Any, samples: Any) -> Any:
     return samples
 
 
+def _needs_no_mask(padding: Any, _: Any, window: Any = None) -> bool:
+    """Whether every token sees every other; transformers makes masks of nothing but True where a model is traced.
+
+    Without padding there is no content to look at: a ViT adds zeros to all its scores, and chooses among its results.
+    """
+    return padding is None and window is None
+
+
 _ROWS: Mapping[str, Callable[..., Any]] = {
-    "moonshine.modeling_moonshine.MoonshinePreTrainedModel._get_feat_extract_output_lengths": _moonshine_states,
+    "masking_utils:_ignore_bidirectional_mask_sdpa": _needs_no_mask,
+    "models.moonshine.modeling_moonshine:MoonshinePreTrainedModel._get_feat_extract_output_lengths": _moonshine_states,
 }
 
 
 @contextlib.contextmanager
 def traceable() -> Iterator[None]:
-    """Let the rows stand in for the methods of the architectures that are loaded."""
+    """Let the rows stand in for the functions of the modules that are loaded."""
     with contextlib.ExitStack() as stack:
-        for path, method in _ROWS.items():
-            module, owner, name = f"{_MODELS}.{path}".rsplit(".", 2)
-            if module in sys.modules:
-                stack.enter_context(mock.patch.object(getattr(sys.modules[module], owner), name, method))
+        for row, function in _ROWS.items():
+            path, _, name = row.partition(":")
+            if f"transformers.{path}" in sys.modules:
+                stack.enter_context(mock.patch(f"transformers.{path}.{name}", function))
         yield

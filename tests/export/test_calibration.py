@@ -24,7 +24,6 @@ from vitrify.runtime.machine import this_machine
 from vitrify.runtime.model import Model
 from vitrify.runtime.sessions.base import Session, Tensor
 
-
 ENDS = tuple(f"x{end}" for end in (HIGHEST, LOWEST, POWER))
 
 

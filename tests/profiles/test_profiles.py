@@ -15,6 +15,7 @@ opset = 20
 ir_version = 10
 tolerance = { absolute = 1e-4 }
 """
+UNSIGNED_INT8 = 'quantization = { mode = "static", symmetric = false }\nprecision = "int8"\ngraph_suffix = "_a"\n'
 OPENVINO_INT8 = 'provider = "openvino"\nprecision = "int8"\ngraph_suffix = "_a"\nquantization = {}'
 PRESETS = [
     *(
@@ -114,8 +115,7 @@ def test_engines_in_half_precision_keep_softmax_and_norms_in_float32():
             "expected 'dynamic'",
         ),
         (
-            'quantization = { mode = "static", symmetric = false }\nhalf = {}\nprecision = "int8"\n'
-            'graph_suffix = "_a"\nprovider = "tensorrt"|provider = "cpu"\nprecision = "fp32"',
+            f'{UNSIGNED_INT8}half = {{}}\nprovider = "tensorrt"|provider = "cpu"\nprecision = "fp32"',
             "TensorRT takes no zero points",
         ),
         (f'{OPENVINO_INT8}|provider = "cpu"\nprecision = "fp32"', "expected 'static'"),
