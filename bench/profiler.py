@@ -16,7 +16,7 @@ from typing import Any
 
 from ..runtime.bundle import Bundle
 from ..runtime.choice import Choice
-from ..runtime.errors import UnsupportedError
+from ..runtime.errors import EnvironmentMissing, UnsupportedError
 from ..runtime.loading import LoadedBundle
 
 _TRACED = ("cpu", "openvino")
@@ -107,7 +107,12 @@ def perfetto(traces: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str
 
 
 def _events(path: Path) -> list[dict[str, Any]]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise EnvironmentMissing(
+            f"the trace '{path}' is cut off: free its disk if it is full, or set TMPDIR to another"
+        ) from error
 
 
 def _runs(graph: str, events: Iterable[Mapping[str, Any]]) -> Iterator[Run]:

@@ -166,7 +166,12 @@ class _Tracer:
 
     def save(self) -> None:
         path = Path(f"{self._prefix}_{time.strftime('%Y-%m-%d_%H-%M-%S')}_1.json")
-        path.write_text(json.dumps(self._events), encoding="utf-8")
+        try:
+            path.write_text(json.dumps(self._events), encoding="utf-8")
+        except OSError as error:
+            raise EnvironmentMissing(
+                f"the trace '{path}' cannot be written ({error.strerror}): free its disk, or set TMPDIR to another"
+            ) from error
 
 
 def _event(name: str, at: float, took: float, **told: Any) -> dict[str, Any]:

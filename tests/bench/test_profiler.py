@@ -6,12 +6,13 @@ import pytest
 from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle
 from vitrify.bench.contenders import counting, own_contender
-from vitrify.bench.profiler import by_node, by_operator, perfetto, read_traces, runs_of
+from vitrify.bench.profiler import by_node, by_operator, perfetto, read_traces, runs_of, traced_bundle
 from vitrify.bench.roofline import least_milliseconds, measured_peaks
 from vitrify.bench.trace import describe_trace, trace_bundle
 from vitrify.bench.workload import workload
 from vitrify.profiles import load_profile
 from vitrify.runtime.bundle import read_bundle
+from vitrify.runtime.errors import EnvironmentMissing
 from vitrify.runtime.machine import this_machine
 from vitrify.runtime.sessions import installed_packages
 
@@ -133,13 +134,30 @@ def test_what_runs_on_openvino_is_traced_by_openvino(tmp_path):
     trace = trace_bundle(tmp_path / "bundle", profile=None, sizes=sizes, threads=1, runs=5, output=file)
     document, lines = describe_trace(trace, top=3)
     assert len(trace.runs) == 5
-    assert any(row["name"].startswith("FullyConnected") and "i8" in row["name"] for row in document["operators"])
+    assert any(
+        row["name"].startswith("FullyConnected") and "i8" in row["name"].lower() for row in document["operators"]
+    )
     assert sum(row["share"] for row in document["operators"]) == pytest.approx(1)
     assert 0 < document["ms_between_nodes"] < document["ms_per_call"]
     assert all(row["gflops"] == 0 for row in document["nodes"])
     assert lines[0].startswith("bundle, cpu-int8-static, batch 4 x sequence 64")
     events = json.loads(file.read_text())
     assert sum(event["name"] == "model_run" for event in events) == 7  # of which two warmed up
+
+
+@pytest.mark.skipif("openvino" not in installed_packages(), reason="vitrify[openvino] is absent")
+def test_a_trace_that_cannot_be_written_is_told_in_one_line(tmp_path):
+    checkpoint = make_checkpoint("bert", "base", tmp_path / "checkpoint")
+    report = export_bundle(checkpoint, tmp_path / "bundle", profiles=["cpu-fp32-openvino"])
+    opened = traced_bundle(report.bundle, tmp_path / "absent", profile=None, threads=1)
+    with pytest.raises(EnvironmentMissing, match=r"cannot be written \(No such file .* free its disk"), opened as bundle:
+        assert bundle.model.input_names  # which opens its session
+
+
+def test_a_trace_that_is_cut_off_is_told_in_one_line(tmp_path):
+    (tmp_path / "model_2026-11-29_10-00-00_1.json").write_text('[{"name": "model_run", "ts"')
+    with pytest.raises(EnvironmentMissing, match=r"is cut off: free its disk"):
+        read_traces(tmp_path)
 
 
 @pytest.mark.skipif("openvino" not in installed_packages(), reason="vitrify[openvino] is absent")
