@@ -18,6 +18,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -61,16 +62,16 @@ class Magnitude:
 
 @dataclass(frozen=True)
 class _Steps:
-    """The numbers that a type can tell apart: whole ones of `dtype`, `scale` apart for integers, and 0.0 at `zero`."""
+    """What stands for a value whose channels are divided `by`: numbers of `dtype` times `scale`, and `zero` for 0.0.
 
+    `noise` is the standard deviation of rounding to an integer's steps, over that of the numbers.
+    """
+
+    by: np.ndarray
     dtype: ir.DataType
     scale: np.ndarray
-    zero: int = 0
-
-    def noise(self, magnitude: Magnitude) -> float:
-        """Return the standard deviation of rounding to the steps of an integer, over that of the numbers."""
-        power = float(magnitude.power.mean())
-        return float(self.scale) / float(np.sqrt(12 * power)) if power else np.inf
+    zero: int
+    noise: float
 
 
 @dataclass(frozen=True)
@@ -148,31 +149,37 @@ def quantize_pairs(
             continue
         even = _evening(layers, magnitude.largest)
         for make in makers:
-            tried = [(make(evened := magnitude.evened(by), kind), evened, by) for by in (even, np.ones_like(even))]
-            steps, evened, by = min(tried, key=lambda each: each[0].noise(each[1]))
-            if kind != "int8" or steps.noise(evened) <= _MOST_NOISE:
-                writers.append((layers, _Writer(model.graph, *_TYPES[kind], by=by), steps))
+            steps = min((make(magnitude, by, kind) for by in (even, np.ones_like(even))), key=attrgetter("noise"))
+            if kind != "int8" or steps.noise <= _MOST_NOISE:
+                writers.append((layers, _Writer(model.graph, *_TYPES[kind], steps)))
                 break
     if not writers:
         raise UnsupportedError(f"the graph has no layer to quantize to {kind}: use a profile in half precision")
-    for layers, writer, steps in writers:
-        reads = writer.activation(layers[0].reads, steps, before=layers[0].node)
+    for layers, writer in writers:
+        reads = writer.activation(layers[0].reads, before=layers[0].node)
         for layer in layers:
             layer.node.replace_input_with(0, reads)
             layer.node.replace_input_with(1, writer.weight(layer))
     common.RemoveUnusedNodesPass()(model)
 
 
-def _symmetric(magnitude: Magnitude, kind: str) -> _Steps:
-    dtype, most = _TYPES[kind]
-    return _Steps(dtype, _scale(magnitude.largest.max(), most))
+def _symmetric(seen: Magnitude, by: np.ndarray, kind: str) -> _Steps:
+    evened, (dtype, most) = seen.evened(by), _TYPES[kind]
+    scale = _scale(evened.largest.max(), most)
+    return _Steps(by, dtype, scale, 0, _noise(scale, evened))
 
 
-def _asymmetric(magnitude: Magnitude, _: str) -> _Steps:
+def _asymmetric(seen: Magnitude, by: np.ndarray, _: str) -> _Steps:
     """Return steps from the lowest number to the highest, and 0."""
-    low, high = min(magnitude.lowest.min(), 0.0), max(magnitude.highest.max(), 0.0)
+    evened = seen.evened(by)
+    low, high = min(evened.lowest.min(), 0.0), max(evened.highest.max(), 0.0)
     scale = _scale(np.asarray(high - low), 255.0)
-    return _Steps(ir.DataType.UINT8, scale, round(-low / float(scale)))
+    return _Steps(by, ir.DataType.UINT8, scale, round(-low / float(scale)), _noise(scale, evened))
+
+
+def _noise(scale: np.ndarray, seen: Magnitude) -> float:
+    power = float(seen.power.mean())
+    return float(scale) / float(np.sqrt(12 * power)) if power else np.inf
 
 
 def _by_value(graph: ir.Graph) -> dict[str, list[_Layer]]:
@@ -206,15 +213,15 @@ def _layers(graph: ir.Graph) -> Iterator[_Layer]:
 
 
 class _Writer:
-    """Writes the pairs of one value and of the weights that it meets, its channels divided `by`."""
+    """Writes the pairs of one value, by its `steps`, and of the weights that it meets, in numbers up to `most`."""
 
-    def __init__(self, graph: ir.Graph, dtype: ir.DataType, most: float, *, by: np.ndarray) -> None:
-        self._graph, self._dtype, self._most, self._by = graph, dtype, most, by
+    def __init__(self, graph: ir.Graph, dtype: ir.DataType, most: float, steps: _Steps) -> None:
+        self._graph, self._dtype, self._most, self._steps = graph, dtype, most, steps
 
-    def activation(self, value: ir.Value, steps: _Steps, *, before: ir.Node) -> ir.Value:
-        name, new = str(value.name), []
-        if (self._by != 1).any():
-            new.append(ir.node("Mul", [value, self._constant(f"{name}.evened", 1 / self._by)]))
+    def activation(self, value: ir.Value, *, before: ir.Node) -> ir.Value:
+        name, steps, new = str(value.name), self._steps, []
+        if (steps.by != 1).any():
+            new.append(ir.node("Mul", [value, self._constant(f"{name}.evened", 1 / steps.by)]))
             _describe(new[-1], f"{name}.even", ir.DataType.FLOAT, value.shape)
         scale = self._constant(f"{name}.scale", steps.scale)
         zero = self._constant(f"{name}.zero", np.array(steps.zero, steps.dtype.numpy()))
@@ -232,7 +239,7 @@ class _Writer:
             name = f"{name}.{layer.node.name}"
         weight = layer.weight
         if not layer.is_convolution:
-            weight = weight * np.expand_dims(self._by, layer.axis)
+            weight = weight * np.expand_dims(self._steps.by, layer.axis)
         others = tuple(axis for axis in range(weight.ndim) if axis != layer.axis)
         scale = _scale(np.abs(weight).max(axis=others), self._most)
         scaled = np.clip(weight / np.expand_dims(scale, others), -self._most, self._most)

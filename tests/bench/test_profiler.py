@@ -150,7 +150,10 @@ def test_a_trace_that_cannot_be_written_is_told_in_one_line(tmp_path):
     checkpoint = make_checkpoint("bert", "base", tmp_path / "checkpoint")
     report = export_bundle(checkpoint, tmp_path / "bundle", profiles=["cpu-fp32-openvino"])
     opened = traced_bundle(report.bundle, tmp_path / "absent", profile=None, threads=1)
-    with pytest.raises(EnvironmentMissing, match=r"cannot be written \(No such file .* free its disk"), opened as bundle:
+    with (
+        pytest.raises(EnvironmentMissing, match=r"cannot be written \(No such file .* free its disk"),
+        opened as bundle,
+    ):
         assert bundle.model.input_names  # which opens its session
 
 

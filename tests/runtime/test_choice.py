@@ -8,10 +8,13 @@ from vitrify.runtime.errors import DependencyMissing, EnvironmentMissing, UsageE
 from vitrify.runtime.machine import Machine
 
 AMX = ("avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8")
-ALL = ("cpu-fp32", "cpu-bf16", "cpu-int8", "cpu-int8-static", "cuda-fp16")
+ALL = ("cpu-fp32", "cpu-fp32-openvino", "cpu-bf16", "cpu-int8", "cpu-int8-static", "cuda-fp16")
 EVERYTHING = frozenset({"onnxruntime", "openvino"})
 NO_OPENVINO = frozenset({"onnxruntime"})
-DRIFT = {"cpu-fp32": 1e-6, "cpu-bf16": 0.01, "cpu-int8": 0.03, "cpu-int8-static": 0.03, "cuda-fp16": 0.001}
+DRIFT = {
+    "cpu-fp32": 1e-6, "cpu-fp32-openvino": 1e-6, "cuda-fp16": 0.001,
+    "cpu-bf16": 0.01, "cpu-int8": 0.03, "cpu-int8-static": 0.03,
+}
 
 
 def machine(*features, gpus=()):
