@@ -17,7 +17,7 @@ from .checkpoints import bert_base, minilm, vit_base
 from .peers.environments import find_peer
 from .texts import TEXTS
 
-PROFILES = ("cpu-fp32", "cpu-fp32-openvino", "cpu-int8", "cpu-bf16", "cpu-int8-static")
+PROFILES = ("cpu-fp32", "cpu-fp32-openvino", "cpu-int8", "cpu-bf16", "cpu-int8-static", "cpu-int8-bf16")
 # What `auto` may choose from: int8 of these models stays below; what that means stands in the rows of drift and cosine.
 MAX_DRIFT = 0.15
 # Beyond what int8 may do to a few values, and below what another model would.

@@ -9,6 +9,7 @@ from onnxscript import optimizer
 from .axes import name_axes
 from .caches import CACHE, name_caches
 from .depth import Depth, deepen
+from .masks import choose_by_masks
 from .outputs import keep_outputs
 
 
@@ -31,6 +32,7 @@ def finish(
         common.RemoveUnusedNodesPass()(graph)
         deepen(graph, depth)
     optimizer.fold_constants(graph)
+    choose_by_masks(graph)
     common.RemoveUnusedNodesPass()(graph)
     common.CommonSubexpressionEliminationPass()(graph)
     common.DeduplicateInitializersPass()(graph)

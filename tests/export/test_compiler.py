@@ -17,7 +17,7 @@ from vitrify.runtime.machine import this_machine
 
 ON_OPENVINO = [
     name
-    for name in ("cpu-bf16", "cpu-fp32-openvino", "cpu-int8-static")
+    for name in ("cpu-bf16", "cpu-fp32-openvino", "cpu-int8-bf16", "cpu-int8-static")
     if this_machine().has_any(load_profile(name).requires)
 ]
 TEXT = "My name is Sarah and I live in London."

@@ -18,17 +18,8 @@ tolerance = { absolute = 1e-4 }
 UNSIGNED_INT8 = 'quantization = { mode = "static", symmetric = false }\nprecision = "int8"\ngraph_suffix = "_a"\n'
 OPENVINO_INT8 = 'provider = "openvino"\nprecision = "int8"\ngraph_suffix = "_a"\nquantization = {}'
 PRESETS = [
-    *(
-        "cpu-bf16",
-        "cpu-fp32",
-        "cpu-fp32-openvino",
-        "cpu-int8",
-        "cpu-int8-static",
-        "cpu-w4",
-        "cpu-w8",
-        "cuda-bf16",
-        "cuda-fp16",
-    ),
+    *("cpu-bf16", "cpu-fp32", "cpu-fp32-openvino", "cpu-int8", "cpu-int8-bf16", "cpu-int8-static", "cpu-w4", "cpu-w8"),
+    *("cuda-bf16", "cuda-fp16"),
     *("trt-bf16", "trt-fp16-latency", "trt-fp16-throughput", "trt-fp8", "trt-int8"),
 ]
 

@@ -12,8 +12,12 @@ ALL = ("cpu-fp32", "cpu-fp32-openvino", "cpu-bf16", "cpu-int8", "cpu-int8-static
 EVERYTHING = frozenset({"onnxruntime", "openvino"})
 NO_OPENVINO = frozenset({"onnxruntime"})
 DRIFT = {
-    "cpu-fp32": 1e-6, "cpu-fp32-openvino": 1e-6, "cuda-fp16": 0.001,
-    "cpu-bf16": 0.01, "cpu-int8": 0.03, "cpu-int8-static": 0.03,
+    "cpu-fp32": 1e-6,
+    "cpu-fp32-openvino": 1e-6,
+    "cuda-fp16": 0.001,
+    "cpu-bf16": 0.01,
+    "cpu-int8": 0.03,
+    "cpu-int8-static": 0.03,
 }
 
 
