@@ -20,7 +20,8 @@ PyTorch at shapes that were not traced; a model that writes, at every step of gi
 
 - **export**: seconds of processor time for one export, with every profile
 - **cpu-fp32**, **cpu-fp32-openvino**: the largest difference from PyTorch's outputs
-- **cpu-int8**, **cpu-int8-static**, **cpu-int8-bf16**, **cpu-bf16**: the largest difference, over the largest magnitude of its output
+- **cpu-int8**, **cpu-int8-static**, **cpu-int8-bf16**, **cpu-bf16**: the largest difference, over the largest magnitude
+  of its output
 - **cpu-w8**, **cpu-w4**: how many of the most likely tokens are the same; mean divergence in nats
 - **refused**: more than the profile allows, so that an export fails and says so; `led` is refused whole, because what
   it does depends on the values of its inputs
