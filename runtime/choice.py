@@ -51,7 +51,7 @@ _PACES = (
     _Pace("cpu", "int8", "avx_vnni", "int8 on AVX-VNNI, about 1.6 times cpu-fp32"),
     _Pace("openvino", "bf16", "avx512_bf16", "bfloat16 on AVX512-BF16, twice cpu-fp32"),
     _Pace("cpu", "fp32", None, "float32 runs on every CPU"),
-    _Pace("openvino", "fp32", None, "float32 in OpenVINO, faster for long batches only"),
+    _Pace("openvino", "fp32", None, "float32 in OpenVINO, about as fast"),
 )
 
 
