@@ -15,13 +15,13 @@ def choose_by_masks(graph: onnx_ir.Model) -> None:
     for node in list(graph.graph):
         cast = made_by(node.inputs[0], "Cast") if node.op_type == "Mul" else None
         negated = made_by(cast.inputs[0], "Not") if cast is not None else None
-        if negated is None:
+        if negated is None or (lowest := node.inputs[1]) is None:
             continue
-        lowest = convenience.get_const_tensor(node.inputs[1])
-        if lowest is not None and lowest.size == 1 and lowest.dtype == onnx_ir.DataType.FLOAT:
+        number = convenience.get_const_tensor(lowest)
+        if number is not None and number.size == 1 and number.dtype == onnx_ir.DataType.FLOAT:
             new, output = tape.Tape(), node.outputs[0]
             zero = new.op("Constant", [], attributes={"value_float": 0.0})
-            chosen = new.op("Where", [negated.inputs[0], zero, node.inputs[1]])
+            chosen = new.op("Where", [negated.inputs[0], zero, lowest])
             chosen.shape, chosen.type, chosen.name = output.shape, output.type, output.name
             graph.graph.insert_before(node, list(new.nodes))
             convenience.replace_all_uses_with(output, chosen)
