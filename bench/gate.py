@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..runtime.errors import PerformanceError, UsageError
-from ..runtime.fail_if import Condition
+from ..runtime.proof.conditions import Condition
 from .result import Contender, Result, Row
 
 # What must be the same for a ratio to mean something.

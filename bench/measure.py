@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.bundle import read_bundle
-from ..runtime.choice import Choice
+from ..runtime.bundle.manifest import read_bundle
 from ..runtime.errors import UsageError
-from ..runtime.hub import Request
 from ..runtime.loading import MAX_DRIFT, LoadedBundle, find_choice
 from ..runtime.machine import this_machine, usable_cores
+from ..runtime.selection.profiles import Choice
+from ..runtime.sources.hub import Request
 from .contenders import COUNTER, OWN, Installed, find_peer, own_contender
 from .contest import PAUSE, Crew, Findings, Way, hold
 from .environment import condition, fingerprint

@@ -14,10 +14,10 @@ from operator import mul
 from pathlib import Path
 from typing import Any
 
-from ..runtime.bundle import Bundle
-from ..runtime.choice import Choice
+from ..runtime.bundle.manifest import Bundle
 from ..runtime.errors import EnvironmentMissing, UnsupportedError
 from ..runtime.loading import LoadedBundle
+from ..runtime.selection.profiles import Choice
 
 _TRACED = ("cpu", "openvino")
 _KERNEL = "_kernel_time"

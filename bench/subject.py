@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..runtime.bundle import Bundle, read_bundle
-from ..runtime.compiled import is_compiled
+from ..runtime.bundle.manifest import Bundle, read_bundle
 from ..runtime.errors import VitrifyError
 from ..runtime.factory import bundle_folder
-from ..runtime.hub import Request
 from ..runtime.pipelines import find_task
+from ..runtime.sources.compile_once import is_compiled
+from ..runtime.sources.hub import Request
 from .process import PeerError
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ..profiles import Profile
-from ..runtime.bundle import Bundle, read_bundle
+from ..runtime.bundle.manifest import Bundle, read_bundle
 from ..runtime.errors import EnvironmentMissing, UsageError
 from ..runtime.loading import LoadedBundle
 from ..runtime.machine import Machine, this_machine
-from ..runtime.tuned import Tuned, write_tuned
+from ..runtime.selection.tuned import Tuned, write_tuned
 from .contenders import own_contender
 from .contest import PAUSE, Crew, Findings, Way, hold
 from .figures import paired, ratio

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.bundle import Bundle
+from ..runtime.bundle.manifest import Bundle
 from ..runtime.errors import UsageError
 from ..runtime.sessions.base import Tensor
 from .result import Case

@@ -55,7 +55,7 @@ def check_engine(
     """Build engines, keep none, and report what was fused, in which types, how large; exit 3 if one fails."""
     from ..export.engine.build import check_engines, read_order, require_built
     from ..export.engine.report import describe_reports
-    from ..runtime.fail_if import read_condition
+    from ..runtime.proof.conditions import read_condition
 
     order = read_order(sm=sm, builder=builder, shapes=shapes or [], timeout=timeout, memory_gb=memory)
     conditions = [read_condition(text) for text in fail_if or []]

@@ -57,9 +57,9 @@ def bench(
     from ..bench.outputs import prepared_folder, read_numbers, read_rates, read_sizes, write_outputs
     from ..bench.result import Result
     from ..bench.table import table_lines
-    from ..runtime.fail_if import read_condition
-    from ..runtime.hub import Request
     from ..runtime.loading import MAX_DRIFT
+    from ..runtime.proof.conditions import read_condition
+    from ..runtime.sources.hub import Request
 
     order = Order(
         Request(model, revision, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle),

@@ -43,7 +43,7 @@ def export(
 ) -> None:
     """Compile a checkpoint into a bundle, and prove that it is the same model."""
     from .. import export_bundle
-    from ..runtime.bundle import Provenance
+    from ..runtime.bundle.manifest import Provenance
 
     with progress_shown(quiet=as_json) as progress:
         report = export_bundle(
@@ -137,12 +137,12 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check that a bundle is whole and still the same model; exit 4 if it is not."""
-    from ..runtime.verify import require_passed, verify_bundle
+    from ..runtime.proof.verify import require_passed, verify_bundle
 
     verification = verify_bundle(bundle)
     if against is not None:
         from ..export.against import verify_against
-        from ..runtime.hub import Request
+        from ..runtime.sources.hub import Request
 
         request = Request(against, revision, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle)
         verification = verify_against(verification, bundle, request)

@@ -4,16 +4,16 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from ..runtime.bundle import Bundle
+from ..runtime.bundle.manifest import Bundle
 from ..runtime.errors import EnvironmentMissing
-from ..runtime.hub import Request
 from ..runtime.loading import LoadedBundle
-from ..runtime.parity import summary
-from ..runtime.verify import Verification
-from .checkpoint import open_checkpoint
+from ..runtime.proof.parity import summary
+from ..runtime.proof.verify import Verification
+from ..runtime.sources.hub import Request
+from .checkpoint.fetched import fetch
+from .checkpoint.opened import open_checkpoint
 from .families import FAMILIES
-from .gate import Subject, examine
-from .source import fetch
+from .proof.gate import Subject, examine
 
 
 def verify_against(verification: Verification, folder: Path, request: Request) -> Verification:

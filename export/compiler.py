@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..profiles import Profile
-from ..runtime.bundle import (
+from ..runtime.bundle.manifest import (
     PARITY,
     PARITY_REPORT,
     REPORTS,
@@ -25,29 +25,29 @@ from ..runtime.bundle import (
     write_synced,
 )
 from ..runtime.errors import ExportError, ParityError
-from ..runtime.hub import Request
-from ..runtime.parity import summary, write_cases
+from ..runtime.graphs.families import replayed
 from ..runtime.pipelines import tasks_of
-from ..runtime.processing.chat import FILE, FOLDER
-from ..runtime.ways import replayed
+from ..runtime.processing.chat.templates import FILE, FOLDER
+from ..runtime.proof.parity import summary, write_cases
+from ..runtime.sources.hub import Request
 from ..version import __version__
-from .calibration_inputs import CalibrationInputs, read_calibration
-from .checkpoint import Checkpoint, open_checkpoint
-from .ctc_tokenizer import is_ctc_tokenizer, write_ctc_tokenizer
-from .end_to_end import compare_pipelines
+from .checkpoint.fetched import fetch
+from .checkpoint.opened import Checkpoint, open_checkpoint
 from .engine import DEFAULT_BUILDER
 from .engine.build import Order, build_engines
 from .families import FAMILIES
-from .gate import Findings, Subject, examine
-from .image_processor import write_image_processor
-from .plan import Plan
-from .source import fetch
-from .speech_processor import write_speech_processor
-from .stacks import find_stacks
+from .precision.calibration_inputs import CalibrationInputs, read_calibration
+from .precision.targets import fitting, load_targets, require_calibrated
+from .precision.variants import Variants, write_variants
+from .processors.ctc_tokenizer import is_ctc_tokenizer, write_ctc_tokenizer
+from .processors.image import write_image_processor
+from .processors.speech import write_speech_processor
+from .processors.tokenizer import write_tokenizer
+from .proof.end_to_end import compare_pipelines
+from .proof.gate import Findings, Subject, examine
+from .proof.plan import Plan
 from .staging import staged
-from .targets import fitting, load_targets, require_calibrated
-from .tokenizer import write_tokenizer
-from .variants import Variants, write_variants
+from .tracing.stacks import find_stacks
 
 PARITY_BYTES = 5 * 10**6
 TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "tokenizers")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx_ir
 
-from ..runtime.bundle import Graph
+from ..runtime.bundle.manifest import Graph
 from ..runtime.sessions.base import Tensor
 
 # Smaller tensors stay inside the .onnx file.

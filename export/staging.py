@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..runtime.bundle import MANIFEST
+from ..runtime.bundle.manifest import MANIFEST
 from ..runtime.errors import EnvironmentMissing, UsageError
 
 # A temporary folder holds the lock of the process that fills it, what will be renamed, and briefly what it replaces.

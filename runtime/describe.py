@@ -12,9 +12,9 @@ from typing import Any
 
 from ..profiles import Profile, load_profile, profile_names
 from ..version import __version__
-from .bundle import Axis, Bundle, read_bundle
-from .digests import cache_folder
-from .engines import NOT_RUN, engines_of
+from .bundle.digests import cache_folder
+from .bundle.engines import NOT_RUN, engines_of
+from .bundle.manifest import Axis, Bundle, read_bundle
 from .errors import EnvironmentMissing, VitrifyError
 from .machine import Machine, this_machine
 from .sessions.base import Tensor
@@ -193,7 +193,7 @@ def _profile(profile: Profile, machine: Machine) -> dict[str, Any]:
 
 
 def _obstacle(profile: Profile, machine: Machine) -> str | None:
-    from .choice import check_machine
+    from .selection.profiles import check_machine
 
     try:
         check_machine(profile, machine)

@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .bundle import MANIFEST, read_bundle
+from .bundle.manifest import MANIFEST, read_bundle
 from .errors import UsageError
-from .hub import Request, Source
 from .loading import MAX_DRIFT, LoadedBundle
 from .pipelines import Task, find_task
-from .pipelines.base import Pipeline
+from .pipelines.shared.base import Pipeline
+from .sources.hub import Request, Source
 
 # Arguments of transformers.pipeline that mean nothing without PyTorch, and what to use in their place.
 _REFUSED = {
@@ -177,7 +177,7 @@ def bundle_folder(task: Task | None, request: Request, profile: str | None) -> P
     source = replace(request, graphs=True, profile=profile).resolve()
     if (source.folder / MANIFEST).is_file() or runs_as_it_is(source, profile, allow_pickle=request.allow_pickle):
         return source.folder
-    from .compiled import compiled_bundle
+    from .sources.compile_once import compiled_bundle
 
     return compiled_bundle(
         source,
@@ -190,8 +190,8 @@ def bundle_folder(task: Task | None, request: Request, profile: str | None) -> P
 
 def runs_as_it_is(source: Source, profile: str | None, *, allow_pickle: bool = False) -> bool:
     """Tell whether what others compiled runs, and nothing is compiled; log where it could be either."""
-    from .foreign import folder_names
-    from .foreign_layout import find_variants, is_compiled
+    from .bundle.onnx_folder import folder_names
+    from .bundle.onnx_layout import find_variants, is_compiled
 
     names = folder_names(source.folder)
     runs = is_compiled(names, profile, allow_pickle=allow_pickle)

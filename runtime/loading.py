@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from .batches import run_together
-from .bundle import Axis, Bundle, read_bundle
-from .choice import Choice, choose_profile, choose_tuned
+from .bundle.manifest import Axis, Bundle, read_bundle
 from .errors import UsageError
-from .generation.prefixes import Prefixes
-from .model import Model, Outputs, Row
+from .generation.decoders.prefixes import Prefixes
+from .graphs.families import replayed, ways_to_run
+from .selection.profiles import Choice, choose_profile, choose_tuned
 from .sessions import open_session
 from .sessions.base import TRACE, Session
-from .sessions.ort import PACKED, RECORD, VARIED
-from .ways import replayed, ways_to_run
+from .sessions.batches import run_together
+from .sessions.model import Model, Outputs, Row
+from .sessions.onnxruntime.base import PACKED, RECORD, VARIED
 
 if TYPE_CHECKING:
     from .generation.base import Decoding
     from .generation.loop import Generated
-    from .processing.image import ImageProcessor
-    from .processing.speech import SpeechProcessor
-    from .processing.text import Tokenizer
+    from .processing.audio.features import SpeechProcessor
+    from .processing.image.processor import ImageProcessor
+    from .processing.text.tokenizer import Tokenizer
 
 # What `auto` accepts unless told otherwise: bfloat16 of common encoders stays below it, int8 of some (ViT-base 0.049,
 # BERT-base 0.056, MiniLM's hidden states 0.12).
@@ -126,7 +126,7 @@ class LoadedBundle:
 
         Raises UsageError for a bundle that does not generate.
         """
-        from .generation.decodings import open_decoding
+        from .generation.decoders.table import open_decoding
 
         return open_decoding(self.manifest.family, {name: self.graph(name) for name in self.way}, inputs)
 
@@ -218,7 +218,7 @@ class LoadedBundle:
         """The feature extractor of speech, or None for a bundle without one."""
         if "preprocessor_config.json" not in self.manifest.files or self._reads(_PICTURES):
             return None
-        from .processing.speech import SpeechProcessor
+        from .processing.audio.features import SpeechProcessor
 
         self.manifest.check("preprocessor_config.json")
         return SpeechProcessor.from_folder(self.manifest.folder)
@@ -273,7 +273,7 @@ class LoadedBundle:
         if self.manifest.family == "encoder" and self.profile.provider == "cpu":
             options[VARIED] = "1"
         if self.choice.prepacked:
-            from .prepacked import packed_graph
+            from .selection.prepacked import packed_graph
 
             if (packed := packed_graph(self, graph)) is not None:
                 path, options = packed, {**options, PACKED: "1"}
@@ -289,19 +289,19 @@ class LoadedBundle:
         return self.manifest.path(self.manifest.builds[self.profile.name].graphs[graph])
 
     def _engine_file(self, graph: str) -> Path:
-        from .gpu import engine_path
+        from .selection.engines import engine_path
 
         return engine_path(self.manifest, profile=self.profile.name, graph=graph)
 
 
 def _tokenizer(source: Any) -> "Tokenizer":
-    from .processing.text import Tokenizer
+    from .processing.text.tokenizer import Tokenizer
 
     return Tokenizer.from_folder(Path(source)) if isinstance(source, (str, Path)) else source
 
 
 def _image_processor(source: Any) -> "ImageProcessor":
-    from .processing.image import ImageProcessor
+    from .processing.image.processor import ImageProcessor
 
     return ImageProcessor.from_folder(Path(source)) if isinstance(source, (str, Path)) else source
 
@@ -346,7 +346,7 @@ def find_choice(bundle: Bundle, name: str | None, *, max_drift: float = MAX_DRIF
 def _fastest(bundle: Bundle, max_drift: float) -> Choice:
     """Return what was measured fastest on this machine or, where nothing was, what is known of machines like it."""
     from .machine import this_machine
-    from .tuned import read_tuned
+    from .selection.tuned import read_tuned
 
     machine = this_machine()
     profiles = {name: build.profile for name, build in bundle.builds.items()}

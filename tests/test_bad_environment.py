@@ -13,7 +13,7 @@ import pytest
 from tests.refusals import assert_holds, assert_refused
 from vitrify import export_bundle, pipeline
 from vitrify.runtime.errors import DependencyMissing
-from vitrify.runtime.verify import verify_bundle
+from vitrify.runtime.proof.verify import verify_bundle
 
 SECONDS = 60
 EXTRACT = ("run", "feature-extraction", "-m")
@@ -53,7 +53,7 @@ def test_a_bundle_runs_without_the_export_and_vision_extras(vitrify, exported):
 def test_an_image_without_the_vision_extra(vitrify, tmp_path):
     statement = (
         "import sys; sys.modules['PIL'] = None\n"
-        "from vitrify.runtime.processing.image_source import load_image\n"
+        "from vitrify.runtime.processing.image.processor.source import load_image\n"
         "load_image('picture.png')"
     )
     done = subprocess.run([sys.executable, "-c", statement], capture_output=True, text=True, check=False)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from vitrify.runtime.bundle.manifest.digests import file_digest
 from vitrify.runtime.describe import describe_machine, describe_profiles, require_working
-from vitrify.runtime.digests import file_digest
 from vitrify.runtime.errors import EnvironmentMissing
 from vitrify.runtime.machine import Machine
 from vitrify.version import __version__

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from ...runtime.bundle import PARITY, read_bundle
-from ...runtime.choice import Choice
-from ...runtime.generation.prefixes import Prefixes
+from ...runtime.bundle.manifest import PARITY, read_bundle
+from ...runtime.generation.decoders.prefixes import Prefixes
 from ...runtime.loading import LoadedBundle
-from ...runtime.parity import CASES_FILE, read_cases
-from ...runtime.prepacked import prepack
-from ...runtime.verify import replay
+from ...runtime.proof.parity import CASES_FILE, read_cases
+from ...runtime.proof.verify import replay
+from ...runtime.selection.prepacked import prepack
+from ...runtime.selection.profiles import Choice
 from . import read_variant
 from .serving import serve
 

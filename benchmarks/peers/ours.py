@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vitrify.runtime.factory import pipeline
-from vitrify.runtime.generation.prefixes import Prefixes
+from vitrify.runtime.generation.decoders.prefixes import Prefixes
 from vitrify.runtime.loading import MAX_DRIFT
 
 from .feeds import KEPT, feeds, kept

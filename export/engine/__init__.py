@@ -10,9 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
 from typing import Any
 
-from ...runtime.engines import PORTABLE, Engine
+from ...runtime.bundle.engines import PORTABLE, Engine
 from ...runtime.errors import DependencyMissing, UnsupportedError, UsageError
-from ...runtime.sessions.engine_opening import BUILDERS as RUNTIMES
+from ...runtime.sessions.tensorrt.opening import BUILDERS as RUNTIMES
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ...profiles import Profile, ProfileError, Range
-from ...runtime.bundle import REPORTS, Bundle, add_files, write_synced
-from ...runtime.engines import FOLDER, PORTABLE, STRIPPED, Engine, engines_of, graph_sources, write_sidecar
+from ...runtime.bundle.engines import FOLDER, PORTABLE, STRIPPED, Engine, engines_of, graph_sources, write_sidecar
+from ...runtime.bundle.manifest import REPORTS, Bundle, add_files, write_synced
 from ...runtime.errors import EnvironmentMissing, ExportError, UsageError
-from ...runtime.fail_if import Condition
-from ...runtime.gpu import capability
 from ...runtime.machine import this_machine
+from ...runtime.proof.conditions import Condition
+from ...runtime.selection.engines import capability
 from ..saving import read_tensors
 from . import BUILDERS, CURRENT, DEFAULT_BUILDER, Builder, build_request, find_builder
 from .ep_context import write_ep_context

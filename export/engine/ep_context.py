@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir
 
-from ...runtime.engines import FOLDER, SUFFIX, Engine
+from ...runtime.bundle.engines import FOLDER, SUFFIX, Engine
 from ...runtime.errors import UsageError
 from ...runtime.sessions.base import Tensor
 

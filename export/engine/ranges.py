@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ...profiles import Profile, Range
-from ...runtime.bundle import Axis
-from ...runtime.engines import Shapes
+from ...runtime.bundle.engines import Shapes
+from ...runtime.bundle.manifest import Axis
 from ...runtime.errors import UsageError
 from ...runtime.sessions.base import Tensor
 

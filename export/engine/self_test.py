@@ -11,16 +11,16 @@ import onnx_ir
 from onnx import numpy_helper, parser
 
 from ...profiles import load_profile
-from ...runtime.bundle import Axis
-from ...runtime.digests import file_digest
-from ...runtime.engines import STRIPPED, Engine, write_sidecar
+from ...runtime.bundle.digests import file_digest
+from ...runtime.bundle.engines import STRIPPED, Engine, write_sidecar
+from ...runtime.bundle.manifest import Axis
 from ...runtime.errors import DependencyMissing, EnvironmentMissing, VitrifyError
-from ...runtime.gpu import capability
 from ...runtime.machine import Machine, this_machine
+from ...runtime.selection.engines import capability
 from ...runtime.sessions import check_device
 from ...runtime.sessions.base import Session
-from ...runtime.sessions.tensorrt import EngineSession
-from ..passes.half import DTYPES, to_half
+from ...runtime.sessions.tensorrt.session import EngineSession
+from ..passes.precision.to_half import DTYPES, to_half
 from ..saving import read_tensors, save_graph
 from . import BUILDERS, Builder, build_request
 from .process import Limits, run_build

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import onnx_ir
 
-from ..checkpoint import Checkpoint
-from ..plan import Oracle, Plan
+from ..checkpoint.opened import Checkpoint
+from ..proof.plan import Oracle, Plan
 
 
 class Family(ABC):

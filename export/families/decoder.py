@@ -9,19 +9,19 @@ import onnx_ir
 import torch
 from onnx_ir.passes import common
 
-from ...runtime.bundle import Axis
+from ...runtime.bundle.manifest import Axis
 from ...runtime.errors import UsageError
-from ..checkpoint import Checkpoint
-from ..graph import ATTENTION_OPSET, graph_from_model
-from ..passes.attention import decompose_attention
-from ..passes.eager_attention import compose_attention
-from ..passes.evaluate import Unfusable
-from ..passes.group_query import CAPACITY, fuse_attention
-from ..passes.inputs import drop_unused_inputs, read_sizes_off_tokens
-from ..passes.last_logits import keep_last_logits
-from ..passes.norms import fuse_norms
-from ..plan import Plan
-from ..teacher import Course, TeacherOracle, prompts_of
+from ..checkpoint.opened import Checkpoint
+from ..passes.fusion.compose_attention import compose_attention
+from ..passes.fusion.fuse_group_query import CAPACITY, fuse_attention
+from ..passes.fusion.fuse_norms import fuse_norms
+from ..passes.portable.decompose_attention import decompose_attention
+from ..passes.portable.drop_inputs import drop_unused_inputs, read_sizes_off_tokens
+from ..passes.portable.keep_last_logits import keep_last_logits
+from ..passes.reading.evaluate import Unfusable
+from ..proof.plan import Plan
+from ..proof.teacher import Course, TeacherOracle, prompts_of
+from ..tracing.tracer import ATTENTION_OPSET, graph_from_model
 from .base import Family
 
 _TOKENS = {0: "batch", 1: "sequence"}

@@ -6,11 +6,11 @@ from typing import Any
 import onnx_ir
 import torch
 
-from ..checkpoint import Checkpoint
-from ..graph import Axes, graph_from_model
-from ..grids import plans_for
-from ..oracle import ForwardOracle
-from ..plan import Plan
+from ..checkpoint.opened import Checkpoint
+from ..proof.grids import plans_for
+from ..proof.oracle import ForwardOracle
+from ..proof.plan import Plan
+from ..tracing.tracer import Axes, graph_from_model
 from .base import Family
 
 _TOKENS = {0: "batch", 1: "sequence"}

@@ -11,21 +11,21 @@ import numpy as np
 import onnx_ir
 import torch
 
-from ...runtime.bundle import Axis
+from ...runtime.bundle.manifest import Axis
 from ...runtime.errors import UsageError
-from ..checkpoint import Checkpoint
-from ..graph import ATTENTION_OPSET, graph_from_model, quiet
-from ..passes.alignment import alignment_graph
-from ..passes.attention import decompose_attention
-from ..passes.caches import drop_presents
-from ..passes.cross_attention import STATES, cross_graph, merged
-from ..passes.inputs import drop_unused_inputs, rename_inputs
-from ..passes.last_logits import keep_last_logits
-from ..plan import Plan
-from ..projections import find_projections
-from ..samples import Arrays
-from ..sources import Source, TextSource, axes_of, source_of
-from ..teacher import Seq2SeqOracle, answer_tokens, to_torch
+from ..checkpoint.opened import Checkpoint
+from ..passes.portable.add_alignment import alignment_graph
+from ..passes.portable.decompose_attention import decompose_attention
+from ..passes.portable.drop_inputs import drop_unused_inputs, rename_inputs
+from ..passes.portable.keep_last_logits import keep_last_logits
+from ..passes.portable.name_caches import drop_presents
+from ..passes.portable.split_cross_attention import STATES, cross_graph, merged
+from ..proof.encoder_samples import Source, TextSource, axes_of, source_of
+from ..proof.plan import Plan
+from ..proof.samples import Arrays
+from ..proof.teacher import Seq2SeqOracle, answer_tokens, to_torch
+from ..tracing.projections import find_projections
+from ..tracing.tracer import ATTENTION_OPSET, graph_from_model, quiet
 from .base import Family
 
 TRACED_ROWS, TRACED_SOURCE, TRACED_TOKENS, TRACED_PAST = 2, 7, 3, 5

@@ -6,11 +6,11 @@ import onnx_ir
 from onnx_ir.passes import common
 from onnxscript import optimizer
 
-from .axes import name_axes
-from .caches import CACHE, name_caches
-from .depth import Depth, deepen
-from .masks import choose_by_masks
-from .outputs import keep_outputs
+from .portable.choose_by_masks import choose_by_masks
+from .portable.deepen import Depth, deepen
+from .portable.keep_outputs import keep_outputs
+from .portable.name_axes import name_axes
+from .portable.name_caches import CACHE, name_caches
 
 
 def finish(

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
-from . import penalties, sampling, stopping, warpers
-from . import processors as rules
+from . import sampling, stopping
 from .base import Processor, Stop
 from .beams import BeamSettings, Pick, best_places
 from .config import GenerationConfig
-from .watermarks import watermark
+from .rules import penalties, warpers
+from .rules import processors as rules
+from .rules.watermarks import watermark
 
 # What is drawn from where nobody says otherwise, as in transformers.
 DEFAULT_TOP_K = 50

@@ -11,7 +11,7 @@ import numpy as np
 
 from .base import Decoding, Processor, Stop
 from .rows import left_aligned
-from .warpers import kth_largest
+from .rules.warpers import kth_largest
 
 # (accumulated scores float32 [prompts, choices], how many) -> the places of the chosen ones, int64 [prompts, how many].
 Pick = Callable[[np.ndarray, int], np.ndarray]

@@ -13,10 +13,10 @@ import numpy as np
 from ..errors import UsageError
 from .base import Processor
 from .config import GenerationConfig, entries_of
-from .grammar import NAMES, constraint
-from .growing import PAST
+from .decoders.growing import PAST
 from .loop import Generated, generate, padded
 from .prompts import check_ids, first_tokens, rows_of, token_rows
+from .rules.grammar import NAMES, constraint
 
 if TYPE_CHECKING:
     from ..loading import LoadedBundle

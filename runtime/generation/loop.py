@@ -15,13 +15,13 @@ from .assemble import Call, Choose, Parts, assemble, chained
 from .base import Decoding, Processor, Stop
 from .beams import Beams, search
 from .config import GenerationConfig
+from .decoders.guided import GuidedDecoding, log_softmax
+from .decoders.prefixes import resume
+from .decoders.speculative import speculative
 from .generated import Generated, padded
-from .guidance import GuidedDecoding, log_softmax
-from .healing import heal
-from .prefixes import resume
 from .record import Logprobs, keeping
 from .rows import Rows
-from .speculation import speculative
+from .rules.healing import heal
 
 __all__ = ["Generated", "StreamClosed", "Streamer", "generate", "padded", "resume", "tokens"]
 

@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 
 from .base import Processor
-from .guidance import log_softmax
+from .decoders.guided import log_softmax
 
 
 class Frame(Protocol):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..errors import UsageError
-from .warpers import kth_largest, softmax
+from .rules.warpers import kth_largest, softmax
 
 # How many probabilities become one sum.
 _BLOCK = 256

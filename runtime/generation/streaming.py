@@ -16,7 +16,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from ..errors import UsageError, VitrifyError
-from ..processing.vocabulary import CLEAN_UP
+from ..processing.text.vocabulary import CLEAN_UP
 from .loop import StreamClosed
 
 _LOG = logging.getLogger("vitrify")

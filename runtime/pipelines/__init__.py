@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import UnsupportedError, UsageError
 
 if TYPE_CHECKING:
-    from .base import Pipeline
+    from .shared.base import Pipeline
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,17 @@ import importlib
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import UnsupportedError
-from .audio_inputs import AudioPipeline
+from .shared.audio import AudioPipeline
 
 if TYPE_CHECKING:
     from ..loading import LoadedBundle
 
 _BY_HEAD = {
-    "ctc": "ctc_recognition:CTCRecognitionPipeline",
-    "speech-seq2seq": "seq2seq_recognition:Seq2SeqRecognitionPipeline",
+    "ctc": "speech.ctc:CTCRecognitionPipeline",
+    "speech-seq2seq": "speech.seq2seq:Seq2SeqRecognitionPipeline",
 }
 # Those of a head whose recordings are heard in a way of their own, by their feature extractor.
-_BY_EXTRACTOR = {("speech-seq2seq", "WhisperFeatureExtractor"): "whisper:WhisperRecognitionPipeline"}
+_BY_EXTRACTOR = {("speech-seq2seq", "WhisperFeatureExtractor"): "speech.whisper:WhisperRecognitionPipeline"}
 
 
 class AutomaticSpeechRecognitionPipeline(AudioPipeline):

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
-from .base import Parameters, Piece, Row
-from .text_inputs import TextPipeline, TokenizerParameters
+from .shared.base import Parameters, Piece, Row
+from .shared.text import TextPipeline, TokenizerParameters
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import numpy as np
 
 from ..errors import UsageError
 from ..processing.scores import ranked, softmax
-from ..processing.text_inputs import count
-from .base import Parameters, Piece, Row
-from .text_inputs import TextPipeline, TokenizerParameters
+from ..processing.text.arguments import count
+from .shared.base import Parameters, Piece, Row
+from .shared.text import TextPipeline, TokenizerParameters
 
 if TYPE_CHECKING:
     from ..loading import LoadedBundle

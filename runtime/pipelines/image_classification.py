@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from ..errors import UsageError
 from ..processing.scores import FUNCTIONS, default_function, ranked
-from .base import Piece, Row, chosen
-from .image_inputs import ImageParameters, ImagePipeline
+from .shared.base import Piece, Row, chosen
+from .shared.image import ImageParameters, ImagePipeline
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ..errors import UsageError
-from .base import Piece, Row
-from .image_inputs import ImageParameters, ImagePipeline
+from .shared.base import Piece, Row
+from .shared.image import ImageParameters, ImagePipeline
 
 POOLED = "pooler_output"
 

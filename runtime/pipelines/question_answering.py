@@ -11,9 +11,9 @@ import numpy as np
 from tokenizers import Encoding
 
 from ..errors import UsageError
-from ..processing.encodings import stack_encodings
-from ..processing.spans import Span, best_spans
-from .base import Parameters, Piece, Pipeline, Row
+from ..processing.text.encodings import stack_encodings
+from ..processing.text.spans import Span, best_spans
+from .shared.base import Parameters, Piece, Pipeline, Row
 
 EXPECTED = '{"question": ..., "context": ...}'
 

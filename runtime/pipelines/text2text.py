@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from ..errors import UsageError
-from .base import Piece
-from .generation import CONFIG_NAMES, GenerationParameters, GenerationPipeline
+from .shared.base import Piece
+from .shared.generation import CONFIG_NAMES, GenerationParameters, GenerationPipeline
 
 if TYPE_CHECKING:
     from ..loading import LoadedBundle

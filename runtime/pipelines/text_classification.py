@@ -8,9 +8,9 @@ import numpy as np
 
 from ..errors import UsageError
 from ..processing.scores import FUNCTIONS, default_function, ranked
-from ..processing.text_inputs import count
-from .base import Piece, Row, chosen
-from .text_inputs import TextPipeline, TokenizerParameters
+from ..processing.text.arguments import count
+from .shared.base import Piece, Row, chosen
+from .shared.text import TextPipeline, TokenizerParameters
 
 
 @dataclass(frozen=True)

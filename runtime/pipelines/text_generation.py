@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from ..errors import UnsupportedError, UsageError
-from ..processing.chat import is_chat, is_message
-from .base import Piece
-from .generation import GenerationParameters, GenerationPipeline
-from .text_inputs import TokenizerParameters
+from ..processing.chat.templates import is_chat, is_message
+from .shared.base import Piece
+from .shared.generation import GenerationParameters, GenerationPipeline
+from .shared.text import TokenizerParameters
 
 if TYPE_CHECKING:
     from ..loading import LoadedBundle

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UsageError
-from ..processing.encodings import Encodings
-from ..processing.entities import STRATEGIES, WORD_STRATEGIES, Naming, Token, entities_of, without_overlaps
 from ..processing.scores import softmax
-from ..processing.text_inputs import count
-from .base import Parameters, Piece, Row, chosen
-from .text_inputs import TextPipeline
+from ..processing.text.arguments import count
+from ..processing.text.encodings import Encodings
+from ..processing.text.entities import STRATEGIES, WORD_STRATEGIES, Naming, Token, entities_of, without_overlaps
+from .shared.base import Parameters, Piece, Row, chosen
+from .shared.text import TextPipeline
 
 if TYPE_CHECKING:
     from ..loading import LoadedBundle

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UsageError
-from ..processing.encodings import Encodings
 from ..processing.scores import softmax
-from .base import Parameters, Piece, Row
-from .text_inputs import TextPipeline
+from ..processing.text.encodings import Encodings
+from .shared.base import Parameters, Piece, Row
+from .shared.text import TextPipeline
 
 if TYPE_CHECKING:
     from ..loading import LoadedBundle

@@ -47,13 +47,13 @@ _RTX = Need(
 )
 BACKENDS: Mapping[str, Backend] = MappingProxyType(
     {
-        "cpu": Backend(".onnxruntime_cpu", "CpuSession", (_ANY,)),
+        "cpu": Backend(".onnxruntime.cpu", "CpuSession", (_ANY,)),
         "openvino": Backend(".openvino", "OpenVinoSession", (_OPENVINO,)),
-        "cuda": Backend(".cuda", "CudaSession", (_GPU,), _NVIDIA),
-        "tensorrt": Backend(".tensorrt", "EngineSession", (_ENGINES,), _NVIDIA),
-        "onnxruntime-tensorrt": Backend(".onnxruntime_tensorrt", "OrtTensorRtSession", (_GPU,), _NVIDIA),
+        "cuda": Backend(".onnxruntime.cuda", "CudaSession", (_GPU,), _NVIDIA),
+        "tensorrt": Backend(".tensorrt.session", "EngineSession", (_ENGINES,), _NVIDIA),
+        "onnxruntime-tensorrt": Backend(".onnxruntime.tensorrt", "OrtTensorRtSession", (_GPU,), _NVIDIA),
         "onnxruntime-tensorrt-rtx": Backend(
-            ".onnxruntime_tensorrt_rtx", "OrtTensorRtRtxSession", (_ANY, _RTX), _NVIDIA
+            ".onnxruntime.tensorrt_rtx", "OrtTensorRtRtxSession", (_ANY, _RTX), _NVIDIA
         ),
     }
 )

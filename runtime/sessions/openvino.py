@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import EnvironmentMissing, IntegrityError, UnsupportedError, UsageError
-from ..graph_header import read_header
+from ..graphs.header import read_header
 from ..machine import BF16, Machine
 from .base import TRACE, Session, cpu_threads
 from .meanings import BROKEN, MEMORY, UNFIT, Meanings, explained, failed

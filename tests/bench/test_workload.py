@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vitrify.bench.workload import workload
-from vitrify.runtime.bundle import Axis, Bundle, Graph, Provenance
+from vitrify.runtime.bundle.manifest import Axis, Bundle, Graph, Provenance
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.sessions.base import Tensor
 

@@ -10,19 +10,19 @@ import soundfile
 
 from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle
-from vitrify.export.calibration import Recorder, calibrate
-from vitrify.export.calibration_inputs import MOST, read_calibration
-from vitrify.export.checkpoint import open_checkpoint
+from vitrify.export.checkpoint.opened import open_checkpoint
 from vitrify.export.families import FAMILIES
-from vitrify.export.passes.pairs import HIGHEST, LOWEST, POWER
-from vitrify.export.variants import write_variants
+from vitrify.export.passes.precision.quantize_pairs import HIGHEST, LOWEST, POWER
+from vitrify.export.precision.calibration import Recorder, calibrate
+from vitrify.export.precision.calibration_inputs import MOST, read_calibration
+from vitrify.export.precision.variants import write_variants
 from vitrify.profiles import load_profile
-from vitrify.runtime.bundle import Bundle
-from vitrify.runtime.digests import file_digest
+from vitrify.runtime.bundle.manifest import Bundle
+from vitrify.runtime.bundle.manifest.digests import file_digest
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.machine import this_machine
-from vitrify.runtime.model import Model
 from vitrify.runtime.sessions.base import Session, Tensor
+from vitrify.runtime.sessions.model import Model
 
 ENDS = tuple(f"x{end}" for end in (HIGHEST, LOWEST, POWER))
 

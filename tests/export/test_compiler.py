@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle, load_bundle, pipeline
 from vitrify.profiles import load_profile
-from vitrify.runtime.bundle import Bundle
+from vitrify.runtime.bundle.manifest import Bundle
 from vitrify.runtime.errors import EnvironmentMissing, ParityError, UsageError
 from vitrify.runtime.machine import this_machine
 
@@ -75,7 +75,7 @@ def test_auto_leaves_out_what_is_not_the_same_model(classifier, tmp_path, monkey
         exact = replace(profile.tolerance, absolute=1e-7, relative=0.0)
         return replace(profile, tolerance=exact) if name == "cpu-int8" else profile
 
-    monkeypatch.setattr("vitrify.export.targets.load_profile", strict)
+    monkeypatch.setattr("vitrify.export.precision.targets.load_profile", strict)
     report = export_bundle(classifier, tmp_path / "bundle", profiles=["auto"])
     assert report.passed
     assert "cpu-int8" not in report.bundle.builds

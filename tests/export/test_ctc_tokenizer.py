@@ -5,11 +5,11 @@ import tokenizers
 import transformers
 
 from tests.parity.speech_subjects import VOCABULARY, ctc_tokenizer
-from vitrify.export import ctc_tokenizer as subject
-from vitrify.export.ctc_tokenizer import FILES, first_difference, random_frames, write_ctc_tokenizer
+from vitrify.export.processors import ctc_tokenizer as subject
+from vitrify.export.processors.ctc_tokenizer import FILES, first_difference, random_frames, write_ctc_tokenizer
 from vitrify.runtime.errors import UnsupportedError
-from vitrify.runtime.processing.ctc import CTCDecoder
-from vitrify.runtime.processing.text import Tokenizer
+from vitrify.runtime.processing.audio.source.ctc import CTCDecoder
+from vitrify.runtime.processing.text.tokenizer import Tokenizer
 
 BRACKETS = {"[PAD]": 3, "[UNK]": 2, "|": 0, "ä": 1, "ch": 4, "東": 5, " ": 6, "\n": 7, "Ä": 8}
 NAMES = {"pad_token": "[PAD]", "unk_token": "[UNK]"}

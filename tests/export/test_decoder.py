@@ -12,13 +12,13 @@ from tests.runtime.sessions.resident_sessions import as_model, cuda_session, eng
 from vitrify import export_bundle, load_bundle
 from vitrify.profiles import load_profile
 from vitrify.runtime.errors import UsageError
-from vitrify.runtime.generation import in_place
 from vitrify.runtime.generation.config import GenerationConfig
-from vitrify.runtime.generation.decodings import TeacherForced
-from vitrify.runtime.generation.growing import GrowingDecoding
-from vitrify.runtime.generation.in_place import InPlaceDecoding
+from vitrify.runtime.generation.decoders import in_place
+from vitrify.runtime.generation.decoders.growing import GrowingDecoding
+from vitrify.runtime.generation.decoders.in_place import InPlaceDecoding
+from vitrify.runtime.generation.decoders.table import TeacherForced
 from vitrify.runtime.generation.loop import generate
-from vitrify.runtime.parity import compare, read_cases
+from vitrify.runtime.proof.parity import compare, read_cases
 from vitrify.runtime.sessions.base import Session
 
 FP32 = load_profile("cpu-fp32")

@@ -9,11 +9,11 @@ import transformers
 
 from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle, load_bundle, pipeline
-from vitrify.export import traceable as tracing
+from vitrify.export.tracing import traceable as tracing
 from vitrify.profiles import load_profile
-from vitrify.runtime.generation.decodings import TeacherForced, open_decoding
-from vitrify.runtime.model import Outputs
-from vitrify.runtime.parity import compare, read_cases
+from vitrify.runtime.generation.decoders.table import TeacherForced, open_decoding
+from vitrify.runtime.proof.parity import compare, read_cases
+from vitrify.runtime.sessions.model import Outputs
 
 FP32 = load_profile("cpu-fp32")
 CLOSE = {"rtol": 0, "atol": 1e-4}

@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle
-from vitrify.export import variants
-from vitrify.export.exact import exact_weights
+from vitrify.export.precision import variants
+from vitrify.export.precision.exact_weights import exact_weights
 from vitrify.runtime.errors import ParityError
 
 # Far beyond 65504, the largest number of float16; the norm before each layer takes it away again.

@@ -10,16 +10,16 @@ from onnx import helper, numpy_helper
 
 from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle
-from vitrify.export.checkpoint import open_checkpoint
+from vitrify.export.checkpoint.opened import open_checkpoint
 from vitrify.export.families import encoder
-from vitrify.export.gate import Subject, examine
-from vitrify.export.grids import plans_for
-from vitrify.export.oracle import ForwardOracle
+from vitrify.export.proof.gate import Subject, examine
+from vitrify.export.proof.grids import plans_for
+from vitrify.export.proof.oracle import ForwardOracle
 from vitrify.profiles import load_profile
 from vitrify.runtime.errors import ParityError
-from vitrify.runtime.model import Model
-from vitrify.runtime.parity import Case, figures_of, summary
+from vitrify.runtime.proof.parity import Case, figures_of, summary
 from vitrify.runtime.sessions import open_session
+from vitrify.runtime.sessions.model import Model
 
 FP32 = load_profile("cpu-fp32")
 

@@ -8,9 +8,9 @@ import transformers
 from PIL import Image
 from transformers import AutoImageProcessor
 
-from vitrify.export.image_processor import TOLERANCES, load_image_processor, write_image_processor
+from vitrify.export.processors.image import TOLERANCES, load_image_processor, write_image_processor
 from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
-from vitrify.runtime.processing.image import PROCESSORS, ImageProcessor
+from vitrify.runtime.processing.image.processor import PROCESSORS, ImageProcessor
 
 NAME = "preprocessor_config.json"
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8))

@@ -17,11 +17,11 @@ from tests.sentencepieces_tiny import (
     sentencepiece_model,
     speech_to_text,
 )
-from vitrify.export.slow_tokenizers import ROWS, converted
-from vitrify.export.tokenizer import first_difference, has_backend, load_tokenizer, write_tokenizer
-from vitrify.export.tokenizer_corpus import TEXTS
+from vitrify.export.processors.corpus import TEXTS
+from vitrify.export.processors.python_tokenizers import ROWS, converted
+from vitrify.export.processors.tokenizer import first_difference, has_backend, load_tokenizer, write_tokenizer
 from vitrify.runtime.errors import UnsupportedError
-from vitrify.runtime.processing.text import Tokenizer
+from vitrify.runtime.processing.text.tokenizer import Tokenizer
 
 
 def some(kind="unigram"):

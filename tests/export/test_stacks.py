@@ -9,10 +9,10 @@ import torch
 import transformers
 
 from vitrify.export.compiler import _may_look_alike
-from vitrify.export.graph import graph_from_model
-from vitrify.export.passes.depth import Depth, Irregular, deepen
-from vitrify.export.plan import Plan
-from vitrify.export.stacks import cut, find_stacks
+from vitrify.export.passes.portable.deepen import Depth, Irregular, deepen
+from vitrify.export.proof.plan import Plan
+from vitrify.export.tracing.stacks import cut, find_stacks
+from vitrify.export.tracing.tracer import graph_from_model
 from vitrify.profiles import load_profile
 
 TINY = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 2, "vocab_size": 40}

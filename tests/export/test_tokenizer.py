@@ -10,10 +10,10 @@ from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegac
 
 from tests.checkpoints import POSITIONS, TOKENIZERS, TYPES
 from tests.tokenizers_tiny import tiny_tokenizer
-from vitrify.export.tokenizer import first_difference, has_backend, load_tokenizer, write_tokenizer
-from vitrify.export.tokenizer_corpus import TEXTS, texts_with
+from vitrify.export.processors.corpus import TEXTS, texts_with
+from vitrify.export.processors.tokenizer import first_difference, has_backend, load_tokenizer, write_tokenizer
 from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
-from vitrify.runtime.processing.text import Tokenizer
+from vitrify.runtime.processing.text.tokenizer import Tokenizer
 
 TEXT_TYPES = tuple(name for name, row in TYPES.items() if row.tokenizer)
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "quick", "##s", "a", "##b", "b", ".", ",", "é", "東")

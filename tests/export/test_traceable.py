@@ -8,7 +8,7 @@ import pytest
 
 from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle
-from vitrify.export import traceable
+from vitrify.export.tracing import traceable
 
 
 @pytest.mark.parametrize("row", traceable._ROWS)

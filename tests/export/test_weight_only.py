@@ -6,9 +6,9 @@ import onnx_ir
 import onnxruntime
 import pytest
 
-from vitrify.export.passes.blocks import quantize_blocks
-from vitrify.export.passes.weight_only import quantizable, quantize_weights
-from vitrify.export.quality import Quality, QualityGate, measure_quality, nodes_to_keep
+from vitrify.export.passes.precision.blocks import quantize_blocks
+from vitrify.export.passes.precision.quantize_weights import quantizable, quantize_weights
+from vitrify.export.precision.quality import Quality, QualityGate, measure_quality, nodes_to_keep
 from vitrify.runtime.errors import ParityError, UnsupportedError, UsageError
 
 # Worst relative error of normal weights, root mean square, per bits and block: 1.15 x what was measured.

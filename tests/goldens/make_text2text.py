@@ -132,7 +132,7 @@ def _make_tokenizer(model_type: str, folder: Path) -> Any:
     from tests.checkpoints import TOKENIZERS
     from tests.sentencepieces_tiny import MAKERS
     from tests.tokenizers_tiny import tiny_tokenizer
-    from vitrify.export.tokenizer import load_tokenizer
+    from vitrify.export.processors.tokenizer import load_tokenizer
 
     if model_type == "bart":
         tiny_tokenizer(TOKENIZERS["roberta"], model_max_length=64).save_pretrained(folder)

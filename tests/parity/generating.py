@@ -14,13 +14,13 @@ import transformers
 from tests.checkpoints import TOKENIZERS, Spread, spread_weights
 from tests.runtime.generation.torch_decoding import TorchDecoding
 from tests.tokenizers_tiny import tiny_tokenizer
-from vitrify.export.tokenizer import write_tokenizer
+from vitrify.export.processors.tokenizer import write_tokenizer
 from vitrify.runtime.generation.base import Decoding
 from vitrify.runtime.generation.config import GenerationConfig
 from vitrify.runtime.generation.loop import Generated, generate
 from vitrify.runtime.pipelines.text_generation import TextGenerationPipeline
-from vitrify.runtime.processing.chat import ChatTemplates
-from vitrify.runtime.processing.text import Tokenizer
+from vitrify.runtime.processing.chat.templates import ChatTemplates
+from vitrify.runtime.processing.text.tokenizer import Tokenizer
 
 TASK = "text-generation"
 CONTEXT = 1000

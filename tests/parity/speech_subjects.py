@@ -11,11 +11,11 @@ import torch
 import transformers
 
 from tests.checkpoints import Spread, spread_weights
-from vitrify.export.ctc_tokenizer import write_ctc_tokenizer
-from vitrify.export.speech_processor import write_speech_processor
-from vitrify.runtime.bundle import Axis
-from vitrify.runtime.processing.speech import SpeechProcessor
-from vitrify.runtime.processing.text import Tokenizer
+from vitrify.export.processors.ctc_tokenizer import write_ctc_tokenizer
+from vitrify.export.processors.speech import write_speech_processor
+from vitrify.runtime.bundle.manifest import Axis
+from vitrify.runtime.processing.audio.source.features import SpeechProcessor
+from vitrify.runtime.processing.text.tokenizer import Tokenizer
 
 RATE = 16_000
 LETTERS = "ETAONIHSRDLUMWCFGYPBVK'XJQZ"

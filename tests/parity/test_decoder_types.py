@@ -9,7 +9,7 @@ import transformers
 
 import vitrify
 from tests.checkpoints import GENERATIVE_PAIRS
-from vitrify.runtime.parity import read_cases
+from vitrify.runtime.proof.parity import read_cases
 
 TOLERANCE = 1e-4
 TYPES = [model_type for model_type, head in GENERATIVE_PAIRS if head == "causal-lm"]

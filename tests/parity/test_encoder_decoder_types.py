@@ -10,11 +10,11 @@ import transformers
 import vitrify
 from tests.checkpoints import GENERATIVE_HEADS, GENERATIVE_PAIRS, make_checkpoint
 from tests.parity.every_profile import EXACT
-from vitrify.export.checkpoint import open_checkpoint
-from vitrify.export.sources import source_of
-from vitrify.runtime.bundle import Bundle
+from vitrify.export.checkpoint.opened import open_checkpoint
+from vitrify.export.proof.encoder_samples import source_of
+from vitrify.runtime.bundle.manifest import Bundle
 from vitrify.runtime.errors import ExportError
-from vitrify.runtime.parity import read_cases
+from vitrify.runtime.proof.parity import read_cases
 
 TOLERANCE = 1e-4
 HEADS = ("seq2seq-lm", "speech-seq2seq", "image-to-text")

@@ -13,7 +13,7 @@ from tests.checkpoints import make_checkpoint
 from tests.goldens.make_question_answering import GOLDENS, HEAD, LEFT, TYPES, fingerprint
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.pipelines.question_answering import QuestionAnsweringPipeline
-from vitrify.runtime.processing.text import Tokenizer
+from vitrify.runtime.processing.text.tokenizer import Tokenizer
 
 GOLDEN = json.loads(GOLDENS.read_text())["types"]
 EXPORTED = ("bert", "roberta")

@@ -12,7 +12,7 @@ import torch
 from tests.parity.speech_subjects import RATE, SHORTEST, TYPES, make_pair, speech
 from vitrify.runtime.errors import UnsupportedError, UsageError
 from vitrify.runtime.pipelines.automatic_speech_recognition import AutomaticSpeechRecognitionPipeline
-from vitrify.runtime.pipelines.ctc_recognition import LONGEST_AT_ONCE_S, CTCRecognitionPipeline
+from vitrify.runtime.pipelines.speech.ctc import LONGEST_AT_ONCE_S, CTCRecognitionPipeline
 
 TASK = "automatic-speech-recognition"
 SOUND = speech(1.37)

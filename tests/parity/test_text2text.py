@@ -12,7 +12,7 @@ import transformers
 
 from tests.goldens.make_text2text import CALLS, GOLDENS, TEXTS, make_checkpoint
 from tests.runtime.generation.torch_decoding import TorchSeq2SeqDecoding
-from vitrify.export.tokenizer import load_tokenizer, write_tokenizer
+from vitrify.export.processors.tokenizer import load_tokenizer, write_tokenizer
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.generation.call import generate_rows, rows_of
 from vitrify.runtime.pipelines.text2text import (
@@ -21,7 +21,7 @@ from vitrify.runtime.pipelines.text2text import (
     Text2TextGenerationPipeline,
     TranslationPipeline,
 )
-from vitrify.runtime.processing.text import Tokenizer
+from vitrify.runtime.processing.text.tokenizer import Tokenizer
 
 GOLDEN = json.loads(GOLDENS.read_text(encoding="utf-8"))["types"]
 PIPELINES = {

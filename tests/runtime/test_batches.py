@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from vitrify import load_bundle
-from vitrify.runtime.batches import run_together
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.sessions.base import Tensor
+from vitrify.runtime.sessions.batches import run_together
 
 SIDES = ("right", "left")
 

@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 
 from vitrify.profiles import load_profile
-from vitrify.runtime.choice import check_machine, choose_profile
 from vitrify.runtime.errors import DependencyMissing, EnvironmentMissing, UsageError
 from vitrify.runtime.machine import Machine
+from vitrify.runtime.selection.profiles import check_machine, choose_profile
 
 AMX = ("avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8")
 ALL = ("cpu-fp32", "cpu-fp32-openvino", "cpu-bf16", "cpu-int8", "cpu-int8-static", "cuda-fp16")

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SECONDS
-from vitrify.runtime.bundle import MANIFEST
-from vitrify.runtime.compiled import compiled_bundle, run_child
+from vitrify.runtime.bundle.manifest import MANIFEST
 from vitrify.runtime.errors import (
     EnvironmentMissing,
     ExportError,
@@ -22,15 +21,16 @@ from vitrify.runtime.errors import (
     UsageError,
     VitrifyError,
 )
-from vitrify.runtime.hub import Source
+from vitrify.runtime.sources.compile_once import compiled_bundle, run_child
+from vitrify.runtime.sources.hub import Source
 
 DEPENDENCIES = ("torch", "transformers", "onnx", "onnxscript", "onnx_ir")
 # Compiles argv[1] with a runner that notes each run in the file argv[2] and takes a moment.
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from vitrify.runtime.compiled import compiled_bundle
-from vitrify.runtime.hub import Source
+from vitrify.runtime.sources.compile_once import compiled_bundle
+from vitrify.runtime.sources.hub import Source
 
 def run(command):
     with open(sys.argv[2], "a") as notes:
@@ -232,9 +232,9 @@ def test_without_the_export_extra(source, missing):
 import json, sys
 sys.modules[{missing!r}] = None
 from pathlib import Path
-from vitrify.runtime.compiled import compiled_bundle
+from vitrify.runtime.sources.compile_once import compiled_bundle
 from vitrify.runtime.errors import DependencyMissing
-from vitrify.runtime.hub import Source
+from vitrify.runtime.sources.hub import Source
 try:
     compiled_bundle(Source(Path({str(source.folder)!r}), "owner/tiny"), task=None, profile="cpu-fp32")
 except DependencyMissing as error:

@@ -21,12 +21,12 @@ from tests.conftest import run_vitrify
 from tests.foreign_folders import HALF, NEAR, edited, refused
 from tests.hub_server import Repository, serving
 from vitrify import load_bundle, pipeline
-from vitrify.runtime.bundle import MANIFEST, Bundle, read_bundle, write_manifest
+from vitrify.runtime.bundle.manifest import MANIFEST, Bundle, read_bundle, write_manifest
 from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
 from vitrify.runtime.factory import runs_as_it_is
-from vitrify.runtime.graph_header import read_header
-from vitrify.runtime.hub import Source
-from vitrify.runtime.verify import verify_bundle
+from vitrify.runtime.graphs.header import read_header
+from vitrify.runtime.proof.verify import verify_bundle
+from vitrify.runtime.sources.hub import Source
 
 TEXTS = ["the cat ran", "a dog and a bird saw the house", "sea"]
 

@@ -8,12 +8,13 @@ import pytest
 
 from tests.runtime.test_choice import machine
 from vitrify.profiles import load_profile
-from vitrify.runtime import gpu, verify
-from vitrify.runtime.bundle import Build, Bundle, Graph, Provenance, write_manifest
+from vitrify.runtime.bundle.manifest import Build, Bundle, Graph, Provenance, write_manifest
+from vitrify.runtime.bundle.manifest.engines import NOT_RUN, Engine, engines_of, graph_sources, write_sidecar
 from vitrify.runtime.describe import describe_bundle
-from vitrify.runtime.engines import NOT_RUN, Engine, engines_of, graph_sources, write_sidecar
 from vitrify.runtime.errors import EnvironmentMissing
-from vitrify.runtime.gpu import capability, engine_path, installed_releases, record_proven
+from vitrify.runtime.proof import verify
+from vitrify.runtime.selection import engines as gpu
+from vitrify.runtime.selection.engines import capability, engine_path, installed_releases, record_proven
 
 PROFILE, RELEASE = "trt-fp16-latency", "1.7.1.116"
 WITH_GPU = machine(gpus=("NVIDIA L4",))

@@ -25,7 +25,7 @@ from vitrify import load_bundle
 CLIENT = """
 import json, sys
 from vitrify.runtime.errors import VitrifyError
-from vitrify.runtime.hub import resolve_source
+from vitrify.runtime.sources.hub import resolve_source
 try:
     source = resolve_source(sys.argv[1], **json.loads(sys.argv[2]))
     found = {"folder": str(source.folder), "id": source.id, "revision": source.revision}

@@ -2,11 +2,11 @@ import numpy as np
 import onnx
 import pytest
 
-from vitrify.runtime.bundle import Bundle
-from vitrify.runtime.choice import Choice
+from vitrify.runtime.bundle.manifest import Bundle
 from vitrify.runtime.errors import EnvironmentMissing
 from vitrify.runtime.loading import LoadedBundle
-from vitrify.runtime.prepacked import packed_graph, prepack
+from vitrify.runtime.selection.prepacked import packed_graph, prepack
+from vitrify.runtime.selection.profiles import Choice
 
 UNFUSED = "optimization.disable_specified_optimizers"
 IDS = np.array([[5, 6, 7, 8]])
@@ -74,7 +74,7 @@ def test_a_packed_graph_that_was_changed_is_not_opened(loaded, name):
 
 
 def test_too_little_room_is_told_and_leaves_nothing(loaded, monkeypatch, tmp_path):
-    monkeypatch.setattr("vitrify.runtime.prepacked._GROWTH", 1e15)
+    monkeypatch.setattr("vitrify.runtime.selection.prepacked._GROWTH", 1e15)
     with pytest.raises(EnvironmentMissing, match="too little room for packed weights"):
         prepack(loaded())
     assert not list((tmp_path / "cache" / "prepacked").iterdir())

@@ -4,10 +4,10 @@ import pytest
 
 from tests.runtime.test_choice import machine
 from vitrify.profiles import load_profile
-from vitrify.runtime.bundle import Bundle, Provenance
-from vitrify.runtime.choice import choose_tuned
+from vitrify.runtime.bundle.manifest import Bundle, Provenance
 from vitrify.runtime.errors import EnvironmentMissing
-from vitrify.runtime.tuned import Tuned, read_tuned, tuned_path, write_tuned
+from vitrify.runtime.selection.profiles import choose_tuned
+from vitrify.runtime.selection.tuned import Tuned, read_tuned, tuned_path, write_tuned
 
 HERE = machine("avx2")
 FAST = Tuned("cpu-int8", 1, 0.04, {"batch 1": 2.0}, {"session.intra_op.allow_spinning": "0"})

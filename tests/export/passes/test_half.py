@@ -9,7 +9,7 @@ import onnx_ir
 import onnxruntime
 import pytest
 
-from vitrify.export.passes.half import DTYPES, emulate, to_half
+from vitrify.export.passes.precision.to_half import DTYPES, emulate, to_half
 from vitrify.runtime.errors import ExportError
 
 HALF = {"fp16": np.float16, "bf16": ml_dtypes.bfloat16}

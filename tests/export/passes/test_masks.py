@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 from onnx_ir.passes import common
 
-from vitrify.export.passes.masks import choose_by_masks
+from vitrify.export.passes.portable.choose_by_masks import choose_by_masks
 
 LOWEST = np.finfo(np.float32).min
 TEXT = """<ir_version: 10, opset_import: ["" : 20]>

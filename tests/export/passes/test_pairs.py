@@ -11,8 +11,8 @@ import pytest
 
 from tests.export.passes.test_half import HEAD, graph_of
 from vitrify.export.engine.lint import check_graph
-from vitrify.export.passes.half import DTYPES, emulate, to_half
-from vitrify.export.passes.pairs import HIGHEST, LOWEST, POWER, Magnitude, observe, quantize_pairs
+from vitrify.export.passes.precision.quantize_pairs import HIGHEST, LOWEST, POWER, Magnitude, observe, quantize_pairs
+from vitrify.export.passes.precision.to_half import DTYPES, emulate, to_half
 from vitrify.runtime.errors import UnsupportedError
 
 ROWS, WIDTH = 64, 32

@@ -2,7 +2,7 @@ import numpy as np
 import onnx
 import pytest
 
-from vitrify.export.passes.quantize import quantize_dynamic
+from vitrify.export.passes.precision.quantize_dynamic import quantize_dynamic
 from vitrify.profiles import load_profile
 from vitrify.runtime.errors import UnsupportedError, UsageError
 from vitrify.runtime.sessions import open_session

@@ -13,8 +13,8 @@ import transformers
 from tests.runtime.generation.torch_decoding import TorchDecoding, TorchSeq2SeqDecoding
 from vitrify.runtime.errors import DependencyMissing, UnsupportedError, UsageError
 from vitrify.runtime.generation.config import GenerationConfig
-from vitrify.runtime.generation.grammar import constraint
 from vitrify.runtime.generation.loop import generate
+from vitrify.runtime.generation.rules.grammar import constraint
 
 SPECIAL = ("<s>", "</s>", "<pad>")
 END, PAD = 1, 2

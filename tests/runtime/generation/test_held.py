@@ -7,7 +7,7 @@ from tests.runtime.generation.against_transformers import are_alike, opened, our
 from tests.runtime.generation.torch_decoding import CountingDecoding, TorchDecoding, drawn_prompts, tiny_model
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.generation.config import GenerationConfig
-from vitrify.runtime.generation.guidance import GuidedDecoding
+from vitrify.runtime.generation.decoders.guided import GuidedDecoding
 from vitrify.runtime.generation.loop import generate, resume
 
 

@@ -7,8 +7,8 @@ from transformers.generation import logits_process as oracle
 
 from tests.runtime.generation.scores import LENGTHS, VOCABULARY, assert_same, drawn_ids, drawn_scores
 from vitrify.runtime.errors import UsageError
-from vitrify.runtime.generation import penalties
 from vitrify.runtime.generation.base import PADDING
+from vitrify.runtime.generation.rules import penalties
 
 FACTORS = [0.5, 1.0, 1.3, 5.0]
 RAGGED = np.array([[PADDING, PADDING, 5, 7, 5], [1, 2, 3, 4, 5], [PADDING, PADDING, PADDING, PADDING, 6]], np.int64)

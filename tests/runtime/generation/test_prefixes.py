@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from vitrify.runtime.generation.prefixes import Prefixes
+from vitrify.runtime.generation.decoders.prefixes import Prefixes
 
 
 class Marked:

@@ -8,8 +8,8 @@ from transformers.generation import logits_process as oracle
 
 from tests.runtime.generation.scores import LENGTHS, VOCABULARY, assert_same, drawn_ids, drawn_scores
 from vitrify.runtime.errors import UsageError
-from vitrify.runtime.generation import processors
 from vitrify.runtime.generation.base import PADDING
+from vitrify.runtime.generation.rules import processors
 
 BIASES = {(3,): 1.5, (5, 6): -2.0, (9, 6): 0.5, (6,): -1.0, (2, 9, 6): 4.0, (7, 6): float("-inf")}
 

@@ -15,8 +15,8 @@ from tests.runtime.generation.torch_decoding import (
 )
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.generation.config import GenerationConfig
+from vitrify.runtime.generation.decoders.speculative import DraftModel, SpeculativeDecoding, prompt_lookup
 from vitrify.runtime.generation.loop import StreamClosed, generate
-from vitrify.runtime.generation.speculation import DraftModel, SpeculativeDecoding, prompt_lookup
 
 LOOKUP = {"prompt_lookup_num_tokens": 4}
 # Rules that make text repeat itself, or that go by what stands where.

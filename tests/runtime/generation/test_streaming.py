@@ -13,11 +13,11 @@ from transformers import TextStreamer as Theirs
 
 from tests.checkpoints import TOKENIZERS
 from tests.tokenizers_tiny import SENTENCES, tiny_tokenizer
-from vitrify.export.tokenizer import write_tokenizer
+from vitrify.export.processors.tokenizer import write_tokenizer
 from vitrify.runtime.errors import UsageError, VitrifyError
 from vitrify.runtime.generation.loop import StreamClosed
 from vitrify.runtime.generation.streaming import BROKEN, StreamTimeout, TextIteratorStreamer, TextStreamer
-from vitrify.runtime.processing.text import Tokenizer
+from vitrify.runtime.processing.text.tokenizer import Tokenizer
 
 UNBROKEN = ("é東😀½" * 30, "abcdefghij" * 12, "\n".join("ab" * 40))
 TEXTS = (

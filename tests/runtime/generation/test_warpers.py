@@ -7,7 +7,7 @@ from transformers.generation import logits_process as oracle
 
 from tests.runtime.generation.scores import VOCABULARY, assert_same, drawn_ids, drawn_scores
 from vitrify.runtime.errors import UsageError
-from vitrify.runtime.generation import warpers
+from vitrify.runtime.generation.rules import warpers
 
 IDS = drawn_ids(4)
 LARGE = 3000

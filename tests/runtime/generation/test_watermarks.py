@@ -8,7 +8,7 @@ from transformers.generation import logits_process as oracle
 from tests.runtime.generation.scores import VOCABULARY, assert_same, drawn_ids, drawn_scores
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.generation.base import PADDING
-from vitrify.runtime.generation.watermarks import _shuffled, greenlist_watermark, synthid_watermark, watermark
+from vitrify.runtime.generation.rules.watermarks import _shuffled, greenlist_watermark, synthid_watermark, watermark
 
 KEYS = [654, 400, 836, 123, 340, 443, 597, 160, 57]
 

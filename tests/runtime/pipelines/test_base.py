@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vitrify.runtime.errors import UsageError
-from vitrify.runtime.pipelines.base import Parameters, Piece, Pipeline
+from vitrify.runtime.pipelines.shared.base import Parameters, Piece, Pipeline
 
 
 @dataclass

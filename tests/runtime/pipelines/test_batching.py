@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from vitrify.runtime.pipelines import TASKS
-from vitrify.runtime.pipelines.base import Parameters, Piece, Pipeline
-from vitrify.runtime.pipelines.batching import BUDGETS, Limits
+from vitrify.runtime.pipelines.shared.base import Parameters, Piece, Pipeline
+from vitrify.runtime.pipelines.shared.batching import BUDGETS, Limits
 
 SECONDS = 10
 BUDGET = BUDGETS["cpu"]

@@ -10,9 +10,9 @@ import transformers
 from tests.checkpoints import Spread, spread_weights
 from tests.runtime.generation.tiny_whisper import TorchSpeechDecoding, tiny_tokenizer
 from vitrify.runtime.errors import UsageError
-from vitrify.runtime.pipelines.seq2seq_recognition import Seq2SeqRecognitionPipeline
-from vitrify.runtime.processing.speech import SpeechProcessor
-from vitrify.runtime.processing.text import Tokenizer
+from vitrify.runtime.pipelines.speech.seq2seq import Seq2SeqRecognitionPipeline
+from vitrify.runtime.processing.audio.source.features import SpeechProcessor
+from vitrify.runtime.processing.text.tokenizer import Tokenizer
 
 TASK = "automatic-speech-recognition"
 

@@ -14,9 +14,9 @@ import transformers
 
 from tests.runtime.generation.tiny_whisper import TorchSpeechModel, tiny_model, tiny_tokenizer
 from vitrify.runtime.errors import UsageError
-from vitrify.runtime.pipelines.whisper import WhisperRecognitionPipeline
-from vitrify.runtime.processing.speech import SpeechProcessor
-from vitrify.runtime.processing.text import Tokenizer
+from vitrify.runtime.pipelines.speech.whisper import WhisperRecognitionPipeline
+from vitrify.runtime.processing.audio.source.features import SpeechProcessor
+from vitrify.runtime.processing.text.tokenizer import Tokenizer
 
 TASK = "automatic-speech-recognition"
 CHECKPOINT = os.environ.get("VITRIFY_WHISPER_TINY_EN")  # a folder in transformers' format

@@ -15,8 +15,8 @@ import soundfile
 from transformers.audio_utils import load_audio as load_audio_of_transformers
 
 from vitrify.runtime.errors import UsageError
-from vitrify.runtime.processing import audio
-from vitrify.runtime.processing.audio import BLOCK, FORMATS, MAX_BYTES, audio_blocks, load_audio
+from vitrify.runtime.processing.audio.source import BLOCK, FORMATS, MAX_BYTES, audio_blocks, load_audio
+from vitrify.runtime.processing.audio.source import source as audio
 
 RATE = 16_000
 KINDS = {
@@ -316,7 +316,7 @@ def test_a_missing_package_names_the_extra(tmp_path, module, rate):
     program = (
         f"import sys; sys.modules['{module}'] = None\n"
         "from vitrify.runtime.errors import DependencyMissing\n"
-        "from vitrify.runtime.processing.audio import load_audio\n"
+        "from vitrify.runtime.processing.audio.source import load_audio\n"
         f"try: load_audio({str(path)!r}, sampling_rate=16000)\n"
         "except DependencyMissing as error: print(error)"
     )

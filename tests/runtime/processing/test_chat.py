@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from vitrify.runtime.errors import IntegrityError, UsageError
-from vitrify.runtime.processing.chat import ChatTemplates, render_template
+from vitrify.runtime.processing.chat.templates import ChatTemplates, render_template
 
 # Short templates in the styles that checkpoints have, each with what its real model is known to use of jinja.
 STYLES = {

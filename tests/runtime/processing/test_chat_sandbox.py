@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 
 from vitrify.runtime.errors import IntegrityError, UsageError
-from vitrify.runtime.processing.chat import render_template
+from vitrify.runtime.processing.chat.templates import render_template
 
 DEADLINE = 20  # seconds; a template is stopped after three, but the machine may be busy
 SHOWN = {"messages": [{"role": "user", "content": "x"}]}

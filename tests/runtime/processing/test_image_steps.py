@@ -7,7 +7,7 @@ import pytest
 
 from tests.runtime.processing.test_image import SMALL_IMAGES, assert_equal, both, noise
 from vitrify.runtime.errors import IntegrityError, UsageError
-from vitrify.runtime.processing.image import ImageProcessor
+from vitrify.runtime.processing.image.processor import ImageProcessor
 
 NAME = "DonutImageProcessor"
 UPRIGHT, WIDE, SQUARE = {"height": 64, "width": 48}, {"height": 41, "width": 70}, {"height": 32, "width": 32}

@@ -15,11 +15,11 @@ from transformers import AutoTokenizer
 
 from tests.checkpoints import TOKENIZERS
 from tests.tokenizers_tiny import tiny_tokenizer
-from vitrify.export.tokenizer import load_tokenizer, write_tokenizer
-from vitrify.export.tokenizer_corpus import TEXTS
+from vitrify.export.processors.corpus import TEXTS
+from vitrify.export.processors.tokenizer import load_tokenizer, write_tokenizer
 from vitrify.runtime.errors import IntegrityError, UsageError
-from vitrify.runtime.processing.special_tokens import NAMED
-from vitrify.runtime.processing.text import Tokenizer
+from vitrify.runtime.processing.text.tokenizer import Tokenizer
+from vitrify.runtime.processing.text.tokenizer.special_tokens import NAMED
 
 LONGEST = 40
 EVERYTHING = {f"return_{name}": True for name in ("token_type_ids", "attention_mask", "special_tokens_mask", "length")}
@@ -353,7 +353,7 @@ def test_settings_in_the_older_files_are_read(tmp_path, bert):
 
 def test_the_runtime_tokenizes_without_transformers(tmp_path, bert):
     code = (
-        "import sys; from pathlib import Path; from vitrify.runtime.processing.text import Tokenizer;"
+        "import sys; from pathlib import Path; from vitrify.runtime.processing.text.tokenizer import Tokenizer;"
         f"Tokenizer.from_folder(Path({str(tmp_path)!r}))(['a'], padding=True);"
         "sys.exit(bool({'torch', 'transformers', 'huggingface_hub'} & set(sys.modules)))"
     )

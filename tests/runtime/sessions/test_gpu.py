@@ -14,11 +14,11 @@ from vitrify.profiles import PROVIDERS
 from vitrify.runtime.errors import DependencyMissing, EnvironmentMissing, UnsupportedError, UsageError
 from vitrify.runtime.machine import Machine, this_machine
 from vitrify.runtime.sessions import BACKENDS, check_device, check_packages, open_session
-from vitrify.runtime.sessions.cuda import CudaSession
-from vitrify.runtime.sessions.cuda_graphs import MOST
-from vitrify.runtime.sessions.onnxruntime_tensorrt import OrtTensorRtSession
-from vitrify.runtime.sessions.onnxruntime_tensorrt_rtx import OrtTensorRtRtxSession
-from vitrify.runtime.sessions.strict import COMPUTING
+from vitrify.runtime.sessions.onnxruntime.cuda import CudaSession
+from vitrify.runtime.sessions.onnxruntime.cuda_graphs import MOST
+from vitrify.runtime.sessions.onnxruntime.strict import COMPUTING
+from vitrify.runtime.sessions.onnxruntime.tensorrt import OrtTensorRtSession
+from vitrify.runtime.sessions.onnxruntime.tensorrt_rtx import OrtTensorRtRtxSession
 
 CPU, CUDA, TRT, RTX = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt", "NvTensorRTRTX"))
 GRAPH = """

@@ -1,0 +1,54 @@
+"""Where the checkpoint comes from: a folder, the Hub, pickled weights or a model object; all become a folder."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...runtime.bundle.manifest import Provenance
+from ...runtime.errors import UsageError
+from ...runtime.sources.hub import Request
+
+
+@dataclass(frozen=True)
+class Found:
+    """A checkpoint's folder and what to record of its origin."""
+
+    folder: Path
+    provenance: Provenance
+
+
+def fetch(request: Request, scratch: Path, *, processor: Any = None) -> Found:
+    """Return the checkpoint as a folder; what has to be made first is made in `scratch`.
+
+    A model object comes with its `processor`: a tokenizer or an image processor of transformers.
+    """
+    if not isinstance(request.model, (str, Path)):
+        return _saved(request.model, processor, scratch)
+    source = request.resolve()
+    pickled = request.allow_pickle and not any(source.folder.glob("*.safetensors"))
+    folder = _unpickled(source.folder, scratch) if pickled else source.folder
+    return Found(folder, Provenance(source.id, source.revision, pickle=pickled))
+
+
+def _saved(model: Any, processor: Any, scratch: Path) -> Found:
+    if not hasattr(model, "save_pretrained"):
+        raise UsageError(f"model must be a folder, a Hub id or a transformers model, got {type(model).__name__}")
+    if processor is None:
+        raise UsageError("a model object needs tokenizer= or image_processor=, which its pipeline will use")
+    folder = scratch / "checkpoint"
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return Found(folder, Provenance(type(model).__name__))
+
+
+def _unpickled(folder: Path, scratch: Path) -> Path:
+    from .pickled import safetensors_from_pickle
+
+    out = scratch / "checkpoint"
+    out.mkdir()
+    for path in folder.iterdir():
+        if path.is_file() and path.suffix in {".json", ".txt", ".model", ".py", ".jinja"} and "index" not in path.name:
+            shutil.copyfile(path, out / path.name)
+    safetensors_from_pickle(folder, out)
+    return out

@@ -1,0 +1,237 @@
+"""Open a checkpoint folder: what it is, whether it may be loaded, and its model with its tokenizer or image processor.
+
+It reads local folders only; finding one on the Hub is `runtime/sources/hub.py`'s.
+"""
+
+import inspect
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...runtime.bundle.digests import file_digest
+from ...runtime.errors import IntegrityError, UnsupportedError, UsageError
+from ...runtime.sources.hub import checkpoint_files
+from ..processors.image import load_image_processor
+from ..processors.speech import load_speech_processor
+from ..processors.tokenizer import load_tokenizer
+from .heads import Head, choose_head
+
+_INPUTS = {
+    "pixel_values": "image",
+    "flattened_patches": "image",
+    "input_features": "audio",
+    "input_values": "audio",
+}
+PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded checkpoint: `model` in evaluation mode and float32, and the processor of its kind of input."""
+
+    folder: Path
+    head: Head
+    model: Any
+    inputs: str
+    outputs: tuple[str, ...]
+    tokenizer: Any = None
+    image_processor: Any = None
+    speech_processor: Any = None
+
+    @property
+    def config(self) -> Any:
+        """The transformers config of the model."""
+        return self.model.config
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the graph's inputs: what the processor gives and the model's forward takes, in that order."""
+        if self.inputs == "audio":
+            # A mask only where the model was trained with one; without it, unequal lengths run one by one.
+            names = self.speech_processor.model_input_names[: 1 + bool(self.speech_processor.return_attention_mask)]
+        else:
+            names = self.tokenizer.model_input_names if self.inputs == "text" else [self.model.main_input_name]
+        return tuple(name for name in names if name in self.forward_parameters)
+
+    @property
+    def forward_parameters(self) -> Collection[str]:
+        """The names of what the model's forward takes."""
+        return _forward_parameters(self.model)
+
+    def source_files(self) -> dict[str, str]:
+        """Return the sha256 of every file that the bundle was made from."""
+        return {path.name: file_digest(path) for path in checkpoint_files(self.folder)}
+
+
+def _forward_parameters(model: Any) -> Collection[str]:
+    """Return what the model's forward takes; one that only hands `**kwargs` on takes what its base class takes."""
+    found: Collection[str] = ()
+    for cls in type(model).__mro__:
+        found = inspect.signature(cls.forward).parameters if hasattr(cls, "forward") else ()
+        if model.main_input_name in found:
+            break
+    return found
+
+
+def open_checkpoint(folder: Path, *, task: str | None = None, trust_remote_code: bool = False) -> Checkpoint:
+    """Load the checkpoint in `folder` with the head that `task` needs, or its own head when no task is given.
+
+    Raises
+    ------
+    UsageError
+        Not a checkpoint, no such head, weights that its head lacks, or no tokenizer for its texts.
+    UnsupportedError
+        Pickled weights, a pre-quantized checkpoint or an adapter.
+    IntegrityError
+        A file that cannot be read as what it should be.
+
+    """
+    settings = _read_config(folder)
+    _refuse(folder, settings)
+    _check_weights(folder)
+    config = _load_config(folder, trust_remote_code=trust_remote_code)
+    head = choose_head(config, task)
+    if head.family == "encoder-decoder" and not config.is_encoder_decoder:
+        raise UnsupportedError(
+            f"{config.architectures[0] if config.architectures else config.model_type} is no encoder-decoder: "
+            "models that write about images inside a language model are not among those vitrify exports"
+        )
+    model, missing = _load_model(folder, head, trust_remote_code=trust_remote_code)
+    inputs = _INPUTS.get(model.main_input_name, "text")
+    _check_task_input(task, inputs)
+    outputs = tuple(name for name in head.outputs if not (name == "pooler_output" and missing))
+    checkpoint = Checkpoint(folder, head, model, inputs, outputs)
+    return _with_processor(checkpoint, trust_remote_code=trust_remote_code)
+
+
+def _with_processor(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Checkpoint:
+    """Return the checkpoint with what turns its inputs into arrays, and its outputs into text."""
+    folder, made = checkpoint.folder, {}
+    if checkpoint.inputs == "image":
+        made["image_processor"] = load_image_processor(folder, trust_remote_code=trust_remote_code)
+    if checkpoint.inputs == "audio":
+        made["speech_processor"] = load_speech_processor(folder, trust_remote_code=trust_remote_code)
+    if checkpoint.inputs == "text" or checkpoint.head.writes_text:
+        made["tokenizer"] = load_tokenizer(folder, trust_remote_code=trust_remote_code)
+        if made["tokenizer"] is None and checkpoint.inputs == "text":
+            raise UsageError(
+                f"'{folder}' has no tokenizer, and its model reads text: put the tokenizer.json and "
+                "tokenizer_config.json that it was trained with beside config.json"
+            )
+    return replace(checkpoint, **made)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not folder.is_dir():
+        raise UsageError(f"no checkpoint at '{folder}': not a folder. Give a folder with config.json or a Hub id")
+    if (folder / "adapter_config.json").is_file():
+        raise UnsupportedError(f"'{folder}' is a PEFT adapter, not a checkpoint: merge it into its base model first")
+    if any(folder.glob("*.gguf")) and not any(folder.glob("*.safetensors")):
+        raise UnsupportedError(
+            f"'{folder}' holds GGUF weights: vitrify reads safetensors. Take the original checkpoint"
+        )
+    if not path.is_file():
+        raise UsageError(f"'{folder}' is no checkpoint: it has no config.json")
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise IntegrityError(f"'{path}' is not JSON ({error}): download the checkpoint again") from error
+    if not isinstance(settings, dict):
+        raise IntegrityError(f"'{path}' is not a JSON object: download the checkpoint again")
+    return settings
+
+
+def _refuse(folder: Path, settings: dict[str, Any]) -> None:
+    if quantization := settings.get("quantization_config"):
+        raise UnsupportedError(
+            f"'{folder}' is quantized already ({_quantizer(quantization)}): vitrify exports unquantized checkpoints "
+            "and quantizes them itself. Take the original checkpoint, with --profile cpu-int8 if you want it small"
+        )
+    if any(folder.glob("*.safetensors")):
+        return
+    if found := [path.name for pattern in PICKLES for path in folder.glob(pattern)]:
+        raise UnsupportedError(
+            f"'{folder}' holds pickled weights only ({found[0]}): a pickle can run code when it is opened. Take a "
+            "revision with model.safetensors, or accept the risk with --allow-pickle"
+        )
+    raise UsageError(f"'{folder}' has no model.safetensors: the checkpoint is incomplete")
+
+
+def _quantizer(quantization: Any) -> str:
+    if not isinstance(quantization, dict):
+        return "unknown"
+    # bitsandbytes once wrote no name.
+    unnamed = "bitsandbytes" if quantization.keys() & {"load_in_4bit", "load_in_8bit"} else "unknown"
+    return str(quantization.get("quant_method", unnamed))
+
+
+def _check_weights(folder: Path) -> None:
+    from safetensors import safe_open
+
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="numpy") as file:
+                file.keys()
+        except Exception as error:
+            raise IntegrityError(f"'{path}' is not a safetensors file ({error}): download it again") from error
+
+
+def _load_config(folder: Path, *, trust_remote_code: bool) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        if "trust_remote_code" in str(error):
+            reason = "it runs code from its own repository. Read that code, then allow it with --trust-remote-code"
+        raise UnsupportedError(f"transformers cannot read '{folder / 'config.json'}': {reason}") from error
+
+
+def _load_model(folder: Path, head: Head, *, trust_remote_code: bool) -> tuple[Any, bool]:
+    """Return the model and whether weights of a pooler, the only ones a task can do without, are missing."""
+    import transformers
+
+    bars = transformers.logging.is_progress_bar_enabled()
+    transformers.logging.disable_progress_bar()
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity(transformers.logging.CRITICAL)
+    try:
+        model, info = getattr(transformers, head.auto_class).from_pretrained(
+            folder,
+            dtype=torch.float32,
+            output_loading_info=True,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=trust_remote_code,
+        )
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UsageError(f"transformers cannot load '{folder}' with {head.auto_class}: {reason}") from error
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+        if bars:
+            transformers.logging.enable_progress_bar()
+    missing = sorted(info["missing_keys"])
+    serious = [name for name in missing if "pooler" not in name or head.name != "base"]
+    if serious or info.get("mismatched_keys"):
+        names = ", ".join([*serious, *map(str, info.get("mismatched_keys") or ())][:3])
+        raise UsageError(
+            f"the checkpoint '{folder}' lacks weights for {type(model).__name__} ({names}): they would be random. "
+            "Choose a task that the checkpoint was trained for"
+        )
+    if hasattr(model.config, "use_cache"):
+        model.config.use_cache = head.family != "encoder"
+    return model.eval(), bool(missing)
+
+
+def _check_task_input(task: str | None, inputs: str) -> None:
+    from ...runtime.pipelines import find_task
+
+    if task is not None and (wanted := find_task(task)).inputs != inputs:
+        raise UsageError(f"task '{wanted.name}' takes {wanted.inputs}, but the checkpoint takes {inputs}")

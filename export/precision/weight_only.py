@@ -1,0 +1,85 @@
+"""Weights in few bits: quantize a decoder's graph, measure what that does to its answers, and mend what broke them."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir
+
+from ...profiles import Profile, WeightQuantization
+from ...runtime.graphs.families import replayed
+from ...runtime.sessions import open_session
+from ...runtime.sessions.model import Model
+from ..checkpoint.opened import Checkpoint
+from ..passes.fusion.pack_layers import pack_layers
+from ..passes.precision.quantize_weights import quantize_weights
+from .quality import Quality, QualityGate, measure_quality, nodes_to_keep
+
+# What the gate reads: prose, code and figures, a few hundred tokens with most tokenizers.
+TEXT = """The lighthouse keeper rose before dawn, lit the stove, and wrote the wind into his book: north-west, four.
+In 1887 the same book had recorded 212 days of fog. He liked to read those entries aloud to his daughter, who was
+nine and wanted to know why the sea was salt, why gulls never slept, and whether the moon pulled at people as it
+pulled at water. "Rivers carry a little salt down from the hills," he said, "and the sun takes back only the water."
+
+def mean(values):
+    total = 0.0
+    for value in values:
+        total += value
+    return total / len(values)
+
+Three apples cost 2.40 euros, so five cost 4.00 euros. Water boils at 100 degrees Celsius at sea level, and at about
+90 degrees on a mountain of 3,000 metres, because the air above it weighs less. To make tea there, wait a little.
+"""
+_MOST = 256
+
+
+def quantize(checkpoint: Checkpoint, family: str, graph: str, source: Path, path: Path, target: Profile) -> Quality:
+    """Write the graph at `source` with quantized weights to `path`, and return how much it still says the same.
+
+    A graph that fails the profile's gate is mended layer by layer: 8 bits instead of 4, float32 instead of 8.
+    Raises ParityError if a few layers are not enough.
+    """
+    weights = target.weights
+    assert weights is not None
+    gate = QualityGate(weights.agreement, weights.divergence)
+    ids = text_tokens(checkpoint)
+    packed = onnx_ir.load(str(source))
+    pack_layers(packed)
+    reference = _logits(family, graph, source, target, ids)
+
+    def evaluate(kept: frozenset[str]) -> Quality:
+        _write(packed, path, weights, kept)
+        return measure_quality(reference, _logits(family, graph, path, target, ids))
+
+    names = _write(packed, path, weights, frozenset())
+    quality = measure_quality(reference, _logits(family, graph, path, target, ids))
+    return quality if gate.passes(quality) else evaluate(frozenset(nodes_to_keep(names, evaluate, gate)))
+
+
+def _write(source: onnx_ir.Model, path: Path, weights: WeightQuantization, kept: frozenset[str]) -> tuple[str, ...]:
+    return quantize_weights(
+        source,
+        path,
+        bits=weights.bits,
+        block_size=weights.block_size,
+        accuracy_level=weights.accuracy_level,
+        head_bits=weights.head_bits,
+        embeddings=weights.embeddings,
+        symmetric=weights.symmetric,
+        skip=kept if weights.bits == 8 else (),
+        eight=kept if weights.bits == 4 else (),
+    )
+
+
+def text_tokens(checkpoint: Checkpoint) -> np.ndarray:
+    """Return the text's tokens, int64 [1, at most 256]; fewer where the model has no room for them."""
+    ids = checkpoint.tokenizer(TEXT)["input_ids"]
+    room = getattr(checkpoint.config, "max_position_embeddings", None) or _MOST
+    return np.array([ids[: min(_MOST, room)]], np.int64)
+
+
+def _logits(family: str, graph: str, path: Path, target: Profile, ids: np.ndarray) -> np.ndarray:
+    """Return the logits after every token but the first few, float32 [tokens, vocabulary]."""
+    with open_session(path, provider=target.provider, options=target.options) as session:
+        (model,) = replayed(family, {graph: Model(session, {})})
+        chunks = np.array([1, ids.shape[1] - 1], np.int64)
+        return model(input_ids=ids, starts=np.zeros(1, np.int64), chunks=chunks)["logits"]

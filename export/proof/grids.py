@@ -1,0 +1,145 @@
+"""The plans: at which shapes a checkpoint is traced, and on which grid of other shapes it must then be right."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ...runtime.bundle.manifest import Axis
+from ...runtime.errors import UsageError
+from ..checkpoint.opened import Checkpoint
+from .oracle import ForwardOracle
+from .plan import Named, Plan
+from .samples import Arrays, ImageSamples, SpeechSamples, TextSamples, processed_size
+
+BATCHES = (1, 2, 5)
+LENGTHS = (7, 64, 512)
+SHORTEST = range(1, 7)
+TRACED_LENGTH = 13
+# One attention layer's scores of the longest row, float32: heads x length x length, held by PyTorch, then the session.
+LONGEST_ROW_BYTES = 512 * 2**20
+# Sizes that no image processor asks for, an odd one too: what is right at them is dynamic.
+# Frames of speech; a few samples more, so that none ends with a frame. 320 of them are 6.4 s for most models.
+TRACED_FRAMES, FRAMES, ODD_SAMPLES = 25, (16, 101, 320), 13
+TRACED_SIZE, OTHER_SIZES, SMALLEST_SIZE = (96, 160), ((128, 64), (65, 127)), 64
+
+
+def plans_for(checkpoint: Checkpoint, oracle: ForwardOracle) -> Iterator[Plan]:
+    """Yield the plans for this checkpoint, the one that leaves most axes dynamic first."""
+    return _PLANS[checkpoint.inputs](checkpoint, oracle)
+
+
+def _text_plans(checkpoint: Checkpoint, oracle: ForwardOracle) -> Iterator[Plan]:
+    samples = TextSamples(checkpoint)
+    traced = samples.batch(2, TRACED_LENGTH)
+    _require_accepted(oracle, traced)
+    maximum = _longest(checkpoint.config, oracle, samples)
+    shortest = [(f"batch 2 x sequence {length}", samples.batch(2, length, seed=1)) for length in SHORTEST]
+    yield Plan(
+        traced=traced,
+        grid=tuple(_text_grid(checkpoint.config, samples, maximum)),
+        axes={"batch": Axis(), "sequence": Axis(1, maximum)},
+        shortest=tuple((name, inputs) for name, inputs in shortest if oracle.accepts(inputs)),
+    )
+
+
+def _text_grid(config: Any, samples: TextSamples, maximum: int | None) -> Iterator[Named]:
+    top = min(maximum or LENGTHS[-1], LENGTHS[-1])
+    for length in sorted({min(length, top) for length in LENGTHS}):
+        for rows in BATCHES:
+            yield f"batch {rows} x sequence {length}", samples.batch(rows, length, seed=1)
+    longest = maximum or _positions(config) or top
+    while _row_bytes(config, longest) > LONGEST_ROW_BYTES:
+        longest //= 2
+    if longest > top:
+        yield f"batch 1 x sequence {longest}", samples.batch(1, longest, seed=1)
+
+
+def _longest(config: Any, oracle: ForwardOracle, samples: TextSamples) -> int | None:
+    """Return the most tokens that the model has positions for, or None where it has no such limit.
+
+    The model itself is asked, for one token more than its config says; a table of positions that reserves some rows
+    for padding takes a few less.
+    """
+    limit = _positions(config)
+    if limit is None or _row_bytes(config, limit) > LONGEST_ROW_BYTES or oracle.accepts(samples.batch(1, limit + 1)):
+        return None
+    return next((length for length in range(limit, limit - 8, -1) if oracle.accepts(samples.batch(1, length))), None)
+
+
+def _positions(config: Any) -> int | None:
+    return getattr(config, "max_position_embeddings", None)
+
+
+def _row_bytes(config: Any, length: int) -> int:
+    heads = getattr(config, "num_attention_heads", None) or 16
+    return 4 * int(np.max(heads)) * length * length
+
+
+def _image_plans(checkpoint: Checkpoint, oracle: ForwardOracle) -> Iterator[Plan]:
+    samples = ImageSamples(checkpoint)
+    size = processed_size(checkpoint.image_processor)
+    _require_accepted(oracle, samples.batch(2, *size))
+    # Windowed attention pads by divisibility, which the tracer refuses as a dynamic size, after minutes.
+    windowed = hasattr(checkpoint.config, "window_size")
+    if not windowed and all(oracle.accepts(samples.batch(1, *other)) for other in (TRACED_SIZE, *OTHER_SIZES)):
+        limits = Axis(min(SMALLEST_SIZE, *size))
+        yield Plan(
+            traced=samples.batch(2, *TRACED_SIZE),
+            grid=tuple(_image_grid(samples, [size, *OTHER_SIZES])),
+            axes={"batch": Axis(), "height": limits, "width": limits},
+        )
+    yield Plan(
+        traced=samples.batch(2, *size),
+        grid=tuple(_image_grid(samples, [size])),
+        axes={"batch": Axis()},
+        fixed=("height", "width"),
+    )
+
+
+def _image_grid(samples: ImageSamples, sizes: list[tuple[int, int]]) -> Iterator[Named]:
+    for height, width in sizes:
+        for rows in BATCHES:
+            yield f"batch {rows} x {height} x {width}", samples.batch(rows, height, width, seed=1)
+
+
+def _speech_plans(checkpoint: Checkpoint, oracle: ForwardOracle) -> Iterator[Plan]:
+    samples = SpeechSamples(checkpoint)
+    stride = getattr(checkpoint.config, "inputs_to_logits_ratio", 320)
+    traced = TRACED_FRAMES * stride + ODD_SAMPLES
+    _require_accepted(oracle, samples.batch(2, traced))
+    shortest = _shortest_speech(oracle, samples, traced)
+    lengths = (shortest, shortest + stride, *(frames * stride + ODD_SAMPLES for frames in FRAMES))
+    grid = [
+        (f"batch {rows} x {size} samples", samples.batch(rows, size, seed=1)) for size in lengths for rows in BATCHES
+    ]
+    yield Plan(
+        traced=samples.batch(2, traced),
+        # A mask that leaves a row of the shortest batches without a frame may be refused.
+        grid=tuple((name, inputs) for name, inputs in grid if oracle.accepts(inputs)),
+        axes={"batch": Axis(), "samples": Axis(shortest)},
+    )
+
+
+def _shortest_speech(oracle: ForwardOracle, samples: SpeechSamples, accepted: int) -> int:
+    """Return the fewest samples that the model takes: what its convolutions need for one frame."""
+    refused = 0
+    while accepted - refused > 1:
+        middle = (accepted + refused) // 2
+        if oracle.accepts(samples.batch(1, middle)):
+            accepted = middle
+        else:
+            refused = middle
+    return accepted
+
+
+def _require_accepted(oracle: ForwardOracle, inputs: Arrays) -> None:
+    """Raise UsageError with the model's own reason if it does not take a plain batch of two."""
+    try:
+        oracle.outputs(inputs)
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        raise UsageError(f"the PyTorch model itself refuses a batch of two: {reason}. Mend its config.json") from error
+
+
+_PLANS = {"text": _text_plans, "image": _image_plans, "audio": _speech_plans}

@@ -1,0 +1,87 @@
+"""Teacher-forced references: what PyTorch answers, without a cache, at every step of tokens that are given."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...runtime.proof.parity import Case
+from ..checkpoint.opened import Checkpoint
+from .samples import Arrays, TextSamples
+
+
+@dataclass(frozen=True)
+class Course:
+    """One comparison: `rows` ragged prompts of at most `prompt` tokens, then `chunks` of further tokens."""
+
+    rows: int
+    prompt: int
+    chunks: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """What the figures of this course are called."""
+        return f"batch {self.rows} x prompt {self.prompt} + {sum(self.chunks)} tokens"
+
+    def inputs(self, checkpoint: Checkpoint) -> Arrays:
+        """Return `input_ids` int64 [rows, tokens], `starts` int64 [rows], where rows begin, and `chunks` int64."""
+        samples = prompts_of(checkpoint)
+        prompts = samples.batch(self.rows, self.prompt, seed=1)
+        rest = samples.batch(self.rows, max(sum(self.chunks), 1), seed=2, full=True)["input_ids"][:, : sum(self.chunks)]
+        return {
+            "input_ids": np.concatenate([prompts["input_ids"], rest], axis=1),
+            "starts": (prompts["attention_mask"] == 0).sum(1),
+            "chunks": np.array([self.prompt, *self.chunks], np.int64),
+        }
+
+
+def prompts_of(checkpoint: Checkpoint) -> TextSamples:
+    """Return rows of random tokens, padded on the left: the last column is every row's last token."""
+    samples = TextSamples(checkpoint)
+    samples.left = True
+    samples.names = ("input_ids", "attention_mask")
+    return samples
+
+
+class TeacherOracle:
+    """The logits of a language model in one forward call over whole rows."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+
+    def case(self, name: str, inputs: Arrays) -> Case:
+        """Return the inputs with `logits`, float32 [rows * positions, vocabulary], from the prompt's last token on."""
+        ids = torch.from_numpy(inputs["input_ids"])
+        mask = (torch.arange(ids.shape[1]) >= torch.from_numpy(inputs["starts"])[:, None]).long()
+        given: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
+        if "position_ids" in self.checkpoint.forward_parameters:
+            given["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
+        with torch.inference_mode():
+            logits = self.checkpoint.model(**given, use_cache=False).logits[:, int(inputs["chunks"][0]) - 1 :]
+        return Case(name, inputs, {"logits": logits.flatten(0, 1).float().numpy()})
+
+
+class Seq2SeqOracle:
+    """The logits of an encoder-decoder in one forward call over whole answers."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+
+    def case(self, name: str, inputs: Arrays) -> Case:
+        """Return the inputs with `logits`, float32 [rows * positions, vocabulary], from the prompt's last token on."""
+        given = to_torch({key: value for key, value in inputs.items() if key != "chunks"})
+        with torch.inference_mode():
+            logits = self.checkpoint.model(**given, use_cache=False).logits[:, int(inputs["chunks"][0]) - 1 :]
+        return Case(name, inputs, {"logits": logits.flatten(0, 1).float().numpy()})
+
+
+def answer_tokens(checkpoint: Checkpoint, rows: int, tokens: int, *, seed: int = 0) -> np.ndarray:
+    """Return random answers of equal length, int64 [rows, tokens]."""
+    words = prompts_of(checkpoint).words
+    return np.random.default_rng([seed, rows, tokens]).choice(words, (rows, tokens))
+
+
+def to_torch(arrays: Arrays) -> dict[str, torch.Tensor]:
+    """Return the arrays as tensors, by the same names."""
+    return {name: torch.from_numpy(value) for name, value in arrays.items()}

@@ -1,0 +1,61 @@
+"""The sha256 of files, remembered per machine by inode, size and modification time; it knows nothing of bundles."""
+
+import contextlib
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import EnvironmentMissing
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def cache_folder() -> Path:
+    """Return this user's cache of vitrify: `VITRIFY_CACHE`, else `XDG_CACHE_HOME`/vitrify, else ~/.cache/vitrify."""
+    if own := os.environ.get("VITRIFY_CACHE"):
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "vitrify"
+
+
+@contextlib.contextmanager
+def writing_cache(folder: Path) -> Iterator[None]:
+    """Make a folder of the cache, to be written into; raise EnvironmentMissing with what to do where that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise EnvironmentMissing(
+            f"the cache '{folder}' cannot be written ({error.strerror}): point VITRIFY_CACHE elsewhere"
+        ) from error
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of the file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remembered_digest(path: Path, *, memory: Path | None = None) -> str:
+    """Return the sha256 of the file, computed only if its inode, size or modification time is new to this machine.
+
+    `memory` is the folder of remembered digests (default: under the user's cache). Where it cannot be written the
+    digest is computed each time.
+    """
+    status = path.stat()
+    key = f"{path.resolve()}:{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
+    folder = memory or cache_folder() / "digests"
+    note = folder / hashlib.sha256(key.encode()).hexdigest()
+    with contextlib.suppress(OSError, ValueError):
+        if _SHA256.fullmatch(known := note.read_text(encoding="ascii")):
+            return known
+    digest = file_digest(path)
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
+            file.write(digest)
+        Path(file.name).replace(note)
+    return digest

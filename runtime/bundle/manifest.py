@@ -1,0 +1,271 @@
+"""The contract on disk: the only reader and writer of `bundle.json`; it knows nothing of torch, sessions or tasks.
+
+A bundle is a folder. `bundle.json` names its head, its graphs with their axes, the profiles it was built for and the
+sha256 of every file but itself and `reports/`. No path in it leaves the folder, none is a link.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...profiles import Profile, ProfileError
+from ..errors import IntegrityError, UsageError
+from ..sessions.base import Session, Tensor
+from .digests import file_digest, remembered_digest
+
+SCHEMA = 1
+MANIFEST = "bundle.json"
+REPORTS = "reports"
+PARITY = "parity"
+PARITY_REPORT = "parity.json"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The sizes that a named axis may take: `minimum` and, where the model has a limit, `maximum`."""
+
+    minimum: int = 1
+    maximum: int | None = None
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One graph's inputs and outputs, in order."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the weights came from: `files` maps each source file to its sha256."""
+
+    id: str
+    revision: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    pickle: bool = False
+    remote_code: bool = False
+
+
+@dataclass(frozen=True)
+class Build:
+    """What one profile runs: `graphs` maps a graph's name to its file in the bundle.
+
+    `data` maps a graph to the file of its weights, where that is another graph's. `verified` says that its outputs kept
+    the tolerance, `emulated` that they came from a CPU that rounded as the profile's device would, which was missing.
+    """
+
+    profile: Profile
+    graphs: Mapping[str, str]
+    verified: bool = True
+    data: Mapping[str, str] = field(default_factory=dict)
+    emulated: bool = False
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The content of `bundle.json`; `folder` is where it was read and is not stored."""
+
+    head: str
+    tasks: tuple[str, ...]
+    architecture: str
+    model_type: str
+    family: str
+    source: Provenance
+    axes: Mapping[str, Axis]
+    graphs: Mapping[str, Graph]
+    builds: Mapping[str, Build]
+    tools: Mapping[str, str]
+    files: Mapping[str, str] = field(default_factory=dict)
+    folder: Path = Path()
+
+    @classmethod
+    def read(cls, folder: str | Path) -> "Bundle":
+        """Read and check `bundle.json`; raise UsageError where there is none, IntegrityError where it is broken."""
+        folder = Path(folder)
+        path = folder / MANIFEST
+        if not path.is_file():
+            raise UsageError(
+                f"no bundle in '{folder}': it has no {MANIFEST}. Make one: vitrify export MODEL -o {folder}"
+            )
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            schema = content.pop("schema")
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+            raise IntegrityError(f"'{path}' is not a bundle's manifest ({error!r}): export the bundle again") from error
+        if schema != SCHEMA:
+            raise IntegrityError(
+                f"bundle '{folder}' has schema {schema}, this vitrify reads schema {SCHEMA}: export it again, "
+                "or install the vitrify that made it"
+            )
+        try:
+            bundle = _from_json({**content, "folder": str(folder)})
+        except (TypeError, ValueError, KeyError, AttributeError, ProfileError) as error:
+            raise IntegrityError(f"'{path}' is broken ({error}): export the bundle again") from error
+        if not bundle.builds or any(
+            not build.graphs or set(build.graphs) - set(bundle.graphs) for build in bundle.builds.values()
+        ):
+            raise IntegrityError(f"'{path}' is broken (a profile lacks a graph): export the bundle again")
+        for name in bundle.files:
+            bundle.path(name)
+        return bundle
+
+    def profile(self, name: str) -> Profile:
+        """Return one of the profiles that it was built for; raise UsageError, naming those, for another."""
+        if name not in self.builds:
+            raise UsageError(
+                f"no profile '{name}' in bundle '{self.folder.name}' (built: {', '.join(self.builds)}). "
+                f"Build it: vitrify export MODEL --profile {name}"
+            )
+        return self.builds[name].profile
+
+    def path(self, name: str) -> Path:
+        """Return the path of one of the bundle's files, as `real_path` does."""
+        return real_path(self.folder, name)
+
+    def check(self, name: str, *, always: bool = False) -> Path:
+        """Return the path of a listed file whose sha256 is right; computed anew if `always`, else once a machine."""
+        path = self.path(name)
+        if name not in self.files:
+            raise IntegrityError(f"'{path}' is not listed in {MANIFEST}: the bundle was changed, export it again")
+        digest = file_digest(path) if always else remembered_digest(path)
+        if digest != self.files[name]:
+            raise IntegrityError(f"'{path}' was changed since the export (sha256 differs): export or copy it again")
+        return path
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether others compiled it, so that nothing proves it and no digest is listed."""
+        return False
+
+    def default_profile(self) -> str:
+        """Return the profile that runs where none is named."""
+        return "cpu-fp32" if "cpu-fp32" in self.builds else next(iter(self.builds))
+
+    def adapted(self, profile: str, graph: str, session: Session) -> Session:  # noqa: ARG002 - for what others compiled
+        """Return the session of a graph with the signature that the runtime knows; our own graphs have it."""
+        return session
+
+    def graph_files(self, profile: str, graph: str) -> list[str]:
+        """Return the graph's file for `profile` and its external data, relative to the folder."""
+        build = self.builds[profile]
+        file = build.graphs[graph]
+        data = build.data.get(graph, f"{file}_data")
+        return [file, data] if data in self.files or (self.folder / data).exists() else [file]
+
+    def recorded_drift(self) -> dict[str, float]:
+        """Return each profile's drift as the export measured it; empty where `reports/` did not travel along."""
+        try:
+            report = json.loads((self.folder / REPORTS / PARITY_REPORT).read_text(encoding="utf-8"))
+            return {name: float(item["drift"]) for name, item in report.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of `bundle.json`, and so of everything that the bundle stands for."""
+        return file_digest(self.folder / MANIFEST)
+
+
+def read_bundle(folder: str | Path, profile: str | None = None) -> Bundle:
+    """Read what runs in a folder: a bundle or, where it has no manifest, graphs that others compiled.
+
+    `profile` is the one that will run. Raises what `Bundle.read` does, and `foreign.read_foreign`.
+    """
+    if not (Path(folder) / MANIFEST).is_file():
+        from .onnx_folder import is_foreign, read_foreign
+
+        if is_foreign(Path(folder)):
+            return read_foreign(Path(folder), profile)
+    return Bundle.read(folder)
+
+
+def real_path(folder: Path, name: str) -> Path:
+    """Return the path of a bundle's file; raise IntegrityError if it is missing, a link or outside its folder."""
+    parts = Path(name).parts
+    if not parts or Path(name).is_absolute() or ".." in parts:
+        raise IntegrityError(f"bundle '{folder}' names '{name}', which leaves its folder: do not use it")
+    path = folder
+    for part in parts:
+        path = path / part
+        if path.is_symlink():
+            raise IntegrityError(f"'{path}' is a link: a bundle holds real files. Copy it with 'cp -rL'")
+    if not path.is_file():
+        raise IntegrityError(f"'{path}' is missing: the bundle is incomplete, export or copy it again")
+    return path
+
+
+def write_manifest(bundle: Bundle, folder: Path) -> Bundle:
+    """Digest every file in `folder`, write `bundle.json` and return the bundle as it will be read."""
+    names = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and path.relative_to(folder).parts[0] not in {MANIFEST, REPORTS}
+    )
+    return add_files(dataclasses.replace(bundle, files={}, folder=folder), names)
+
+
+def add_files(bundle: Bundle, names: Iterable[str]) -> Bundle:
+    """Digest these files of a bundle's folder, and replace its `bundle.json` by one that lists them too."""
+    files = {**bundle.files, **{name: file_digest(bundle.folder / name) for name in names}}
+    bundle = dataclasses.replace(bundle, files=dict(sorted(files.items())))
+    content = {"schema": SCHEMA, **_to_json(bundle)}
+    del content["folder"]
+    replace_synced(bundle.folder / MANIFEST, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    return bundle
+
+
+def replace_synced(path: Path, text: str) -> None:
+    """Write a file that is there with its new text or as it was before."""
+    unfinished = path.with_name(f".{path.name}")
+    write_synced(unfinished, text)
+    unfinished.replace(path)
+
+
+def write_synced(path: Path, text: str) -> None:
+    """Write `text` and flush it to the disk."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _to_json(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {item.name: _to_json(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _to_json(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_to_json(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _tensor(content: Mapping[str, Any]) -> Tensor:
+    return Tensor(**{**content, "axes": tuple(content["axes"])})
+
+
+def _graph(content: Mapping[str, Any]) -> Graph:
+    return Graph(**{key: tuple(_tensor(item) for item in tensors) for key, tensors in content.items()})
+
+
+def _build(content: Mapping[str, Any]) -> Build:
+    return Build(**{**content, "profile": Profile.from_dict(content["profile"])})
+
+
+def _from_json(content: Mapping[str, Any]) -> Bundle:
+    nested = {"axes": lambda item: Axis(**item), "graphs": _graph, "builds": _build}
+    fields = {key: {name: nested[key](item) for name, item in content[key].items()} for key in nested}
+    return Bundle(
+        **{
+            **content,
+            **fields,
+            "tasks": tuple(content["tasks"]),
+            "files": dict(content["files"]),
+            "source": Provenance(**content["source"]),
+            "folder": Path(content["folder"]),
+        }
+    )

@@ -1,0 +1,116 @@
+"""What the names of a folder's files say where others compiled: which graphs, in which precision; it opens none.
+
+optimum and transformers.js name graphs alike: in `onnx/` or, by older releases of optimum, at the top, each with a
+suffix that tells its precision.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import UsageError
+
+FOLDER = "onnx/"
+PLAIN = "fp32"
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "adapter_config.json")
+_PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One precision: the profile that runs it, what its files' names end in, and what a profile says of its numbers."""
+
+    name: str
+    suffix: str
+    precision: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+_INT8: Mapping[str, Any] = {"quantization": {}}
+_HALF: Mapping[str, Any] = {"half": {}}
+_FOUR: Mapping[str, Any] = {"weights": {"bits": 4}}
+VARIANTS = (
+    Variant(PLAIN, "", "fp32"),
+    Variant("optimized", "_optimized", "fp32"),
+    Variant("fp16", "_fp16", "fp16", _HALF),
+    Variant("quantized", "_quantized", "int8", _INT8),
+    Variant("int8", "_int8", "int8", _INT8),
+    Variant("uint8", "_uint8", "int8", _INT8),
+    Variant("q4", "_q4", "w4", _FOUR),
+    Variant("q4f16", "_q4f16", "w4", _FOUR),
+    Variant("bnb4", "_bnb4", "w4", _FOUR),
+)
+
+
+@dataclass(frozen=True)
+class GraphSet:
+    """Files that together are a whole model of these families: each graph's name here and its file's stem."""
+
+    families: tuple[str, ...]
+    stems: Mapping[str, str]
+
+
+# The first that is there in full counts.
+_PAIR = {"decoder_model": "decoder_model", "decoder_with_past_model": "decoder_with_past_model"}
+_ENCODER = {"encoder_model": "encoder_model"}
+GRAPH_SETS = (
+    GraphSet(("encoder-decoder",), {**_ENCODER, "decoder_model_merged": "decoder_model_merged"}),
+    GraphSet(("encoder-decoder",), {**_ENCODER, **_PAIR}),
+    GraphSet(("decoder",), {"model": "decoder_model_merged"}),
+    GraphSet(("decoder", "encoder"), {"model": "model"}),
+    GraphSet(("decoder",), _PAIR),
+)
+
+
+def find_variants(names: Iterable[str], *, family: str | None = None) -> dict[str, dict[str, str]]:
+    """Return, by the names of variants, the files of each one's graphs; of `family` only, where it is given.
+
+    `names` are the folder's files, relative to it, with `/`. Graphs in `onnx/` hide those at the top.
+    """
+    there = {name for name in names if name.endswith(".onnx")}
+    for folder in (FOLDER, ""):
+        found = {variant.name: _graphs(there, folder, variant.suffix, family) for variant in VARIANTS}
+        if whole := {name: graphs for name, graphs in found.items() if graphs}:
+            return whole
+    return {}
+
+
+def _graphs(there: Collection[str], folder: str, suffix: str, family: str | None) -> dict[str, str]:
+    for row in GRAPH_SETS:
+        files = {name: f"{folder}{stem}{suffix}.onnx" for name, stem in row.stems.items()}
+        if (family is None or family in row.families) and set(files.values()) <= set(there):
+            return files
+    return {}
+
+
+def is_compiled(names: Collection[str], profile: str | None, *, allow_pickle: bool = False) -> bool:
+    """Tell whether a folder with these files runs from its graphs instead of being compiled.
+
+    It does if it has graphs, and either no weights to compile or the profile named is one of its variants.
+    """
+    variants = find_variants(names)
+    weights = (*_WEIGHTS, *(_PICKLES if allow_pickle else ()))
+    return bool(variants) and (profile in variants or not any(name in weights for name in names))
+
+
+def choose_variant(where: str, names: Sequence[str], profile: str | None) -> str:
+    """Return the variant that is asked for, or fp32, or the only one; raise UsageError for none of `names`."""
+    if profile in names:
+        return str(profile)
+    if profile not in {None, "auto"}:
+        raise UsageError(
+            f"no profile '{profile}' in '{where}', which others compiled (there: {', '.join(names)}): "
+            f"pass profile='{names[0]}', or compile its checkpoint: vitrify export MODEL"
+        )
+    if PLAIN not in names and len(names) > 1:
+        raise UsageError(
+            f"'{where}' holds {', '.join(names)}, and nothing says which: pass one of them as profile=, such as "
+            f"profile='{names[0]}'"
+        )
+    return PLAIN if PLAIN in names else names[0]
+
+
+def files_of(names: Iterable[str], graphs: Mapping[str, str]) -> list[str]:
+    """Return these graphs' files with those that hold their weights, by name, of all the `names` there are."""
+    beside = tuple(f"{graph}{ending}" for graph in graphs.values() for ending in ("_data", ".data"))
+    return sorted({*graphs.values(), *(name for name in names if name.startswith(beside))})

@@ -1,0 +1,60 @@
+"""Classifier-free guidance: a decoder that another one, which sees a prompt to stay away from, pushes off.
+
+After "Stay on topic with Classifier-Free Guidance", https://arxiv.org/abs/2306.17806, with logits as log probabilities.
+"""
+
+from collections.abc import Sequence
+from copy import copy
+from typing import Self
+
+import numpy as np
+
+from ..base import Decoding
+
+
+class GuidedDecoding(Decoding):
+    """Two decoders that get the same new tokens, after prompts of their own."""
+
+    def __init__(
+        self, decoding: Decoding, negative: Decoding, *, scale: float, negative_prompts: Sequence[np.ndarray]
+    ) -> None:
+        self._decoding, self._negative = decoding, negative
+        self._scale, self._prompts = scale, negative_prompts
+        self._is_started = False
+        self.vocabulary, self.capacity = decoding.vocabulary, decoding.capacity
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return self._decoding.lengths
+
+    def append(self, tokens: Sequence[np.ndarray] | np.ndarray, *, keep: int | None = 1) -> np.ndarray:
+        """Return guided log probabilities in place of logits."""
+        wished = log_softmax(self._decoding.append(tokens, keep=keep))
+        other = tokens if self._is_started else self._prompts
+        self._is_started = True
+        avoided = log_softmax(self._negative.append(other, keep=keep))
+        return self._scale * (wished - avoided) + avoided
+
+    def select(self, rows: np.ndarray) -> None:
+        self._decoding.select(rows)
+        self._negative.select(rows)
+
+    def truncate(self, length: int) -> None:
+        drop = int(self._decoding.lengths.max(initial=0)) - length
+        self._decoding.truncate(length)
+        self._negative.truncate(int(self._negative.lengths.max(initial=0)) - drop)
+
+    def clone(self) -> Self:
+        other = copy(self)
+        other._decoding, other._negative = self._decoding.clone(), self._negative.clone()  # noqa: SLF001 - its own
+        return other
+
+
+def log_softmax(logits: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """Return log probabilities over the last axis, in `out` if it is given, which may be `logits` itself."""
+    made = np.empty_like(logits) if out is None else out
+    weights = np.empty(logits.shape[-1], logits.dtype)
+    for place in np.ndindex(logits.shape[:-1]):  # a row at a time stays in the processor's cache, a batch does not
+        row = np.subtract(logits[place], logits[place].max(), out=made[place])
+        row -= np.log(np.exp(row, out=weights).sum())
+    return made

@@ -1,0 +1,169 @@
+"""What the pipelines that generate share: the arguments of generation, whose value wins, and rows that run together.
+
+It knows no task and no loop: `LoadedBundle.generate_rows` makes the tokens.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from ...errors import UsageError
+from ...generation.config import GenerationConfig, entries_of
+from .base import Parameters, Piece
+from .text import TextPipeline
+
+if TYPE_CHECKING:
+    from ...generation.loop import Generated
+
+# Arguments of generation that are no field of its config: what belongs to one call.
+CALL_ARGUMENTS = (
+    "generation_config",
+    "streamer",
+    "logits_processor",
+    "stopping_criteria",
+    "prefix_allowed_tokens_fn",
+    "assistant_model",
+    "negative_prompt_ids",
+    "grammar",
+    "json_schema",
+    "regex",
+)
+# A pipeline's defaults for these hold only where tokens are sampled.
+_SAMPLING = frozenset({"temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff"})
+
+
+CONFIG_NAMES = frozenset(GenerationConfig.names())
+# The arguments that every task which generates takes.
+GENERATION_NAMES = CONFIG_NAMES | frozenset(CALL_ARGUMENTS)
+
+
+@dataclass(frozen=True)
+class GenerationParameters(Parameters):
+    """Base of the parameters of a task that generates: its fields are arguments, and so is all that generation takes.
+
+    `generation` collects the latter as they were given, None included. An argument that is a field too reaches both.
+    """
+
+    generation: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The arguments that the task takes: its own, then those of generation."""
+        own = [name for name in super().names() if name != "generation"]
+        return (*own, *sorted(GENERATION_NAMES - set(own)))
+
+    def updated(self, task: str, options: Mapping[str, Any]) -> Self:
+        """Return the parameters with `options` over them; raise UsageError for one that the task does not take.
+
+        A `generation_config` replaces the fields of one that were given before it.
+        """
+        allowed = self.names()
+        if unknown := sorted(set(options) - set(allowed)):
+            close = difflib.get_close_matches(unknown[0], allowed, 1)
+            hint = f"Did you mean '{close[0]}'?" if close else f"It takes: {', '.join(allowed)}"
+            raise UsageError(f"'{task}' takes no argument '{unknown[0]}'. {hint}")
+        given = {name: value for name, value in options.items() if name in GENERATION_NAMES}
+        kept = dict(self.generation)
+        if given.get("generation_config") is not None:
+            kept = {name: value for name, value in kept.items() if name not in CONFIG_NAMES}
+        own = {item.name for item in dataclasses.fields(self)}
+        mine = super().updated(task, {name: value for name, value in options.items() if name in own})
+        return dataclasses.replace(mine, generation={**kept, **given})
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What generation returned for one prompt.
+
+    Attributes
+    ----------
+    sequences
+        `num_return_sequences` of ids, each 1-D int64: the prompt, then the answer with its end token.
+    prompt_lengths
+        How many tokens of each sequence are its prompt; of an encoder-decoder, what its answers begin with.
+    extras
+        What was asked for beside each sequence, by name, as plain values: `scores` and `logits` [tokens][vocabulary],
+        `sequences_scores`. Empty where nothing was.
+
+    """
+
+    sequences: Sequence[np.ndarray]
+    prompt_lengths: Sequence[int]
+    extras: Sequence[Mapping[str, Any]] = ()
+
+
+class GenerationPipeline(TextPipeline):
+    """A task that generates: a piece's `input_ids` [tokens] are a prompt, and its output is the prompt's `Answers`.
+
+    Prompts of several items run as one batch of rows of their own lengths, so no pad token is needed.
+    """
+
+    # What holds where neither the caller nor the model's generation config says otherwise.
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    # What is drawn for a row depends on the rows before it, and rows that have ended leave their batch by themselves.
+    reads_ahead: ClassVar[bool] = False
+
+    def arguments(self, parameters: Any) -> dict[str, Any]:
+        """Return what generation is asked for: the call over the pipeline over the model's config over the defaults.
+
+        None is as good as absent, but keeps a default of the pipeline away, as in transformers.
+        """
+        given = dict(parameters.generation)
+        wished = entries_of(given.pop("generation_config", None))
+        model = {name: value for name, value in self.bundle.generation_config.items() if name in CONFIG_NAMES}
+        base = _without_none(model) | wished
+        return self._defaults_beside(base | given) | base | _without_none(given)
+
+    def _defaults_beside(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the pipeline's defaults that the settings leave open."""
+        added = {name: value for name, value in self.defaults.items() if name not in settings}
+        if "max_length" in settings:  # new tokens would win over it
+            added.pop("max_new_tokens", None)
+        if self.tokenizer.pad_token_id is not None and "pad_token_id" not in settings:
+            added["pad_token_id"] = self.tokenizer.pad_token_id
+        samples = {**settings, **added}.get("do_sample")
+        return {name: value for name, value in added.items() if samples or name not in _SAMPLING}
+
+    def __call__(self, inputs: Any, *args: Any, **options: Any) -> Any:
+        """Run the task; an error reaches the reader of a streamer too, who would else wait for ever."""
+        try:
+            return super().__call__(inputs, *args, **options)
+        except BaseException as error:
+            streamer = options.get("streamer", self.options.generation.get("streamer"))
+            if callable(fail := getattr(streamer, "fail", None)):
+                fail(error)
+            raise
+
+    def _run(self, pending: Sequence[tuple[Piece, list[Any]]], parameters: GenerationParameters) -> None:
+        prompts = [piece.feeds["input_ids"] for piece, _ in pending]
+        given = self.arguments(parameters)
+        made: Generated = self.bundle.generate_rows(prompts, given)
+        share = len(made.sequences) // len(prompts)
+        extras = _extras(made) if given.get("return_dict_in_generate") else []
+        for index, (_, outputs) in enumerate(pending):
+            own = slice(index * share, (index + 1) * share)
+            outputs.append(Answers(made.sequences[own], made.prompt_lengths[own], extras[own]))
+
+
+def _extras(made: "Generated") -> list[dict[str, Any]]:
+    """Return the scores of each sequence as plain values, where every sequence has its own."""
+    extras: list[dict[str, Any]] = [{} for _ in made.sequences]
+    for name in ("scores", "logits"):
+        steps = getattr(made, name)
+        if steps is None or len(steps[0]) != len(extras):  # beams have scores of their own
+            continue
+        for index, (extra, sequence) in enumerate(zip(extras, made.sequences, strict=True)):
+            own = len(sequence) - made.prompt_lengths[index]
+            extra[name] = [step[index].tolist() for step in steps[:own]]
+    if made.sequences_scores is not None:
+        for extra, score in zip(extras, made.sequences_scores.tolist(), strict=True):
+            extra["sequences_scores"] = score
+    return extras
+
+
+def _without_none(entries: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in entries.items() if value is not None}

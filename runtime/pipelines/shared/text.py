@@ -1,0 +1,67 @@
+"""What the pipelines that take text share: one text as the graph takes it, and the tokenizer's arguments."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ...errors import UsageError
+from ...processing.text.encodings import Encodings
+from .base import Parameters, Pipeline, Row
+
+if TYPE_CHECKING:
+    from ...loading import LoadedBundle
+
+# What a model takes an input to be that its tokenizer leaves out.
+_LEFT_OUT = {"attention_mask": np.ones_like, "token_type_ids": np.zeros_like}
+
+
+@dataclass(frozen=True)
+class TokenizerParameters(Parameters):
+    """The tokenizer's arguments that change what the graph reads; they mean what they mean in transformers."""
+
+    padding: bool | str = False
+    truncation: bool | str | None = None
+    max_length: int | None = None
+    stride: int = 0
+    add_special_tokens: bool = True
+    is_split_into_words: bool = False
+    pad_to_multiple_of: int | None = None
+    padding_side: str | None = None
+    return_token_type_ids: bool | None = None
+    return_attention_mask: bool | None = None
+
+    def for_tokenizer(self) -> dict[str, Any]:
+        """Return the tokenizer's arguments, without those that a task adds."""
+        return {name: getattr(self, name) for name in TokenizerParameters.names()}
+
+
+class TextPipeline(Pipeline):
+    """A task on texts."""
+
+    reads_ahead: ClassVar[bool] = True
+
+    def __init__(self, bundle: "LoadedBundle", *, task: str, **options: Any) -> None:
+        super().__init__(bundle, task=task, **options)
+        if self.tokenizer is None:
+            raise UsageError(f"'{task}' needs a tokenizer and bundle '{bundle.name}' has none: pass tokenizer=FOLDER")
+
+    def row(self, encoded: Encodings, index: int = 0) -> Row:
+        """Return the graph's inputs for one row of an encoding, each [tokens]."""
+        ids = encoded["input_ids"][index]
+        if not ids.size:
+            raise UsageError("a text without a single token cannot be run: leave empty texts out")
+        rows = {name: encoded[name][index] for name in self.model.input_names if name in encoded}
+        absent = {name: fill(ids) for name, fill in _LEFT_OUT.items() if name in self.model.input_names}
+        return {**absent, **rows}
+
+    def text(self, item: Any) -> str:
+        """Return the item, which must be a text."""
+        if not isinstance(item, str):
+            raise UsageError(f"'{self.task}' takes {self.expects}, got {type(item).__name__} {_shown(item)}")
+        return item
+
+
+def _shown(item: Any) -> str:
+    text = repr(item)
+    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -1,0 +1,141 @@
+"""What `tokenizer_config.json` says of a tokenizer beside its vocabulary: special tokens, sides, lengths."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ...errors import IntegrityError, UsageError
+
+NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+SIDES = ("left", "right")
+OWN = "vitrify"  # the key of what only vitrify reads
+UNBOUNDED = 10**20  # transformers writes 1e30 where a tokenizer has no longest text
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerConfig:
+    """The part of `tokenizer_config.json` that changes what a tokenizer returns; names and defaults of transformers.
+
+    Ours are `unknown_from`, the number from which on tokens are pieces that the checkpoint has no number for, and
+    `languages`, what `Languages` reads.
+    """
+
+    special_tokens: Mapping[str, str] = field(default_factory=dict)
+    extra_special_tokens: tuple[str, ...] = ()
+    model_max_length: int | None = None
+    padding_side: str = "right"
+    truncation_side: str = "right"
+    model_input_names: tuple[str, ...] = ("input_ids", "attention_mask")
+    pad_token_type_id: int = 0
+    split_special_tokens: bool = False
+    clean_up_tokenization_spaces: bool = False
+    clean_up_bpe: bool = False
+    unknown_from: int | None = None
+    languages: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("padding_side", "truncation_side"):
+            if getattr(self, name) not in SIDES:
+                raise IntegrityError(f"tokenizer_config.json: {name} is {getattr(self, name)!r}, not 'left' or 'right'")
+
+
+def read_tokenizer_config(folder: Path) -> TokenizerConfig:
+    """The folder's `tokenizer_config.json` and, over it, `special_tokens_map.json`; either may be missing.
+
+    IntegrityError: a file that is not a JSON object, or a value of the wrong kind.
+    """
+    values = _read_object(folder / "tokenizer_config.json") | _read_object(folder / "special_tokens_map.json")
+    extra = values.get("extra_special_tokens") or values.get("additional_special_tokens") or []
+    named = {name: content(value) for name, value in values.items() if name.endswith("_token")}
+    if isinstance(extra, dict):
+        named |= {name: content(value) for name, value in extra.items()}
+    try:
+        longest = values.get("model_max_length", values.get("max_len"))
+        return TokenizerConfig(
+            special_tokens={name: token for name, token in named.items() if token is not None},
+            extra_special_tokens=() if isinstance(extra, dict) else tuple(filter(None, map(content, extra))),
+            model_max_length=None if longest is None or longest > UNBOUNDED else int(longest),
+            padding_side=values.get("padding_side", "right"),
+            truncation_side=values.get("truncation_side", "right"),
+            model_input_names=tuple(values.get("model_input_names") or TokenizerConfig.model_input_names),
+            pad_token_type_id=int(values.get("pad_token_type_id", 0)),
+            split_special_tokens=bool(values.get("split_special_tokens", False)),
+            clean_up_tokenization_spaces=bool(values.get("clean_up_tokenization_spaces", False)),
+            clean_up_bpe=bool(
+                values.get("clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output", False)
+            ),
+            **_own(values),
+        )
+    except (TypeError, ValueError) as error:
+        raise IntegrityError(f"tokenizer_config.json in '{folder}' holds a value of the wrong kind: {error}") from error
+
+
+def _own(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the export wrote for vitrify alone."""
+    found = values.get(OWN, {})
+    return {name: found[name] for name in ("unknown_from", "languages") if name in found}
+
+
+def content(token: Any) -> str | None:
+    """A token's text, which a file gives as it is or as an object with its flags; None for what is no token."""
+    text = token.get("content") if isinstance(token, dict) else token
+    return text if isinstance(text, str) else None
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise IntegrityError(f"'{path}' is not JSON: {error}; export the bundle again") from error
+    if not isinstance(values, dict):
+        raise IntegrityError(f"'{path}' holds a {type(values).__name__}, not an object; export the bundle again")
+    return values
+
+
+class HasTokens(Protocol):
+    """What the descriptors below stand on."""
+
+    special_tokens: dict[str, str]
+
+    def convert_ids_to_tokens(self, ids: int) -> Any: ...
+
+    def convert_tokens_to_ids(self, tokens: str) -> Any: ...
+
+
+class SpecialToken:
+    """A tokenizer's attribute such as `pad_token`: the token, or None where it has none; may be set."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, tokenizer: HasTokens, owner: type) -> str | None:
+        return tokenizer.special_tokens.get(self.name)
+
+    def __set__(self, tokenizer: HasTokens, token: str | None) -> None:
+        if token is None:
+            tokenizer.special_tokens.pop(self.name, None)
+        elif isinstance(token, str):
+            tokenizer.special_tokens[self.name] = token
+        else:
+            raise UsageError(f"{self.name} is a str or None, got {token!r}; by number it is {self.name}_id")
+
+
+class SpecialTokenId:
+    """A tokenizer's attribute such as `pad_token_id`: the token's number, or None where it has none; may be set."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.token_name = name.removesuffix("_id")
+
+    def __get__(self, tokenizer: HasTokens, owner: type) -> int | None:
+        token = tokenizer.special_tokens.get(self.token_name)
+        return None if token is None else tokenizer.convert_tokens_to_ids(token)
+
+    def __set__(self, tokenizer: HasTokens, number: int | None) -> None:
+        token = None if number is None else tokenizer.convert_ids_to_tokens(number)
+        if number is not None and token is None:
+            raise UsageError(f"{self.token_name}_id={number} is not in the vocabulary")
+        setattr(tokenizer, self.token_name, token)

@@ -1,0 +1,72 @@
+"""NVIDIA's TensorRT-RTX plugin provider: TensorRT-RTX computes the graph, or an error says what is missing.
+
+The plugin brings its own TensorRT-RTX and loads into any ONNX Runtime. It has not run on a GPU yet.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...errors import DependencyMissing, EnvironmentMissing
+from ...machine import Machine
+from ..tensorrt.driver import CudaDriver, Driver
+from .base import onnxruntime_module
+from .plugins import plugin_device
+from .strict import StrictSession, option_texts, strict_options
+
+_PROVIDER = "NvTensorRTRTXExecutionProvider"
+_MODULE = "onnxruntime_ep_nv_tensorrt_rtx"
+_INSTALL = "pip install onnxruntime-ep-nv-tensorrt-rtx-cu13"
+_INSTEAD = "Use a profile on cuda, or cpu-fp32"
+_CAPABILITIES = frozenset({"86", "89"})
+_NEWEST = 120  # and every one from here on
+
+
+class OrtTensorRtRtxSession(StrictSession):
+    """A graph on the TensorRT-RTX plugin; `options` are the provider's, such as `nv_runtime_cache_path`."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        options: Mapping[str, Any],
+        threads: int | None,
+        machine: Machine,  # noqa: ARG002 - the driver knows the GPU better
+        load: Callable[[], Any] = onnxruntime_module,
+        load_plugin: Callable[[str], Any] = importlib.import_module,
+        driver: Callable[[], Driver] = CudaDriver,
+    ) -> None:
+        _check_gpu(driver)
+        ort = load()
+        own = strict_options(threads=threads, ort=ort)
+        own.add_provider_for_devices([_device(ort, load_plugin)], option_texts(options))
+        super().__init__(path, provider=_PROVIDER, options=own, remedy=_INSTEAD, ort=ort)
+
+
+def _check_gpu(driver: Callable[[], Driver]) -> None:
+    gpu = driver()
+    try:
+        name, capability = gpu.name, gpu.capability
+    finally:
+        gpu.close()
+    if capability not in _CAPABILITIES and int(capability) < _NEWEST:
+        raise EnvironmentMissing(
+            f"the TensorRT-RTX provider runs on compute capability 8.6, 8.9 and 12.0 or newer; {name} has "
+            f"{capability[:-1]}.{capability[-1]}. {_INSTEAD}"
+        )
+
+
+def _device(ort: Any, load_plugin: Callable[[str], Any]) -> Any:
+    try:
+        library = load_plugin(_MODULE).get_library_path()
+    except ImportError as error:
+        raise DependencyMissing(f"the TensorRT-RTX provider is not installed ({error}): {_INSTALL}") from error
+    try:
+        device = plugin_device(ort, provider=_PROVIDER, registration=_PROVIDER, library=library, kind="GPU")
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise EnvironmentMissing(f"the TensorRT-RTX provider does not load ({said}). {_INSTEAD}") from error
+    if device is None:
+        raise EnvironmentMissing(f"the TensorRT-RTX provider offers no GPU of this machine. {_INSTEAD}")
+    return device

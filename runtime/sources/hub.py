@@ -1,0 +1,361 @@
+"""Find a checkpoint or a bundle: a local folder, or a Hub id downloaded into the cache shared with huggingface_hub.
+
+Only what an export reads is downloaded, and of weights only safetensors; of what others compiled, the graphs of one
+precision. A bundle's files, and such graphs, become real files in vitrify's own cache: ONNX Runtime refuses external
+data behind the links that the Hub's cache is made of. Large files are downloaded here and not by huggingface_hub, which
+drops what it has of a file when its process ends.
+"""
+
+import contextlib
+import fnmatch
+import glob
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from filelock import FileLock
+
+from ..bundle.digests import cache_folder, file_digest
+from ..bundle.manifest import MANIFEST
+from ..errors import EnvironmentMissing, IntegrityError, UnsupportedError, UsageError
+
+_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
+_SETTINGS = ("*.json", "*.txt", "*.model", "*.jinja", "tokenizer*", "vocab*", "merges*", "spiece*")
+_WEIGHTS = ("model.safetensors", "model-?????-of-?????.safetensors", "model.safetensors.index.json")
+_PICKLES = ("pytorch_model.bin", "pytorch_model-?????-of-?????.bin", "pytorch_model.bin.index.json")
+_ADAPTER = "adapter_config.json"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_LARGE = 10 * 2**20  # bytes that huggingface_hub writes at a time: of a smaller file nothing is there to resume
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder with a checkpoint or a bundle; `revision` is the commit of a Hub id, None for a local folder."""
+
+    folder: Path
+    id: str
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a caller named, a folder or a Hub id, and how it may be got; see `resolve_source`."""
+
+    model: Any
+    revision: str | None = None
+    token: str | bool | None = None
+    local_files_only: bool = False
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+    graphs: bool = False
+    profile: str | None = None
+
+    def resolve(self) -> Source:
+        """Return the folder that was named, as `resolve_source` does."""
+        return resolve_source(**vars(self))
+
+
+def resolve_source(
+    model: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
+    graphs: bool = False,
+    profile: str | None = None,
+) -> Source:
+    """Return the folder that `model` names: itself if it is one, else the Hub id's files, downloaded where missing.
+
+    With `graphs` a repository may also hold what others compiled; of its precisions only `profile`'s is downloaded
+    (None: fp32, or the only one).
+
+    Raises
+    ------
+    UsageError
+        No such folder, id or revision; no permission.
+    UnsupportedError
+        The repository holds pickled weights only, and `allow_pickle` is not given.
+    EnvironmentMissing
+        Offline and not in the cache, a broken connection (run again: the download resumes), or too little disk.
+
+    """
+    folder = Path(model)
+    if folder.is_dir():
+        if revision is not None:
+            raise UsageError(f"'{model}' is a folder, which has no revision '{revision}': leave --revision out")
+        return Source(folder, folder.resolve().name)
+    if folder.exists() or not _ID.fullmatch(str(model)):
+        raise UsageError(f"no checkpoint '{model}': neither a folder nor a Hub id such as 'owner/name'")
+    wish = _Wish(allow_pickle, trust_remote_code, graphs, profile)
+    return _from_hub(str(model), revision, token, local_files_only, wish)
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What of a repository is wanted; see `resolve_source`."""
+
+    allow_pickle: bool
+    trust_remote_code: bool
+    graphs: bool
+    profile: str | None
+
+
+def _from_hub(model: str, revision: str | None, token: Any, local_files_only: bool, wish: _Wish) -> Source:
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    if revision is not None and (".." in revision.split("/") or revision.startswith("/")):
+        raise UsageError(f"'{revision}' is no revision: give a branch, a tag or a commit")
+    if local_files_only or constants.HF_HUB_OFFLINE:
+        return _from_cache(model, revision, wish)
+    with _explained(model, revision):
+        info = huggingface_hub.HfApi(token=token).model_info(model, revision=revision, files_metadata=True)
+    files = {item.rfilename: item for item in info.siblings or ()}
+    names = _wanted(model, files, wish)
+    commit = _checked(model, str(info.sha), names)
+    has_graphs = MANIFEST in names or any(name.endswith(".onnx") for name in names)
+    root = _own_root(model) if has_graphs else _shared_root(model)
+    own = root / commit if has_graphs else None
+    missing = {name: files[name] for name in names if not _is_here(model, name, commit, own)}
+    _require_space(root, sum(item.size or 0 for item in missing.values()))
+    with _explained(model, revision):
+        _fetch_large(model, commit, missing, token, root, own)
+        folder = huggingface_hub.snapshot_download(
+            model,
+            revision=commit,
+            token=token,
+            local_dir=own,
+            allow_patterns=[glob.escape(name) for name in names],
+            tqdm_class=_bars(),
+        )
+    if revision != commit:
+        _remember(root / "refs" / (revision or constants.DEFAULT_REVISION), commit)
+    if own is not None:
+        _remember(root / "listings" / commit, "\n".join(files))
+    return Source(Path(folder), model, commit)
+
+
+def _remember(reference: Path, text: str) -> None:
+    """Note which commit a branch stands for, or what it holds; a cache that is read-only serves what it has."""
+    with contextlib.suppress(OSError):
+        if reference.is_file() and reference.read_text() == text:
+            return
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        written = reference.with_name(f"{reference.name}.{os.getpid()}")
+        written.write_text(text)
+        written.replace(reference)  # a reader never sees half of it
+
+
+def _own_root(model: str) -> Path:
+    return cache_folder() / "hub" / model.replace("/", "--")
+
+
+def _shared_root(model: str) -> Path:
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=model, repo_type="model")
+
+
+def _checked(model: str, commit: str, names: Iterable[str]) -> str:
+    """Return the commit; neither it nor a file's name may lead out of the folder they are joined to."""
+    outside = [name for name in names if ".." in PurePosixPath(name).parts or name.startswith("/") or "\\" in name]
+    if outside or not _COMMIT.fullmatch(commit):
+        raise IntegrityError(f"the Hub's answer for '{model}' names '{(outside or [commit])[0]}': do not trust it")
+    return commit
+
+
+def _is_here(model: str, name: str, commit: str, own: Path | None) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    if own is not None:
+        return (own / name).is_file()
+    return isinstance(try_to_load_from_cache(model, name, revision=commit), str)
+
+
+def _fetch_large(model: str, commit: str, files: Mapping[str, Any], token: Any, root: Path, own: Path | None) -> None:
+    """Download the large files of `files`, to where huggingface_hub looks for them before it downloads."""
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers
+
+    for name, item in files.items():
+        if item.lfs is None or item.lfs.size <= _LARGE or not _SHA256.fullmatch(item.lfs.sha256):
+            continue
+        final = root / "blobs" / item.lfs.sha256 if own is None else own / name
+        partial = root / "partial" / item.lfs.sha256
+        for folder in (final.parent, partial.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{partial}.lock"):
+            if not final.exists():
+                url = hf_hub_url(model, name, revision=commit)
+                _resume(url, partial, size=item.lfs.size, sha256=item.lfs.sha256, headers=build_hf_headers(token=token))
+                partial.replace(final)
+
+
+def _resume(url: str, partial: Path, *, size: int, sha256: str, headers: dict[str, str]) -> None:
+    """Download what `partial` lacks of the file, and check the whole."""
+    from huggingface_hub.file_download import http_get
+
+    if partial.exists() and partial.stat().st_size > size:
+        partial.unlink()
+    with partial.open("ab") as file:
+        http_get(url, file, resume_size=file.tell(), headers=headers, expected_size=size)
+    if file_digest(partial) != sha256:
+        partial.unlink()
+        raise IntegrityError(f"what the Hub sent is not the file it announced ({sha256[:12]}): run again")
+
+
+def _from_cache(model: str, revision: str | None, wish: _Wish) -> Source:
+    """Return what an earlier run downloaded."""
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    own = _own_root(model)
+    reference = own / "refs" / (revision or constants.DEFAULT_REVISION)
+    commit = reference.read_text() if reference.is_file() else str(revision)
+    if (own / commit / MANIFEST).is_file():
+        return Source(own / commit, model, commit)
+    listing = own / "listings" / commit
+    if wish.graphs and listing.is_file() and (names := _graph_files(model, listing.read_text().split("\n"), wish)):
+        if missing := [name for name in names if not (own / commit / name).is_file()]:
+            raise EnvironmentMissing(f"'{missing[0]}' of '{model}' is not in the cache: run once with a connection")
+        return Source(own / commit, model, commit)
+    # Of the repository only these were wanted, so only these can be missing.
+    wanted, others = [*_SETTINGS, *_WEIGHTS], ["*/*", "pytorch_model*"]
+    with _explained(model, revision):
+        folder = Path(
+            huggingface_hub.snapshot_download(
+                model, revision=revision, local_files_only=True, allow_patterns=wanted, ignore_patterns=others
+            )
+        )
+    return Source(folder, model, folder.name)
+
+
+def _wanted(model: str, names: Iterable[str], wish: _Wish) -> list[str]:
+    """Return the files to download; refuse before a byte of weights has travelled."""
+    names = list(names)
+    if MANIFEST in names:
+        return names
+    top = [name for name in names if "/" not in name]
+    if wish.graphs and (graphs := _graph_files(model, names, wish)):
+        return sorted({*_matching(top, _SETTINGS), *graphs})
+    settings = _matching(top, (*_SETTINGS, *(("*.py",) if wish.trust_remote_code else ())))
+    weights = _matching(top, _WEIGHTS)
+    pickles = _matching(top, _PICKLES)
+    if weights or _ADAPTER in top:
+        return sorted({*settings, *weights} - {*pickles})
+    if not pickles:
+        raise UsageError(f"'{model}' holds no model.safetensors: it is no checkpoint of transformers")
+    if not wish.allow_pickle:
+        raise UnsupportedError(
+            f"'{model}' holds pickled weights only ({pickles[0]}): a pickle can run code when it is opened. Take a "
+            "revision with model.safetensors, or accept the risk with --allow-pickle"
+        )
+    return sorted({*settings, *pickles})
+
+
+def _graph_files(model: str, names: Sequence[str], wish: _Wish) -> list[str]:
+    """Return the files of the graphs that run as they are; none where the repository is to be compiled."""
+    from ..bundle.onnx_layout import choose_variant, files_of, find_variants, is_compiled
+
+    if not is_compiled(names, wish.profile, allow_pickle=wish.allow_pickle):
+        return []
+    variants = find_variants(names)
+    return files_of(names, variants[choose_variant(model, list(variants), wish.profile)])
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """Return the files of a checkpoint's folder that an export may read: settings, code and weights."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    pickles = _matching(names, _PICKLES)
+    settings = set(_matching(names, (*_SETTINGS, "*.py"))) - set(pickles)
+    return [folder / name for name in sorted({*settings, *(_matching(names, _WEIGHTS) or pickles)})]
+
+
+def _matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def _require_space(folder: Path, needed: int) -> None:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise EnvironmentMissing(
+            f"the download needs {needed / 1e6:,.0f} MB and '{existing}' has {free / 1e6:,.0f} MB free: free some "
+            "space, or point HF_HOME elsewhere"
+        )
+
+
+def _bars() -> Any:
+    """Return huggingface_hub's progress bar, silent where stderr is no terminal."""
+    from huggingface_hub.utils import tqdm
+
+    class Bar(tqdm):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **{**options, "disable": not sys.stderr.isatty()})
+
+    return Bar
+
+
+@contextlib.contextmanager
+def _explained(model: str, revision: str | None) -> Iterator[None]:
+    """Turn what huggingface_hub raises into one sentence of ours."""
+    from huggingface_hub import errors
+
+    at = f"'{model}'" + (f" at revision '{revision}'" if revision else "")
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise UsageError(
+            f"{at} is gated: accept its terms on the Hub, then log in (hf auth login) or pass a token"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise UsageError(f"the Hub has no revision '{revision}' of '{model}': check --revision") from error
+    except getattr(errors, "IncompleteSnapshotError", ()) as error:
+        raise EnvironmentMissing(f"only a part of {at} is in the cache: run once with a connection") from error
+    except errors.LocalEntryNotFoundError as error:
+        raise EnvironmentMissing(
+            f"{at} is not in the cache and the Hub cannot be reached: check the connection, or HF_HUB_OFFLINE"
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise UsageError(
+            f"the Hub has no {at}, or not for you: check the name; if private, log in (hf auth login) or pass a token"
+        ) from error
+    except errors.HfHubHTTPError as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status in {401, 403}:
+            raise UsageError(f"the Hub refuses {at} ({status}): log in (hf auth login) or pass a token") from error
+        raise EnvironmentMissing(f"the Hub failed on {at} ({status}): run again, the download resumes") from error
+    except errors.HFValidationError as error:
+        raise UsageError(f"{at} cannot be had from the Hub: {str(error).splitlines()[0]}") from error
+    except OSError as error:
+        raise _from_os_error(at, error) from error
+    except (ValueError, KeyError, TypeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise EnvironmentMissing(
+            f"what answers on {at} is no Hub ({reason}): check HF_ENDPOINT, or a proxy in between"
+        ) from error
+    except Exception as error:
+        if not type(error).__module__.startswith(("httpx", "httpcore")):
+            raise
+        raise EnvironmentMissing(
+            f"the connection to the Hub broke on {at} ({type(error).__name__}): run again, the download resumes; "
+            "HF_HUB_OFFLINE=1 takes what an earlier run downloaded"
+        ) from error
+
+
+def _from_os_error(at: str, error: OSError) -> EnvironmentMissing:
+    reason = str(error).split("\n", 1)[0]
+    if error.errno is None or isinstance(error, ConnectionError):
+        return EnvironmentMissing(
+            f"the connection to the Hub broke on {at} ({reason}): run again, the download resumes"
+        )
+    return EnvironmentMissing(f"{at} cannot be stored ({reason}): check space and permissions of HF_HOME")
