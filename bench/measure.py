@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.bundle.manifest import read_bundle
+from ..runtime.bundle.reading import read_bundle
 from ..runtime.errors import UsageError
 from ..runtime.loading import MAX_DRIFT, LoadedBundle, find_choice
 from ..runtime.machine import this_machine, usable_cores
@@ -167,7 +167,7 @@ def _model_of(program: Installed, subject: Subject) -> Callable[[], str]:
 
     def model() -> str:
         if program.name == "ort":
-            if subject.bundle.family != "encoder":
+            if subject.bundle.topology.generates:
                 raise PeerError("runs one graph, and this model writes with a loop around several")
             exact = [build for build in subject.bundle.builds.values() if build.profile.precision == "fp32"]
             if not exact:

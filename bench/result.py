@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from ..runtime.bundle.manifest import write_synced
+from ..runtime.bundle.files import write_synced
 from ..runtime.errors import IntegrityError, UsageError
 from .figures import latencies, paired, ratio
 

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..runtime.bundle.manifest import Bundle, read_bundle
+from ..runtime.bundle.manifest import Bundle
+from ..runtime.bundle.reading import read_bundle
 from ..runtime.errors import VitrifyError
 from ..runtime.factory import bundle_folder
-from ..runtime.pipelines import find_task
 from ..runtime.sources.compile_once import is_compiled
 from ..runtime.sources.hub import Request
+from ..runtime.tasks import find_task
 from .process import PeerError
 
 

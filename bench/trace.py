@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..runtime.bundle.manifest import read_bundle
+from ..runtime.bundle.reading import read_bundle
 from ..runtime.errors import EnvironmentMissing, UsageError
 from .contenders.bundle import one_run
 from .profiler import Run, by_node, by_operator, perfetto, read_traces, runs_of, traced_bundle

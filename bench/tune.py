@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..profiles import Profile
-from ..runtime.bundle.manifest import Bundle, read_bundle
+from ..runtime.bundle.manifest import Bundle
+from ..runtime.bundle.reading import read_bundle
 from ..runtime.errors import EnvironmentMissing, UsageError
 from ..runtime.loading import LoadedBundle
 from ..runtime.machine import Machine, this_machine
@@ -98,7 +99,7 @@ def tune_bundle(
 
     """
     bundle, machine = read_bundle(folder), this_machine()
-    if bundle.is_foreign:
+    if not bundle.is_verified:
         raise UsageError(f"'{folder}' was compiled by others: it holds no outputs of PyTorch to prove a way by")
     work = workload(bundle, LoadedBundle(bundle).config, sizes)
     with Crew() as crew, tempfile.TemporaryDirectory(prefix="vitrify-tune-") as scratch:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..runtime.bundle.manifest import Bundle
 from ..runtime.errors import UsageError
-from ..runtime.sessions.base import Tensor
+from ..runtime.graphs.signature import KINDS, Tensor
 from .result import Case
 
 NEW = "new"  # tokens that are written
@@ -29,8 +29,6 @@ _DEFAULTS: Mapping[str, tuple[int, ...]] = MappingProxyType(
     }
 )
 _ANY = (128,)  # for an axis of another name
-_WRITERS: Mapping[str, str] = MappingProxyType({"decoder": "model", "encoder-decoder": "encoder_model"})
-_GIVEN = frozenset({"input_ids", "input_features", "input_values", "pixel_values", "flattened_patches"})
 _LARGEST = 1 << 24
 _SPECIAL = 1000  # ids below are special tokens in most vocabularies
 
@@ -65,10 +63,10 @@ def workload(bundle: Bundle, config: Mapping[str, Any], given: Mapping[str, Sequ
 
     Raises UsageError for an axis that the model does not have, or a size that it does not take.
     """
-    writes = bundle.family in _WRITERS
-    graph = bundle.graphs[_WRITERS.get(bundle.family) or next(iter(bundle.graphs))]
+    writes = bundle.topology.generates
+    graph = bundle.graphs[bundle.topology.entry(bundle.graphs)]
     # A decoder's masks, positions and caches are the token loop's.
-    inputs = tuple(tensor for tensor in graph.inputs if not writes or tensor.name in _GIVEN)
+    inputs = tuple(tensor for tensor in graph.inputs if not writes or tensor.name in KINDS)
     named = dict.fromkeys(axis for tensor in inputs for axis in tensor.axes if isinstance(axis, str))
     axes = (*named, *([NEW] if writes else []))
     # What an encoder reads for a decoder is a sequence to whoever asks.

@@ -170,7 +170,7 @@ def info(
 @app.command()
 def tasks(as_json: Json = False) -> None:
     """List the tasks, with what they do and their default checkpoints."""
-    from ..runtime.pipelines import TASKS
+    from ..runtime.tasks import TASKS
 
     rows = [{"task": t.name, "aliases": t.aliases, "summary": t.summary, "default": t.default[0]} for t in TASKS]
     lines = [f"{t.name:<26} {t.summary}{f' (alias: {t.aliases[0]})' if t.aliases else ''}" for t in TASKS]

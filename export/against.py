@@ -8,6 +8,7 @@ from ..runtime.bundle.manifest import Bundle
 from ..runtime.errors import EnvironmentMissing
 from ..runtime.loading import LoadedBundle
 from ..runtime.proof.parity import summary
+from ..runtime.proof.replay import replayed
 from ..runtime.proof.verify import Verification
 from ..runtime.sources.hub import Request
 from .checkpoint.fetched import fetch
@@ -31,7 +32,7 @@ def verify_against(verification: Verification, folder: Path, request: Request) -
         checkpoint = open_checkpoint(found.folder, task=bundle.tasks[0], trust_remote_code=request.trust_remote_code)
         family = FAMILIES[checkpoint.head.family]
         oracle = family.oracle(checkpoint)
-        fixed = "height" not in bundle.axes and checkpoint.inputs == "image"
+        fixed = "height" not in bundle.axes and "image" in checkpoint.kinds
         plan = next(plan for plan in family.plans(checkpoint, oracle) if bool(plan.fixed) == fixed)
         findings = examine(plan, oracle, _subjects(bundle), budget=0)
     return replace(verification, profiles={name: summary(figures) for name, figures in findings.figures.items()})
@@ -41,7 +42,9 @@ def _subjects(bundle: Bundle) -> dict[str, Subject]:
     subjects = {}
     for name, build in bundle.builds.items():
         try:
-            subjects[name] = Subject(LoadedBundle(bundle, profile=name).replayed(), build.profile.tolerance)
+            subjects[name] = Subject(
+                replayed(bundle.topology, LoadedBundle(bundle, profile=name).graphs()), build.profile.tolerance
+            )
         except EnvironmentMissing:
             continue  # verify_bundle has said so
     return subjects

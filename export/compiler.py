@@ -13,23 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from ..profiles import Profile
-from ..runtime.bundle.manifest import (
-    PARITY,
-    PARITY_REPORT,
-    REPORTS,
-    Axis,
-    Build,
-    Bundle,
-    Provenance,
-    write_manifest,
-    write_synced,
-)
+from ..runtime.bundle.files import write_synced
+from ..runtime.bundle.manifest import PARITY, PARITY_REPORT, REPORTS, Build, Bundle, Provenance, write_manifest
 from ..runtime.errors import ExportError, ParityError
-from ..runtime.graphs.families import replayed
-from ..runtime.pipelines import tasks_of
+from ..runtime.graphs.signature import Axis
 from ..runtime.processing.chat.templates import FILE, FOLDER
 from ..runtime.proof.parity import summary, write_cases
+from ..runtime.proof.replay import replayed
 from ..runtime.sources.hub import Request
+from ..runtime.tasks import tasks_of
 from ..version import __version__
 from .checkpoint.fetched import fetch
 from .checkpoint.opened import Checkpoint, open_checkpoint
@@ -273,7 +265,7 @@ def _may_look_alike(checkpoint: Checkpoint, plan: Plan, targets: Sequence[Profil
 
 def _subjects(variants: Variants, plan: Plan, targets: Sequence[Profile]) -> dict[str, Subject]:
     return {
-        target.name: Subject(replayed(variants.family.name, variants.models(target, plan.axes)), target.tolerance)
+        target.name: Subject(replayed(variants.family.row, variants.models(target, plan.axes)), target.tolerance)
         for target in targets
     }
 
@@ -315,10 +307,10 @@ def _manifest(
 ) -> Bundle:
     return Bundle(
         head=checkpoint.head.name,
-        tasks=tasks_of(checkpoint.head.name, checkpoint.inputs),
+        tasks=tasks_of(checkpoint.head.name, checkpoint.kinds),
         architecture=type(checkpoint.model).__name__,
         model_type=checkpoint.config.model_type,
-        family=variants.family.name,
+        family=variants.family.row.name,
         source=origin,
         axes=axes,
         graphs=variants.graphs(targets),

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import onnx_ir
 
-from ..runtime.bundle.manifest import Graph
-from ..runtime.sessions.base import Tensor
+from ..runtime.graphs.signature import Graph, Tensor
 
 # Smaller tensors stay inside the .onnx file.
 THRESHOLD = 1024

@@ -14,10 +14,11 @@ from ..profiles import Profile, load_profile, profile_names
 from ..version import __version__
 from .bundle.digests import cache_folder
 from .bundle.engines import NOT_RUN, engines_of
-from .bundle.manifest import Axis, Bundle, read_bundle
+from .bundle.manifest import Bundle
+from .bundle.reading import read_bundle
 from .errors import EnvironmentMissing, VitrifyError
+from .graphs.signature import Axis, Tensor
 from .machine import Machine, this_machine
-from .sessions.base import Tensor
 
 Description = tuple[dict[str, Any], list[str]]
 
@@ -49,7 +50,7 @@ def describe_bundle(folder: str | Path) -> Description:
         "head": bundle.head,
         "tasks": bundle.tasks,
         "family": bundle.family,
-        "foreign": bundle.is_foreign,
+        "foreign": not bundle.is_verified,
         "bytes": sum(sizes.values()),
         "axes": {name: {"minimum": axis.minimum, "maximum": axis.maximum} for name, axis in bundle.axes.items()},
         "graphs": {
@@ -109,7 +110,7 @@ def _bundle_lines(bundle: Bundle, document: Mapping[str, Any]) -> Iterator[str]:
             yield from (f"    {way:<3} {tensor.name}: {tensor}" for tensor in tensors)
     yield f"  axes: {', '.join(f'{name} {_limits(axis)}' for name, axis in bundle.axes.items())}"
     for name, build in document["profiles"].items():
-        verdict = "compiled by others, NOT proven" if bundle.is_foreign else _verdict(build)
+        verdict = _verdict(build) if bundle.is_verified else "ONNX folder, not verified"
         files = ", ".join(f"{file} {_size(size)}" for file, size in build["files"].items())
         yield f"  profile {name}: {build['precision']} on {build['provider']}, {verdict}: {files}"
     for engine in document["engines"]:

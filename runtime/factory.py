@@ -5,12 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .bundle.manifest import MANIFEST, read_bundle
+from .bundle.manifest import MANIFEST
+from .bundle.reading import read_bundle
 from .errors import UsageError
 from .loading import MAX_DRIFT, LoadedBundle
-from .pipelines import Task, find_task
+from .pipelines.classes import pipeline_class as class_of
 from .pipelines.shared.base import Pipeline
 from .sources.hub import Request, Source
+from .tasks import Task, find_task
 
 # Arguments of transformers.pipeline that mean nothing without PyTorch, and what to use in their place.
 _REFUSED = {
@@ -129,7 +131,7 @@ def pipeline(
         raise UsageError(f"bundle '{loaded.name}' does not serve '{name}'. Its head serves: {served}")
     # A translation's task may name the languages.
     called = task if row is not None and task is not None and task not in {row.name, *row.aliases} else name
-    return find_task(name).pipeline_class()(loaded, task=called, batch_size=batch_size, **options)
+    return class_of(find_task(name))(loaded, task=called, batch_size=batch_size, **options)
 
 
 def _refuse(**given: Any) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UsageError
-from .pipelines import find_task
+from .tasks import find_task
 
 
 def read_inputs(task: str, words: Sequence[str], lines: Iterable[str]) -> Iterator[Any]:

@@ -5,26 +5,28 @@ It knows nothing of tasks. Nothing is opened before it is needed.
 
 import json
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from .bundle.manifest import Axis, Bundle, read_bundle
+from .bundle.manifest import Bundle
+from .bundle.reading import read_bundle
 from .errors import UsageError
 from .generation.decoders.prefixes import Prefixes
-from .graphs.families import replayed, ways_to_run
-from .selection.profiles import Choice, choose_profile, choose_tuned
-from .sessions import open_session
-from .sessions.base import TRACE, Session
+from .graphs.signature import Axis, Graph
+from .selection.find import MAX_DRIFT, find_choice
+from .selection.profiles import Choice
+from .sessions import find_backend, open_session
+from .sessions.base import Session
 from .sessions.batches import run_together
-from .sessions.model import Model, Outputs, Row
-from .sessions.onnxruntime.base import PACKED, RECORD, VARIED
+from .sessions.model import Model, Row
+from .sessions.opening import Opening
+from .sessions.renamed import RenamedSession
 
 if TYPE_CHECKING:
     from .generation.base import Decoding
@@ -33,10 +35,6 @@ if TYPE_CHECKING:
     from .processing.image.processor import ImageProcessor
     from .processing.text.tokenizer import Tokenizer
 
-# What `auto` accepts unless told otherwise: bfloat16 of common encoders stays below it, int8 of some (ViT-base 0.049,
-# BERT-base 0.056, MiniLM's hidden states 0.12).
-MAX_DRIFT = 0.05
-_PICTURES = frozenset({"pixel_values", "flattened_patches"})
 _LOG = logging.getLogger("vitrify")
 
 
@@ -63,9 +61,9 @@ class LoadedBundle:
         self.threads = choice.threads if threads is None else threads
         self.choice = choice
         self.trace_to = trace_to
-        if bundle.is_foreign:
+        if not bundle.is_verified:
             _LOG.warning(
-                "'%s' was compiled by others: nothing proves that profile %s is its checkpoint's model",
+                "'%s' is an ONNX folder: profile %s was never compared with its checkpoint's model",
                 self.name,
                 self.profile.name,
             )
@@ -109,26 +107,20 @@ class LoadedBundle:
 
     def assignments(self) -> dict[str, dict[str, dict[str, int]]]:
         """Return, for each graph, how many nodes of each operator each provider runs, as new sessions say."""
-        # The CPU's options are session entries; other providers record, or run a graph whole.
-        recording = {RECORD: "1"} if self.profile.provider == "cpu" else {}
         found = {}
         for name in self.manifest.builds[self.profile.name].graphs:
-            with self._session_of(name, recording) as session:
+            with self._session_of(name, record=True) as session:
                 found[name] = session.assignments() or {session.providers[0]: {"every node": 1}}
         return found
-
-    def replayed(self) -> list[Callable[..., Outputs]]:
-        """Return what answers to parity cases, each in its own way."""
-        return replayed(self.manifest.family, self.graphs())
 
     def decoding(self, **inputs: np.ndarray) -> "Decoding":
         """Return a decoder with an empty cache, for one call of the token loop; `inputs` are its encoder's.
 
         Raises UsageError for a bundle that does not generate.
         """
-        from .generation.decoders.table import open_decoding
+        from .generation.decoders.from_graphs import open_decoding
 
-        return open_decoding(self.manifest.family, {name: self.graph(name) for name in self.way}, inputs)
+        return open_decoding(self.manifest.topology, {name: self.graph(name) for name in self.way}, inputs)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -138,7 +130,7 @@ class LoadedBundle:
     @property
     def way(self) -> Sequence[str]:
         """The names of the graphs that together run the bundle here."""
-        return ways_to_run(self.manifest.family, self.manifest.builds[self.profile.name].graphs)[0]
+        return self.manifest.topology.ways_among(self.manifest.builds[self.profile.name].graphs)[0]
 
     def assistant(self, folder: str | Path) -> "LoadedBundle":
         """Return the bundle in a folder that guesses for this one, loaded on first use."""
@@ -208,7 +200,7 @@ class LoadedBundle:
     @cached_property
     def image_processor(self) -> "ImageProcessor | None":
         """The image processor, or None for a bundle without one."""
-        if "preprocessor_config.json" not in self.manifest.files or not self._reads(_PICTURES):
+        if "preprocessor_config.json" not in self.manifest.files or "image" not in self._kinds:
             return None
         self.manifest.check("preprocessor_config.json")
         return _image_processor(self.manifest.folder)
@@ -216,16 +208,17 @@ class LoadedBundle:
     @cached_property
     def speech_processor(self) -> "SpeechProcessor | None":
         """The feature extractor of speech, or None for a bundle without one."""
-        if "preprocessor_config.json" not in self.manifest.files or self._reads(_PICTURES):
+        if "preprocessor_config.json" not in self.manifest.files or "audio" not in self._kinds:
             return None
         from .processing.audio.features import SpeechProcessor
 
         self.manifest.check("preprocessor_config.json")
         return SpeechProcessor.from_folder(self.manifest.folder)
 
-    def _reads(self, names: Collection[str]) -> bool:
-        """Tell whether a graph reads one of these inputs."""
-        return any(tensor.name in names for graph in self.manifest.graphs.values() for tensor in graph.inputs)
+    @property
+    def _kinds(self) -> Collection[str]:
+        """What its graphs read: "text", "image", "audio"."""
+        return {kind for graph in self.manifest.graphs.values() for kind in graph.kinds}
 
     def with_processors(self, *, tokenizer: Any = None, image_processor: Any = None) -> Self:
         """Return this bundle with another tokenizer or image processor: an object, or a folder that holds one."""
@@ -256,7 +249,7 @@ class LoadedBundle:
 
     def _group(self, row: Row) -> tuple[Any, ...]:
         """Return what rows of one batch must share: every size but the padded one."""
-        graph = self.manifest.graphs["model"]
+        graph = self.manifest.graphs[self.way[0]]
         sizes = {tensor.name: tensor.axes[1:] for tensor in graph.inputs}
         return tuple(
             (name, *(size for axis, size in zip(sizes[name], row[name].shape, strict=False) if axis != "sequence"))
@@ -267,20 +260,35 @@ class LoadedBundle:
     def _open_graph(self, graph: str) -> Model:
         return Model(self._session_of(graph), self.manifest.axes)
 
-    def _session_of(self, graph: str, more: Mapping[str, str] = MappingProxyType({})) -> Session:
-        path = self._engine_file(graph) if self.profile.provider == "tensorrt" else self.graph_file(graph)
-        options = {**self.settings, **more}
-        if self.manifest.family == "encoder" and self.profile.provider == "cpu":
-            options[VARIED] = "1"
-        if self.choice.prepacked:
+    def _session_of(self, graph: str, *, record: bool = False) -> Session:
+        backend = find_backend(self.profile.provider)
+        path = self._engine_file(graph) if backend.runs_engines else self.graph_file(graph)
+        packed = None
+        if self.choice.prepacked and backend.packs:
             from .selection.prepacked import packed_graph
 
-            if (packed := packed_graph(self, graph)) is not None:
-                path, options = packed, {**options, PACKED: "1"}
-        if self.trace_to is not None:
-            options[TRACE] = str(self.trace_to / graph)
-        session = open_session(path, provider=self.profile.provider, options=options, threads=self.threads)
-        return self.manifest.adapted(self.profile.name, graph, session)
+            packed = packed_graph(self.graph_digests(graph), self.settings)
+        opening = Opening(
+            threads=self.threads,
+            trace=None if self.trace_to is None else self.trace_to / graph,
+            packed=packed is not None,
+            varied=not self.manifest.topology.generates,
+            record=record,
+        )
+        session = open_session(packed or path, provider=self.profile.provider, options=self.settings, opening=opening)
+        view = self.manifest.view(self.profile.name, graph, Graph(session.inputs, session.outputs))
+        return session if view is None else RenamedSession(session, view)
+
+    def graph_digests(self, graph: str) -> list[str | None]:
+        """Return the sha256 of one of the profile's graphs and of its weights."""
+        return [self.manifest.files.get(name) for name in self.manifest.graph_files(self.profile.name, graph)]
+
+    def prepack(self) -> None:
+        """Write the graphs that run here, with weights packed for this CPU, into the user's cache (see `prepack`)."""
+        from .selection.prepacked import prepack
+
+        for name in self.way:
+            prepack(self.graph_file(name), self.graph_digests(name), self.settings, threads=self.threads)
 
     def graph_file(self, graph: str) -> Path:
         """Return the file of one of the profile's graphs; raise IntegrityError if it or its weights are changed."""
@@ -332,31 +340,3 @@ def load_bundle(
 
     """
     return LoadedBundle(read_bundle(folder, profile), profile=profile, threads=threads, max_drift=max_drift)
-
-
-def find_choice(bundle: Bundle, name: str | None, *, max_drift: float = MAX_DRIFT) -> Choice:
-    """Return the profile of this name, or what "auto" stands for here; raise UsageError where there is none."""
-    if name == "auto":
-        choice = _fastest(bundle, max_drift)
-        bundle.profile(choice.profile.name)  # says so where others compiled it
-        return choice
-    return Choice(bundle.profile(bundle.default_profile() if name is None else name))
-
-
-def _fastest(bundle: Bundle, max_drift: float) -> Choice:
-    """Return what was measured fastest on this machine or, where nothing was, what is known of machines like it."""
-    from .machine import this_machine
-    from .selection.tuned import read_tuned
-
-    machine = this_machine()
-    profiles = {name: build.profile for name, build in bundle.builds.items()}
-    tuned = choose_tuned(machine, read_tuned(bundle, machine), profiles=profiles, max_drift=max_drift)
-    choice = tuned or choose_profile(
-        machine,
-        candidates=list(profiles.values()),
-        drift=bundle.recorded_drift(),
-        max_drift=max_drift,
-    )
-    for reason in choice.reasons:
-        _LOG.info("auto: %s", reason)
-    return choice

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from ...runtime.bundle.manifest import PARITY, read_bundle
+from ...runtime.bundle.manifest import PARITY
+from ...runtime.bundle.reading import read_bundle
 from ...runtime.generation.decoders.prefixes import Prefixes
 from ...runtime.loading import LoadedBundle
 from ...runtime.proof.parity import CASES_FILE, read_cases
 from ...runtime.proof.verify import replay
-from ...runtime.selection.prepacked import prepack
 from ...runtime.selection.profiles import Choice
 from . import read_variant
 from .serving import serve
@@ -29,7 +29,7 @@ def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Run]
         "run": lambda **given: one_run(bundle, **given),
         "serve": lambda arrivals, **given: _served(one_run(bundle, **given), arrivals),
         "verify": lambda: lambda: _verified(bundle),
-        "prepack": lambda: lambda: prepack(bundle),
+        "prepack": lambda: bundle.prepack,
     }
 
 
@@ -49,7 +49,7 @@ def _kept(outputs: Mapping[str, np.ndarray]) -> None:
 def _written(bundle: LoadedBundle, feeds: dict[str, np.ndarray], new: int) -> int:
     """Write `new` tokens to each row, greedily, with nothing kept from the call before; return how many there are."""
     bundle.prefixes = Prefixes()
-    before = feeds["input_ids"].shape[1] if bundle.manifest.family == "decoder" else 0
+    before = feeds["input_ids"].shape[1] if bundle.manifest.topology.continues_prompts else 0
     made = bundle.generate(**feeds, max_new_tokens=new, min_new_tokens=new, do_sample=False, num_beams=1)
     return int(made[:, before:].size)
 

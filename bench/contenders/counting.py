@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...profiles import load_profile
-from ...runtime.bundle.manifest import read_bundle
+from ...runtime.bundle.reading import read_bundle
 from ...runtime.selection.profiles import Choice
 from ..profiler import read_traces, runs_of, traced_bundle
 from . import read_variant

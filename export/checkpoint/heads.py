@@ -1,84 +1,46 @@
-"""The heads that export: their auto class and what of its output a graph keeps; the facts come from transformers."""
+"""Which head a checkpoint has and what loads it: transformers' own tables, by the names of the runtime's heads."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from ...runtime.errors import UnsupportedError, UsageError
-from ...runtime.pipelines import TASKS, find_task, tasks_of
+from ...runtime.graphs.heads import HEADS, Head
+from ...runtime.graphs.signature import kinds_of
+from ...runtime.tasks import TASKS, find_task, tasks_of
 
 
 @dataclass(frozen=True)
-class Head:
-    """One head: the auto class that loads it, transformers' table of the classes that have it, the outputs kept.
+class Classes:
+    """The auto class that loads a head, and transformers' table of the classes that have it."""
 
-    `family` is the topology of its graphs; `writes_text` says that a tokenizer turns its answers into text.
-    """
-
-    name: str
     auto_class: str
     mapping: str
-    outputs: tuple[str, ...]
-    family: str = "encoder"
-    writes_text: bool = False
 
 
-HEADS = (
-    Head(
-        "sequence-classification",
-        "AutoModelForSequenceClassification",
-        "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES",
-        ("logits",),
-    ),
-    Head(
-        "token-classification",
-        "AutoModelForTokenClassification",
-        "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES",
-        ("logits",),
-    ),
-    Head(
-        "question-answering",
-        "AutoModelForQuestionAnswering",
-        "MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES",
-        ("start_logits", "end_logits"),
-    ),
-    # Before masked-lm: the classes of BART's kind are in both tables, and their checkpoints are trained to write.
-    Head(
-        "seq2seq-lm",
-        "AutoModelForSeq2SeqLM",
-        "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",
-        ("logits",),
-        "encoder-decoder",
-        True,
-    ),
-    Head("masked-lm", "AutoModelForMaskedLM", "MODEL_FOR_MASKED_LM_MAPPING_NAMES", ("logits",)),
-    Head(
-        "image-classification",
-        "AutoModelForImageClassification",
-        "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES",
-        ("logits",),
-    ),
-    Head("causal-lm", "AutoModelForCausalLM", "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES", ("logits",), "decoder", True),
-    Head(
-        "speech-seq2seq",
-        "AutoModelForSpeechSeq2Seq",
-        "MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES",
-        ("logits",),
-        "encoder-decoder",
-        True,
-    ),
-    Head(
-        "image-to-text",
-        "AutoModelForImageTextToText",
-        "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES",
-        ("logits",),
-        "encoder-decoder",
-        True,
-    ),
-    Head("ctc", "AutoModelForCTC", "MODEL_FOR_CTC_MAPPING_NAMES", ("logits",), "encoder", True),
-    Head("base", "AutoModel", "MODEL_MAPPING_NAMES", ("last_hidden_state", "pooler_output")),
+# Seq2seq-lm stands before masked-lm: BART's classes are in both tables, and their checkpoints are trained to generate.
+CLASSES: Mapping[str, Classes] = MappingProxyType(
+    {
+        "sequence-classification": Classes(
+            "AutoModelForSequenceClassification", "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES"
+        ),
+        "token-classification": Classes(
+            "AutoModelForTokenClassification", "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES"
+        ),
+        "question-answering": Classes("AutoModelForQuestionAnswering", "MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES"),
+        "seq2seq-lm": Classes("AutoModelForSeq2SeqLM", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES"),
+        "masked-lm": Classes("AutoModelForMaskedLM", "MODEL_FOR_MASKED_LM_MAPPING_NAMES"),
+        "image-classification": Classes(
+            "AutoModelForImageClassification", "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES"
+        ),
+        "causal-lm": Classes("AutoModelForCausalLM", "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES"),
+        "speech-seq2seq": Classes("AutoModelForSpeechSeq2Seq", "MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES"),
+        "image-to-text": Classes("AutoModelForImageTextToText", "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES"),
+        "ctc": Classes("AutoModelForCTC", "MODEL_FOR_CTC_MAPPING_NAMES"),
+        "base": Classes("AutoModel", "MODEL_MAPPING_NAMES"),
+    }
 )
-
-_BY_NAME = {head.name: head for head in HEADS}
 
 
 def choose_head(config: Any, task: str | None) -> Head:
@@ -92,38 +54,90 @@ def choose_head(config: Any, task: str | None) -> Head:
         The checkpoint's head belongs to a task that vitrify does not run.
 
     """
-    architecture = next(iter(config.architectures or ()), None)
+    architecture = _architecture(config)
     if task is None:
         return _head_of(architecture)
-    head = _BY_NAME[find_task(task).heads[0]]
-    classes = _classes(head).get(config.model_type, ())
-    if head.name != "base" and architecture is not None and architecture not in classes and not _remote(config):
-        own = _served_by(architecture, "image" if hasattr(config, "num_channels") else "text")
-        raise UsageError(
-            f"the checkpoint's head is {architecture}, which does not serve '{task}' (it serves: {own}). "
-            "Choose one of these tasks, or a checkpoint trained for yours"
-        )
-    return head
+    heads = [HEADS[name] for name in find_task(task).heads]
+    if found := next((head for head in heads if _has(head, config)), None):
+        return found
+    if architecture is None or _remote(config):
+        return heads[0]
+    if not (own := _served_by(architecture)):
+        raise _unknown(architecture)
+    raise UsageError(
+        f"the checkpoint's head is {architecture}, which does not support task '{task}' (supported: {', '.join(own)}). "
+        "Choose one of these tasks, or a checkpoint trained for yours"
+    )
+
+
+def loader_of(head: Head, config: Any) -> Any:
+    """Return what loads a checkpoint with this head: its auto class, or the class named where that knows it not."""
+    import transformers
+
+    architecture = _architecture(config)
+    known = config.model_type in _classes(head) or _remote(config) or architecture not in _names(head)
+    return getattr(transformers, CLASSES[head.name].auto_class if known else str(architecture))
+
+
+def main_input(model_class: Any) -> str:
+    """Return the name of a class's main input; the first where it has several."""
+    names = model_class.main_input_name
+    return names if isinstance(names, str) else names[0]
+
+
+def kinds_read(head: Head, model_class: Any) -> tuple[str, ...]:
+    """Return what a class with this head reads: "text", "image" or "audio"."""
+    return head.reads or kinds_of([main_input(model_class)]) or ("text",)
+
+
+def _architecture(config: Any) -> str | None:
+    return next(iter(config.architectures or ()), None)
+
+
+def _has(head: Head, config: Any) -> bool:
+    """Tell whether a checkpoint has this head: its class says so, or its own code, or the type of one without a class.
+
+    Every checkpoint has a body.
+    """
+    if head.name == "base" or _architecture(config) in _names(head):
+        return True
+    if _remote(config):
+        return CLASSES[head.name].auto_class in config.auto_map
+    return _architecture(config) is None and config.model_type in _classes(head)
 
 
 def _head_of(architecture: str | None) -> Head:
     if architecture is None:
         raise UsageError(f"config.json names no architecture to infer the task from. Say --task: {_task_names()}")
-    for head in HEADS:
-        if any(architecture in classes for classes in _classes(head).values()):
-            return head
-    raise UnsupportedError(f"the head {architecture} is not among those vitrify exports. Tasks: {_task_names()}")
+    for name in CLASSES:
+        if architecture in _names(HEADS[name]):
+            return HEADS[name]
+    raise _unknown(architecture)
 
 
-def _served_by(architecture: str, inputs: str) -> str:
-    heads = [head.name for head in HEADS if any(architecture in classes for classes in _classes(head).values())]
-    return ", ".join(task for head in dict.fromkeys([*heads, "base"]) for task in tasks_of(head, inputs))
+def _unknown(architecture: str) -> UnsupportedError:
+    return UnsupportedError(f"the head {architecture} is not among those vitrify exports. Tasks: {_task_names()}")
+
+
+def _served_by(architecture: str) -> list[str]:
+    """Return the tasks of a class: those of its heads, and those of its body on what it reads."""
+    import transformers
+
+    found = getattr(transformers, architecture, None)
+    kinds = kinds_read(HEADS["base"], found) if found is not None else ("text",)
+    own = {name for name in CLASSES if architecture in _names(HEADS[name])} - {"base"}
+    return [task.name for task in TASKS if own.intersection(task.heads)] + list(tasks_of("base", kinds))
+
+
+def _names(head: Head) -> set[str]:
+    """Return the names of the classes that have a head."""
+    return {name for names in _classes(head).values() for name in names}
 
 
 def _classes(head: Head) -> dict[str, tuple[str, ...]]:
     from transformers.models.auto import modeling_auto
 
-    mapping = getattr(modeling_auto, head.mapping)
+    mapping = getattr(modeling_auto, CLASSES[head.name].mapping)
     return {key: (value,) if isinstance(value, str) else tuple(value) for key, value in mapping.items()}
 
 

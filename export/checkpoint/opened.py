@@ -14,29 +14,30 @@ import torch
 
 from ...runtime.bundle.digests import file_digest
 from ...runtime.errors import IntegrityError, UnsupportedError, UsageError
+from ...runtime.graphs.families import FAMILIES
+from ...runtime.graphs.heads import Head
+from ...runtime.graphs.signature import KINDS
 from ...runtime.sources.hub import checkpoint_files
+from ...runtime.tasks import find_task
 from ..processors.image import load_image_processor
 from ..processors.speech import load_speech_processor
 from ..processors.tokenizer import load_tokenizer
-from .heads import Head, choose_head
+from .heads import choose_head, kinds_read, loader_of, main_input
 
-_INPUTS = {
-    "pixel_values": "image",
-    "flattened_patches": "image",
-    "input_features": "audio",
-    "input_values": "audio",
-}
 PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A loaded checkpoint: `model` in evaluation mode and float32, and the processor of its kind of input."""
+    """A loaded checkpoint: `model` in evaluation mode and float32, and the processors of the `kinds` of input it reads.
+
+    `outputs` are those of the head that its weights can give.
+    """
 
     folder: Path
     head: Head
     model: Any
-    inputs: str
+    kinds: tuple[str, ...]
     outputs: tuple[str, ...]
     tokenizer: Any = None
     image_processor: Any = None
@@ -50,11 +51,12 @@ class Checkpoint:
     @property
     def input_names(self) -> tuple[str, ...]:
         """The names of the graph's inputs: what the processor gives and the model's forward takes, in that order."""
-        if self.inputs == "audio":
+        if "audio" in self.kinds:
             # A mask only where the model was trained with one; without it, unequal lengths run one by one.
             names = self.speech_processor.model_input_names[: 1 + bool(self.speech_processor.return_attention_mask)]
         else:
-            names = self.tokenizer.model_input_names if self.inputs == "text" else [self.model.main_input_name]
+            own = [name for name in self.forward_parameters if name in KINDS and KINDS[name] != "text"]
+            names = [*(self.tokenizer.model_input_names if "text" in self.kinds else ()), *own[: "image" in self.kinds]]
         return tuple(name for name in names if name in self.forward_parameters)
 
     @property
@@ -72,7 +74,7 @@ def _forward_parameters(model: Any) -> Collection[str]:
     found: Collection[str] = ()
     for cls in type(model).__mro__:
         found = inspect.signature(cls.forward).parameters if hasattr(cls, "forward") else ()
-        if model.main_input_name in found:
+        if main_input(type(model)) in found:
             break
     return found
 
@@ -95,29 +97,29 @@ def open_checkpoint(folder: Path, *, task: str | None = None, trust_remote_code:
     _check_weights(folder)
     config = _load_config(folder, trust_remote_code=trust_remote_code)
     head = choose_head(config, task)
-    if head.family == "encoder-decoder" and not config.is_encoder_decoder:
+    if FAMILIES[head.family].encoder is not None and not config.is_encoder_decoder:
         raise UnsupportedError(
             f"{config.architectures[0] if config.architectures else config.model_type} is no encoder-decoder: "
             "models that write about images inside a language model are not among those vitrify exports"
         )
-    model, missing = _load_model(folder, head, trust_remote_code=trust_remote_code)
-    inputs = _INPUTS.get(model.main_input_name, "text")
-    _check_task_input(task, inputs)
-    outputs = tuple(name for name in head.outputs if not (name == "pooler_output" and missing))
-    checkpoint = Checkpoint(folder, head, model, inputs, outputs)
+    model, missing = _load_model(folder, head, config, trust_remote_code=trust_remote_code)
+    kinds = kinds_read(head, type(model))
+    _check_task_input(task, kinds)
+    outputs = head.outputs if missing else (*head.outputs, *head.extra)
+    checkpoint = Checkpoint(folder, head, model, kinds, outputs)
     return _with_processor(checkpoint, trust_remote_code=trust_remote_code)
 
 
 def _with_processor(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Checkpoint:
     """Return the checkpoint with what turns its inputs into arrays, and its outputs into text."""
     folder, made = checkpoint.folder, {}
-    if checkpoint.inputs == "image":
+    if "image" in checkpoint.kinds:
         made["image_processor"] = load_image_processor(folder, trust_remote_code=trust_remote_code)
-    if checkpoint.inputs == "audio":
+    if "audio" in checkpoint.kinds:
         made["speech_processor"] = load_speech_processor(folder, trust_remote_code=trust_remote_code)
-    if checkpoint.inputs == "text" or checkpoint.head.writes_text:
+    if "text" in checkpoint.kinds or checkpoint.head.writes_text:
         made["tokenizer"] = load_tokenizer(folder, trust_remote_code=trust_remote_code)
-        if made["tokenizer"] is None and checkpoint.inputs == "text":
+        if made["tokenizer"] is None and "text" in checkpoint.kinds:
             raise UsageError(
                 f"'{folder}' has no tokenizer, and its model reads text: put the tokenizer.json and "
                 "tokenizer_config.json that it was trained with beside config.json"
@@ -193,16 +195,17 @@ def _load_config(folder: Path, *, trust_remote_code: bool) -> Any:
         raise UnsupportedError(f"transformers cannot read '{folder / 'config.json'}': {reason}") from error
 
 
-def _load_model(folder: Path, head: Head, *, trust_remote_code: bool) -> tuple[Any, bool]:
+def _load_model(folder: Path, head: Head, config: Any, *, trust_remote_code: bool) -> tuple[Any, bool]:
     """Return the model and whether weights of a pooler, the only ones a task can do without, are missing."""
     import transformers
 
+    loader = loader_of(head, config)
     bars = transformers.logging.is_progress_bar_enabled()
     transformers.logging.disable_progress_bar()
     verbosity = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity(transformers.logging.CRITICAL)
     try:
-        model, info = getattr(transformers, head.auto_class).from_pretrained(
+        model, info = loader.from_pretrained(
             folder,
             dtype=torch.float32,
             output_loading_info=True,
@@ -212,7 +215,7 @@ def _load_model(folder: Path, head: Head, *, trust_remote_code: bool) -> tuple[A
         )
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
-        raise UsageError(f"transformers cannot load '{folder}' with {head.auto_class}: {reason}") from error
+        raise UsageError(f"transformers cannot load '{folder}' with {loader.__name__}: {reason}") from error
     finally:
         transformers.logging.set_verbosity(verbosity)
         if bars:
@@ -226,12 +229,10 @@ def _load_model(folder: Path, head: Head, *, trust_remote_code: bool) -> tuple[A
             "Choose a task that the checkpoint was trained for"
         )
     if hasattr(model.config, "use_cache"):
-        model.config.use_cache = head.family != "encoder"
+        model.config.use_cache = FAMILIES[head.family].generates
     return model.eval(), bool(missing)
 
 
-def _check_task_input(task: str | None, inputs: str) -> None:
-    from ...runtime.pipelines import find_task
-
-    if task is not None and (wanted := find_task(task)).inputs != inputs:
-        raise UsageError(f"task '{wanted.name}' takes {wanted.inputs}, but the checkpoint takes {inputs}")
+def _check_task_input(task: str | None, kinds: Collection[str]) -> None:
+    if task is not None and (wanted := find_task(task)).inputs not in kinds:
+        raise UsageError(f"task '{wanted.name}' reads {wanted.inputs}, but the checkpoint reads {' and '.join(kinds)}")

@@ -10,7 +10,8 @@ from typing import Any
 
 from ...profiles import Profile, ProfileError, Range
 from ...runtime.bundle.engines import FOLDER, PORTABLE, STRIPPED, Engine, engines_of, graph_sources, write_sidecar
-from ...runtime.bundle.manifest import REPORTS, Bundle, add_files, write_synced
+from ...runtime.bundle.files import write_synced
+from ...runtime.bundle.manifest import REPORTS, Bundle, add_files
 from ...runtime.errors import EnvironmentMissing, ExportError, UsageError
 from ...runtime.machine import this_machine
 from ...runtime.proof.conditions import Condition

@@ -8,7 +8,7 @@ import onnx_ir
 
 from ...runtime.bundle.engines import FOLDER, SUFFIX, Engine
 from ...runtime.errors import UsageError
-from ...runtime.sessions.base import Tensor
+from ...runtime.graphs.signature import Tensor
 
 _PROVIDER = "NvTensorRTRTXExecutionProvider"
 _OPSET, _IR_VERSION = 20, 10

@@ -12,9 +12,8 @@ from dataclasses import replace
 
 from ...profiles import Profile, Range
 from ...runtime.bundle.engines import Shapes
-from ...runtime.bundle.manifest import Axis
 from ...runtime.errors import UsageError
-from ...runtime.sessions.base import Tensor
+from ...runtime.graphs.signature import Axis, Tensor
 
 _TOTAL, _PARTS = "total", ("sequence", "past")
 Ranges = Mapping[str, Range]

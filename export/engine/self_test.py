@@ -13,12 +13,13 @@ from onnx import numpy_helper, parser
 from ...profiles import load_profile
 from ...runtime.bundle.digests import file_digest
 from ...runtime.bundle.engines import STRIPPED, Engine, write_sidecar
-from ...runtime.bundle.manifest import Axis
 from ...runtime.errors import DependencyMissing, EnvironmentMissing, VitrifyError
+from ...runtime.graphs.signature import Axis
 from ...runtime.machine import Machine, this_machine
 from ...runtime.selection.engines import capability
 from ...runtime.sessions import check_device
 from ...runtime.sessions.base import Session
+from ...runtime.sessions.opening import Opening
 from ...runtime.sessions.tensorrt.session import EngineSession
 from ..passes.precision.to_half import DTYPES, to_half
 from ..saving import read_tensors, save_graph
@@ -136,7 +137,7 @@ def _write_graph(folder: Path, row: Builder, version: str, capability: str, flag
 
 
 def _opened(path: Path, machine: Machine) -> Session:
-    return EngineSession(path, options={}, threads=None, machine=machine)
+    return EngineSession(path, options={}, opening=Opening(machine=machine))
 
 
 def _compared(session: Session) -> str:

@@ -1,5 +1,6 @@
-"""The contract of a family: a topology of graphs. It knows no architecture; what differs between those comes from
-the config class and the model's own forward signature.
+"""What a family adds to its row to be exported: how its graphs are traced, and what they are compared on.
+
+It knows no architecture; what differs between those comes from the config class and the model's forward signature.
 """
 
 from abc import ABC, abstractmethod
@@ -9,12 +10,14 @@ from typing import Any, ClassVar
 
 import onnx_ir
 
+from ...runtime.graphs.families import FAMILIES
+from ...runtime.graphs.families import Family as Row
 from ..checkpoint.opened import Checkpoint
 from ..proof.plan import Oracle, Plan
 
 
 class Family(ABC):
-    """One topology: `graphs` maps each graph's name to its file.
+    """One topology, named as its row of the runtime's table: `graphs` maps each graph's name to its file.
 
     `shared` maps some to the graph whose weights they use, `only` some to the one provider that runs them.
     """
@@ -23,6 +26,11 @@ class Family(ABC):
     graphs: ClassVar[Mapping[str, str]]
     shared: ClassVar[Mapping[str, str]] = MappingProxyType({})
     only: ClassVar[Mapping[str, str]] = MappingProxyType({})
+
+    @property
+    def row(self) -> Row:
+        """What the runtime knows of it."""
+        return FAMILIES[self.name]
 
     def file(self, graph: str, *, suffix: str) -> str:
         """Return the path, in the bundle, of a graph's variant."""

@@ -9,11 +9,11 @@ import onnx_ir
 import torch
 from onnx_ir.passes import common
 
-from ...runtime.bundle.manifest import Axis
 from ...runtime.errors import UsageError
+from ...runtime.graphs.signature import CAPACITY, MASK, POSITIONS, TOKENS, Axis, dynamic_axes
 from ..checkpoint.opened import Checkpoint
 from ..passes.fusion.compose_attention import compose_attention
-from ..passes.fusion.fuse_group_query import CAPACITY, fuse_attention
+from ..passes.fusion.fuse_group_query import fuse_attention
 from ..passes.fusion.fuse_norms import fuse_norms
 from ..passes.portable.decompose_attention import decompose_attention
 from ..passes.portable.drop_inputs import drop_unused_inputs, read_sizes_off_tokens
@@ -24,11 +24,10 @@ from ..proof.teacher import Course, TeacherOracle, prompts_of
 from ..tracing.tracer import ATTENTION_OPSET, graph_from_model
 from .base import Family
 
-_TOKENS = {0: "batch", 1: "sequence"}
 _AXES = {
-    "input_ids": _TOKENS,
-    "attention_mask": {0: "batch", 1: "total"},
-    "position_ids": _TOKENS,
+    TOKENS: dynamic_axes(TOKENS),
+    MASK: {0: "batch", 1: "total"},
+    POSITIONS: dynamic_axes(POSITIONS),
     "past_key_values": {0: "batch", 2: "past"},
 }
 # No two sizes alike, or the tracer takes their axes for one.

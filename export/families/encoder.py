@@ -6,21 +6,13 @@ from typing import Any
 import onnx_ir
 import torch
 
+from ...runtime.graphs.signature import MASK, dynamic_axes
 from ..checkpoint.opened import Checkpoint
 from ..proof.grids import plans_for
 from ..proof.oracle import ForwardOracle
 from ..proof.plan import Plan
 from ..tracing.tracer import Axes, graph_from_model
 from .base import Family
-
-_TOKENS = {0: "batch", 1: "sequence"}
-_AXES = {
-    "input_ids": _TOKENS,
-    "attention_mask": _TOKENS,
-    "token_type_ids": _TOKENS,
-    "pixel_values": {0: "batch", 2: "height", 3: "width"},
-    "input_values": {0: "batch", 1: "samples"},
-}
 
 
 class EncoderFamily(Family):
@@ -51,9 +43,9 @@ class EncoderFamily(Family):
 def _axes_of(inputs: Iterable[str], *, fixed: Iterable[str]) -> Axes:
     """Return the named axes of these inputs, without the `fixed` ones."""
     without = set(fixed)
-    named = {name: _AXES[name] for name in inputs}
-    if "input_values" in named and "attention_mask" in named:
-        named["attention_mask"] = named["input_values"]
+    named = {name: dynamic_axes(name) for name in inputs}
+    if "input_values" in named and MASK in named:
+        named[MASK] = named["input_values"]
     return {
         name: {position: axis for position, axis in axes.items() if axis not in without} for name, axes in named.items()
     }

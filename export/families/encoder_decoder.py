@@ -11,36 +11,36 @@ import numpy as np
 import onnx_ir
 import torch
 
-from ...runtime.bundle.manifest import Axis
 from ...runtime.errors import UsageError
+from ...runtime.graphs.signature import CROSS, STATES, STATES_MASK, Axis
 from ..checkpoint.opened import Checkpoint
 from ..passes.portable.add_alignment import alignment_graph
 from ..passes.portable.decompose_attention import decompose_attention
 from ..passes.portable.drop_inputs import drop_unused_inputs, rename_inputs
 from ..passes.portable.keep_last_logits import keep_last_logits
 from ..passes.portable.name_caches import drop_presents
-from ..passes.portable.split_cross_attention import STATES, cross_graph, merged
+from ..passes.portable.split_cross_attention import cross_graph, merged
 from ..proof.encoder_samples import Source, TextSource, axes_of, source_of
 from ..proof.plan import Plan
 from ..proof.samples import Arrays
 from ..proof.teacher import Seq2SeqOracle, answer_tokens, to_torch
+from ..quiet import quiet
 from ..tracing.projections import find_projections
-from ..tracing.tracer import ATTENTION_OPSET, graph_from_model, quiet
+from ..tracing.tracer import ATTENTION_OPSET, graph_from_model
 from .base import Family
 
 TRACED_ROWS, TRACED_SOURCE, TRACED_TOKENS, TRACED_PAST = 2, 7, 3, 5
 STEPS = 64
 LONG = 256
-MASK = "encoder_attention_mask"
 _NAMES = {
     "encoder_outputs.last_hidden_state": STATES,
-    "encoder_outputs.attention_mask": MASK,
-    "attention_mask": MASK,
+    "encoder_outputs.attention_mask": STATES_MASK,
+    "attention_mask": STATES_MASK,
     "decoder_input_ids": "input_ids",
 }
 # What of an encoder's output a decoder reads; the mask only of one that makes its own.
 _ENCODED = ("last_hidden_state", "attention_mask")
-_OUTPUTS = {"attention_mask": MASK, "output.attention_mask": MASK}
+_OUTPUTS = {"attention_mask": STATES_MASK, "output.attention_mask": STATES_MASK}
 
 
 # What an encoder calls the axis of sound that it shortens.
@@ -134,7 +134,7 @@ def _traced_step(checkpoint: Checkpoint, traced: Any, encoded: Any, axes: Any, v
         named["attention_mask"] = axes["attention_mask"]
     step = graph_from_model(checkpoint.model, inputs, axes=named, outputs=("logits",), **versions)
     rename_inputs(step, _NAMES)
-    drop_presents(step, ".encoder.")
+    drop_presents(step, CROSS)
     drop_unused_inputs(step)
     keep_last_logits(step)
     return step

@@ -6,11 +6,12 @@ import onnx_ir
 from onnx_ir.passes import common
 from onnxscript import optimizer
 
+from ...runtime.graphs.signature import CROSS, PAST
 from .portable.choose_by_masks import choose_by_masks
 from .portable.deepen import Depth, deepen
 from .portable.keep_outputs import keep_outputs
 from .portable.name_axes import name_axes
-from .portable.name_caches import CACHE, name_caches
+from .portable.name_caches import name_caches
 
 
 def finish(
@@ -46,6 +47,6 @@ def finish(
 
 def _axes_of(name: str, axes: Mapping[str, Mapping[int, str]]) -> Mapping[int, str]:
     """Return the axes of an input; all tensors of an output or cache share an entry."""
-    if not name.startswith(f"{CACHE}."):
+    if not name.startswith(PAST):
         return axes.get(name.partition(".")[0], {})
-    return axes[f"{CACHE}.encoder" if ".encoder." in name else CACHE]
+    return axes["past_key_values.encoder" if CROSS in name else "past_key_values"]

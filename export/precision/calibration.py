@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import onnx_ir
 
-from ...runtime.bundle.manifest import Axis
 from ...runtime.errors import ExportError, UsageError, VitrifyError
-from ...runtime.graphs.families import replayed
+from ...runtime.graphs.families import FAMILIES
+from ...runtime.graphs.signature import Axis
+from ...runtime.proof.replay import replayed
 from ...runtime.sessions import open_session
 from ...runtime.sessions.base import Session
 from ...runtime.sessions.model import Model
@@ -78,7 +79,7 @@ def calibrate(
     ExportError if the graphs cannot run it, which those of another plan may.
     """
     recorders = {name: Recorder(_observed(path)) for name, path in graphs.items()}
-    (model, *_) = replayed(family, {name: Model(session, axes) for name, session in recorders.items()})
+    (model, *_) = replayed(FAMILIES[family], {name: Model(session, axes) for name, session in recorders.items()})
     for inputs in _inputs(checkpoint, plan):
         try:
             model(**inputs)

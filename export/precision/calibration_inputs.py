@@ -40,9 +40,9 @@ def read_calibration(checkpoint: Checkpoint, path: str | Path) -> CalibrationInp
         raise UsageError(
             f"--calibration: no file is at '{path}': give a file of texts, images or recordings, or a folder"
         )
-    rows = _READERS[checkpoint.inputs](checkpoint, files)
+    rows = _READERS[checkpoint.kinds[0]](checkpoint, files)
     if not rows:
-        raise UsageError(f"--calibration: '{path}' holds no {checkpoint.inputs} to calibrate on")
+        raise UsageError(f"--calibration: '{path}' contains no {checkpoint.kinds[0]} to calibrate on")
     digests = [file_digest(file) for file in files]
     return CalibrationInputs(
         rows, digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ...profiles import Profile, ProfileError, load_profile, profile_names
 from ...runtime.errors import EnvironmentMissing, UsageError
+from ...runtime.graphs.families import FAMILIES
 from ...runtime.machine import this_machine
 from ...runtime.selection.profiles import check_machine
 from ..checkpoint.opened import Checkpoint
@@ -33,10 +34,11 @@ def load_targets(names: Sequence[str | Path]) -> tuple[list[Profile], frozenset[
 
 def fitting(targets: list[Profile], checkpoint: Checkpoint, optional: Collection[str]) -> list[Profile]:
     """Return the profiles that are for models of this family; raise UsageError for others that were asked for."""
-    unfit = [target for target in targets if target.weights is not None and checkpoint.head.family != "decoder"]
+    has_unfit = not FAMILIES[checkpoint.head.family].continues_prompts
+    unfit = [target for target in targets if target.weights is not None and has_unfit]
     if refused := [target.name for target in unfit if target.name not in optional]:
         raise UsageError(
-            f"profile '{refused[0]}' is for decoders, and {type(checkpoint.model).__name__} is none: "
+            f"profile '{refused[0]}' is for decoders, and {type(checkpoint.model).__name__} is not one: "
             "use cpu-fp32, or cpu-int8 for a smaller graph"
         )
     return [target for target in targets if target not in unfit]

@@ -8,9 +8,8 @@ from pathlib import Path
 import onnx_ir
 
 from ...profiles import Profile
-from ...runtime.bundle.manifest import Axis, Graph
 from ...runtime.errors import EnvironmentMissing, ExportError, ParityError, UnsupportedError
-from ...runtime.graphs.families import ways_to_run
+from ...runtime.graphs.signature import Axis, Graph
 from ...runtime.machine import this_machine
 from ...runtime.selection.profiles import check_machine
 from ...runtime.sessions import open_session
@@ -56,7 +55,7 @@ class Variants:
         """
         kept = [name for name in self.names if self.family.only.get(name, target.provider) == target.provider]
         if target.is_converted or target.provider == "tensorrt":
-            kept = list(ways_to_run(self.family.name, kept)[0])
+            kept = list(self.family.row.ways_among(kept)[0])
         return {name: self.family.file(name, suffix=target.graph_suffix) for name in kept}
 
     def data(self, target: Profile) -> dict[str, str]:

@@ -6,7 +6,8 @@ import numpy as np
 import onnx_ir
 
 from ...profiles import Profile, WeightQuantization
-from ...runtime.graphs.families import replayed
+from ...runtime.graphs.families import FAMILIES
+from ...runtime.proof.replay import replayed
 from ...runtime.sessions import open_session
 from ...runtime.sessions.model import Model
 from ..checkpoint.opened import Checkpoint
@@ -80,6 +81,6 @@ def text_tokens(checkpoint: Checkpoint) -> np.ndarray:
 def _logits(family: str, graph: str, path: Path, target: Profile, ids: np.ndarray) -> np.ndarray:
     """Return the logits after every token but the first few, float32 [tokens, vocabulary]."""
     with open_session(path, provider=target.provider, options=target.options) as session:
-        (model,) = replayed(family, {graph: Model(session, {})})
+        (model,) = replayed(FAMILIES[family], {graph: Model(session, {})})
         chunks = np.array([1, ids.shape[1] - 1], np.int64)
         return model(input_ids=ids, starts=np.zeros(1, np.int64), chunks=chunks)["logits"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...runtime.errors import IntegrityError, UnsupportedError, UsageError
 from ...runtime.processing.preprocessor_config import CONFIG_NAME
-from ..tracing.tracer import quiet
+from ..quiet import quiet
 
 Arrays = Mapping[str, np.ndarray]
 Ours = TypeVar("Ours")

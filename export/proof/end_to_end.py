@@ -11,9 +11,10 @@ import numpy as np
 
 from ...runtime.errors import ParityError
 from ...runtime.loading import load_bundle
-from ...runtime.pipelines import find_task
+from ...runtime.pipelines.classes import pipeline_class
+from ...runtime.tasks import find_task
 from ..checkpoint.opened import Checkpoint
-from ..tracing.tracer import quiet
+from ..quiet import quiet
 
 TEXTS = (
     "The Eiffel Tower was built by Gustave Eiffel in Paris.",
@@ -39,7 +40,7 @@ def compare_pipelines(checkpoint: Checkpoint, folder: Path, *, profile: str, tol
     for task, calls in _calls(checkpoint).items():
         if task not in loaded.manifest.tasks:
             continue
-        pipe = find_task(task).pipeline_class()(loaded, task=task)
+        pipe = pipeline_class(find_task(task))(loaded, task=task)
         reference = _reference(checkpoint, task)
         for inputs, options in calls:
             with quiet():
@@ -100,7 +101,7 @@ def _reference(checkpoint: Checkpoint, task: str) -> Callable[..., Any]:
     processor = {
         "image": {"image_processor": checkpoint.image_processor},
         "audio": {"feature_extractor": checkpoint.speech_processor, "tokenizer": checkpoint.tokenizer},
-    }.get(checkpoint.inputs, {"tokenizer": checkpoint.tokenizer})
+    }.get(checkpoint.kinds[0], {"tokenizer": checkpoint.tokenizer})
     make: Any = pipeline  # its overloads know every task, not a str
     with quiet():
         return make(task, model=checkpoint.model, device="cpu", **processor)

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ...runtime.bundle.manifest import Axis
 from ...runtime.errors import UsageError
+from ...runtime.graphs.signature import Axis
 from ..checkpoint.opened import Checkpoint
 from .oracle import ForwardOracle
 from .plan import Named, Plan
@@ -26,7 +26,7 @@ TRACED_SIZE, OTHER_SIZES, SMALLEST_SIZE = (96, 160), ((128, 64), (65, 127)), 64
 
 def plans_for(checkpoint: Checkpoint, oracle: ForwardOracle) -> Iterator[Plan]:
     """Yield the plans for this checkpoint, the one that leaves most axes dynamic first."""
-    return _PLANS[checkpoint.inputs](checkpoint, oracle)
+    return _PLANS[checkpoint.kinds[0]](checkpoint, oracle)
 
 
 def _text_plans(checkpoint: Checkpoint, oracle: ForwardOracle) -> Iterator[Plan]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ...runtime.bundle.manifest import Axis
+from ...runtime.graphs.signature import Axis
 from ...runtime.proof.parity import Case
 from .samples import Arrays
 

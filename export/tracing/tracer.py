@@ -3,11 +3,8 @@
 Nothing else in the house may know of `transformers.exporters` or of `torch.onnx`.
 """
 
-import contextlib
-import io
 import logging
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import onnx_ir
@@ -17,6 +14,7 @@ from torch._dynamo import config as _config
 from ...runtime.errors import ExportError
 from ..passes import finish
 from ..passes.portable.deepen import Depth, Irregular
+from ..quiet import quiet
 from .stacks import cut, cut_cache, find_stacks
 from .traceable import traceable
 
@@ -115,27 +113,3 @@ def _reason(error: BaseException) -> str:
         return "what it does depends on the values of its inputs, which a graph cannot express"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the exporter's progress lines and warnings off stdout and stderr: a library prints nothing."""
-    names = ("torch.onnx", "torch.export", "torch.fx.experimental.symbolic_shapes", "transformers", "onnxscript")
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), _redirected():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-@contextlib.contextmanager
-def _redirected() -> Iterator[None]:
-    """Drop what is printed: on an error torch prints the whole graph to stderr."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        yield

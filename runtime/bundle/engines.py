@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EnvironmentMissing, IntegrityError
-from ..sessions.base import Tensor
-from .manifest import Bundle, add_files, replace_synced
+from ..graphs.signature import Tensor
+from .files import replace_synced
+from .manifest import Bundle, add_files
 
 FOLDER = "trt"
 SUFFIX = ".engine"

@@ -6,7 +6,6 @@ sha256 of every file but itself and `reports/`. No path in it leaves the folder,
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,30 +13,16 @@ from typing import Any
 
 from ...profiles import Profile, ProfileError
 from ..errors import IntegrityError, UsageError
-from ..sessions.base import Session, Tensor
+from ..graphs.families import Family, find_family
+from ..graphs.signature import Axis, Graph, Tensor, View
 from .digests import file_digest, remembered_digest
+from .files import real_path, replace_synced
 
 SCHEMA = 1
 MANIFEST = "bundle.json"
 REPORTS = "reports"
 PARITY = "parity"
 PARITY_REPORT = "parity.json"
-
-
-@dataclass(frozen=True)
-class Axis:
-    """The sizes that a named axis may take: `minimum` and, where the model has a limit, `maximum`."""
-
-    minimum: int = 1
-    maximum: int | None = None
-
-
-@dataclass(frozen=True)
-class Graph:
-    """One graph's inputs and outputs, in order."""
-
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -138,17 +123,22 @@ class Bundle:
         return path
 
     @property
-    def is_foreign(self) -> bool:
-        """Whether others compiled it, so that nothing proves it and no digest is listed."""
-        return False
+    def topology(self) -> Family:
+        """The row of its family."""
+        return find_family(self.family)
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether an export compared it with PyTorch and listed digests; an ONNX folder of another tool has neither."""
+        return True
+
+    def view(self, profile: str, graph: str, raw: Graph) -> View | None:  # noqa: ARG002 - for ONNX folders
+        """Return how the runtime sees a graph whose own signature is `raw`, None where as it is: bundles' own are."""
+        return None
 
     def default_profile(self) -> str:
         """Return the profile that runs where none is named."""
         return "cpu-fp32" if "cpu-fp32" in self.builds else next(iter(self.builds))
-
-    def adapted(self, profile: str, graph: str, session: Session) -> Session:  # noqa: ARG002 - for what others compiled
-        """Return the session of a graph with the signature that the runtime knows; our own graphs have it."""
-        return session
 
     def graph_files(self, profile: str, graph: str) -> list[str]:
         """Return the graph's file for `profile` and its external data, relative to the folder."""
@@ -171,34 +161,6 @@ class Bundle:
         return file_digest(self.folder / MANIFEST)
 
 
-def read_bundle(folder: str | Path, profile: str | None = None) -> Bundle:
-    """Read what runs in a folder: a bundle or, where it has no manifest, graphs that others compiled.
-
-    `profile` is the one that will run. Raises what `Bundle.read` does, and `foreign.read_foreign`.
-    """
-    if not (Path(folder) / MANIFEST).is_file():
-        from .onnx_folder import is_foreign, read_foreign
-
-        if is_foreign(Path(folder)):
-            return read_foreign(Path(folder), profile)
-    return Bundle.read(folder)
-
-
-def real_path(folder: Path, name: str) -> Path:
-    """Return the path of a bundle's file; raise IntegrityError if it is missing, a link or outside its folder."""
-    parts = Path(name).parts
-    if not parts or Path(name).is_absolute() or ".." in parts:
-        raise IntegrityError(f"bundle '{folder}' names '{name}', which leaves its folder: do not use it")
-    path = folder
-    for part in parts:
-        path = path / part
-        if path.is_symlink():
-            raise IntegrityError(f"'{path}' is a link: a bundle holds real files. Copy it with 'cp -rL'")
-    if not path.is_file():
-        raise IntegrityError(f"'{path}' is missing: the bundle is incomplete, export or copy it again")
-    return path
-
-
 def write_manifest(bundle: Bundle, folder: Path) -> Bundle:
     """Digest every file in `folder`, write `bundle.json` and return the bundle as it will be read."""
     names = sorted(
@@ -217,21 +179,6 @@ def add_files(bundle: Bundle, names: Iterable[str]) -> Bundle:
     del content["folder"]
     replace_synced(bundle.folder / MANIFEST, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return bundle
-
-
-def replace_synced(path: Path, text: str) -> None:
-    """Write a file that is there with its new text or as it was before."""
-    unfinished = path.with_name(f".{path.name}")
-    write_synced(unfinished, text)
-    unfinished.replace(path)
-
-
-def write_synced(path: Path, text: str) -> None:
-    """Write `text` and flush it to the disk."""
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _to_json(value: Any) -> Any:

@@ -1,6 +1,6 @@
-"""A folder in optimum's or transformers.js' layout as a bundle: read from its graphs and its config.json.
+"""An ONNX folder in optimum's or transformers.js' layout as a bundle: read from its graphs and its config.json.
 
-Nothing in it was proven or has a digest, so all of its profiles are unverified, and `verify` has nothing to go by.
+Nothing in it was compared with PyTorch or has a digest, so all of its profiles are unverified.
 """
 
 import hashlib
@@ -12,13 +12,16 @@ from typing import Any
 
 from ...profiles import Profile
 from ..errors import IntegrityError, UnsupportedError, UsageError
+from ..graphs.families import FAMILIES
 from ..graphs.header import Header, read_header
-from ..sessions.base import Session
-from ..sessions.renamed import ForeignSession
+from ..graphs.heads import HEADS, Head
+from ..graphs.signature import Graph, View
+from ..tasks import tasks_of
 from .digests import remembered_digest
-from .manifest import Build, Bundle, Graph, Provenance, real_path
-from .onnx_layout import FOLDER, GRAPH_SETS, VARIANTS, Variant, choose_variant, find_variants
-from .onnx_signature import HEADS, Head, axes_of, choose_head, head_tasks, heads_of, named
+from .files import real_path
+from .manifest import Build, Bundle, Provenance
+from .onnx_heads import axes_of, choose_head, heads_of, named
+from .onnx_layout import FOLDER, VARIANTS, Variant, choose_variant, find_variants
 
 _CONFIG, _TOKENIZER = "config.json", "tokenizer.json"
 
@@ -35,13 +38,13 @@ def folder_names(folder: Path) -> list[str]:
     )
 
 
-def is_foreign(folder: Path) -> bool:
-    """Tell whether a folder holds graphs as others name them."""
+def has_graphs(folder: Path) -> bool:
+    """Tell whether a folder contains graphs as other tools name them."""
     return bool(find_variants(folder_names(folder)))
 
 
-def read_foreign(folder: Path, profile: str | None = None) -> "ForeignBundle":
-    """Read a folder whose graphs others compiled; its signatures are those of `profile`'s graphs.
+def read_onnx_folder(folder: Path, profile: str | None = None) -> "OnnxFolder":
+    """Read a folder of another tool's graphs; its signatures are those of `profile`'s graphs.
 
     Raises
     ------
@@ -60,17 +63,17 @@ def read_foreign(folder: Path, profile: str | None = None) -> "ForeignBundle":
     first = variants[profile] if profile in variants else next(iter(variants.values()))
     headers = {name: read_header(real_path(folder, file)) for name, file in first.items()}
     raw = {name: Graph(header.inputs, header.outputs) for name, header in headers.items()}
-    head, kind = choose_head(heads, raw, where)
-    if _TOKENIZER not in names and (kind == "text" or head.family != "encoder" or head.name == "ctc"):
+    head, kinds = choose_head(heads, raw, where)
+    if _TOKENIZER not in names and ("text" in kinds or head.writes_text):
         raise UsageError(
             f"'{where}' has no {_TOKENIZER}, which text needs: transformers makes it of the model's tokenizer: "
             f"AutoTokenizer.from_pretrained('MODEL').save_pretrained('{where}'); where it does not, the bundle has one "
             "that 'vitrify export MODEL' makes"
         )
     rows = {variant.name: variant for variant in VARIANTS}
-    return ForeignBundle(
+    return OnnxFolder(
         head=head.name,
-        tasks=head_tasks(head, kind),
+        tasks=tasks_of(head.name, kinds),
         architecture=config["architectures"][0],
         model_type=str(config.get("model_type", "unknown")),
         family=head.family,
@@ -89,7 +92,7 @@ def read_foreign(folder: Path, profile: str | None = None) -> "ForeignBundle":
 def _variants(names: list[str], head: Head, where: str) -> dict[str, dict[str, str]]:
     found = find_variants(names, family=head.family)
     if not found:
-        needed = " or ".join(" + ".join(row.stems.values()) for row in GRAPH_SETS if head.family in row.families)
+        needed = " or ".join(" + ".join(stems.values()) for stems in FAMILIES[head.family].folders)
         there = ", ".join(name for name in names if name.endswith(".onnx"))
         raise UnsupportedError(
             f"'{where}' has the head {head.name}, which runs on {needed} (.onnx) in one precision, and holds {there}"
@@ -153,18 +156,18 @@ class _Files(Mapping[str, str]):
 
 
 @dataclass(frozen=True)
-class ForeignBundle(Bundle):
+class OnnxFolder(Bundle):
     """A bundle in memory of a folder that has no `bundle.json`; it has one profile for each precision found.
 
     `row` and `config` are what the names of its graphs' axes follow from.
     """
 
-    row: Head = HEADS[-1]
+    row: Head = HEADS["base"]
     config: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def is_foreign(self) -> bool:
-        return True
+    def is_verified(self) -> bool:
+        return False
 
     @property
     def _where(self) -> str:
@@ -184,10 +187,9 @@ class ForeignBundle(Bundle):
         beside = PurePosixPath(file).parent
         return [file, *((beside / name).as_posix() for name in read_header(self.path(file)).data)]
 
-    def adapted(self, profile: str, graph: str, session: Session) -> Session:
+    def view(self, profile: str, graph: str, raw: Graph) -> View:
         header = read_header(self.path(self.builds[profile].graphs[graph]))
-        signature = named(Graph(session.inputs, session.outputs), graph, self.row, self.config)
-        return ForeignSession(session, signature, skips_padding=header.skips_padding)
+        return View(named(raw, graph, self.row, self.config), skips_padding=header.skips_padding)
 
     @property
     def digest(self) -> str:

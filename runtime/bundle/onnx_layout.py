@@ -1,4 +1,4 @@
-"""What the names of a folder's files say where others compiled: which graphs, in which precision; it opens none.
+"""What the names of an ONNX folder's files say: which graphs, in which precision; it opens none.
 
 optimum and transformers.js name graphs alike: in `onnx/` or, by older releases of optimum, at the top, each with a
 suffix that tells its precision.
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import UsageError
+from ..graphs.families import FAMILIES
 
 FOLDER = "onnx/"
 PLAIN = "fp32"
@@ -42,26 +43,6 @@ VARIANTS = (
 )
 
 
-@dataclass(frozen=True)
-class GraphSet:
-    """Files that together are a whole model of these families: each graph's name here and its file's stem."""
-
-    families: tuple[str, ...]
-    stems: Mapping[str, str]
-
-
-# The first that is there in full counts.
-_PAIR = {"decoder_model": "decoder_model", "decoder_with_past_model": "decoder_with_past_model"}
-_ENCODER = {"encoder_model": "encoder_model"}
-GRAPH_SETS = (
-    GraphSet(("encoder-decoder",), {**_ENCODER, "decoder_model_merged": "decoder_model_merged"}),
-    GraphSet(("encoder-decoder",), {**_ENCODER, **_PAIR}),
-    GraphSet(("decoder",), {"model": "decoder_model_merged"}),
-    GraphSet(("decoder", "encoder"), {"model": "model"}),
-    GraphSet(("decoder",), _PAIR),
-)
-
-
 def find_variants(names: Iterable[str], *, family: str | None = None) -> dict[str, dict[str, str]]:
     """Return, by the names of variants, the files of each one's graphs; of `family` only, where it is given.
 
@@ -76,9 +57,10 @@ def find_variants(names: Iterable[str], *, family: str | None = None) -> dict[st
 
 
 def _graphs(there: Collection[str], folder: str, suffix: str, family: str | None) -> dict[str, str]:
-    for row in GRAPH_SETS:
-        files = {name: f"{folder}{stem}{suffix}.onnx" for name, stem in row.stems.items()}
-        if (family is None or family in row.families) and set(files.values()) <= set(there):
+    rows = FAMILIES.values() if family is None else [FAMILIES[family]]
+    for stems in (stems for row in rows for stems in row.folders):
+        files = {name: f"{folder}{stem}{suffix}.onnx" for name, stem in stems.items()}
+        if set(files.values()) <= set(there):
             return files
     return {}
 
@@ -99,13 +81,13 @@ def choose_variant(where: str, names: Sequence[str], profile: str | None) -> str
         return str(profile)
     if profile not in {None, "auto"}:
         raise UsageError(
-            f"no profile '{profile}' in '{where}', which others compiled (there: {', '.join(names)}): "
+            f"no profile '{profile}' in '{where}', which is an ONNX folder (there: {', '.join(names)}): "
             f"pass profile='{names[0]}', or compile its checkpoint: vitrify export MODEL"
         )
     if PLAIN not in names and len(names) > 1:
         raise UsageError(
-            f"'{where}' holds {', '.join(names)}, and nothing says which: pass one of them as profile=, such as "
-            f"profile='{names[0]}'"
+            f"'{where}' contains {', '.join(names)}, and nothing says which to run: pass one of them as profile=, "
+            f"such as profile='{names[0]}'"
         )
     return PLAIN if PLAIN in names else names[0]
 

@@ -6,20 +6,18 @@ It is what pipelines and `LoadedBundle.generate` share; the loop itself knows no
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import UsageError
+from ..graphs.signature import MASK, states_of
 from .base import Processor
 from .config import GenerationConfig, entries_of
-from .decoders.growing import PAST
+from .loaded import LoadedGenerator
 from .loop import Generated, generate, padded
 from .prompts import check_ids, first_tokens, rows_of, token_rows
 from .rules.grammar import NAMES, constraint
-
-if TYPE_CHECKING:
-    from ..loading import LoadedBundle
 
 __all__ = ["generate_arrays", "generate_rows", "generation_settings", "rows_of"]
 
@@ -44,7 +42,7 @@ _CALL_NAMES = frozenset(
 _GUESSING = ("num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold")
 
 
-def generation_settings(bundle: "LoadedBundle") -> dict[str, Any]:
+def generation_settings(bundle: LoadedGenerator) -> dict[str, Any]:
     """Return what the checkpoint says of generation: its special tokens, its generation_config.json over them."""
     nested = bundle.config.get("decoder") or bundle.config.get("text_config") or {}
     names = _TOKENS if bundle.generation_config else (*_TOKENS, *_FORCED)
@@ -53,7 +51,7 @@ def generation_settings(bundle: "LoadedBundle") -> dict[str, Any]:
 
 
 def generate_rows(
-    bundle: "LoadedBundle",
+    bundle: LoadedGenerator,
     prompts: Sequence[np.ndarray],
     given: Mapping[str, Any],
     *,
@@ -89,7 +87,7 @@ def generate_rows(
     starts = call.pop("decoder_input_ids", None)
     if unknown := sorted(set(call) - _CALL_NAMES):
         raise UsageError(f"generation takes no argument '{unknown[0]}' here")
-    if bundle.manifest.family == "encoder-decoder":
+    if bundle.manifest.topology.encoder is not None:
         return _answered(bundle, prompts, config, call, features, None if starts is None else token_rows(starts))
     if starts is not None:
         raise UsageError("decoder_input_ids are for encoder-decoders: a decoder's are its prompts")
@@ -101,22 +99,22 @@ def generate_rows(
 
 
 def generate_arrays(
-    bundle: "LoadedBundle", input_ids: Any, attention_mask: Any, given: Mapping[str, Any]
+    bundle: LoadedGenerator, input_ids: Any, attention_mask: Any, given: Mapping[str, Any]
 ) -> np.ndarray:
     """Generate for arrays (see `LoadedBundle.generate`)."""
-    encoder = bundle.manifest.graphs.get("encoder_model")
-    names = [tensor.name for tensor in encoder.inputs] if encoder else []
+    encoder = bundle.manifest.topology.encoder
+    names = [] if encoder is None else [tensor.name for tensor in bundle.manifest.graphs[encoder].inputs]
     features = {name: np.asarray(given[name]) for name in names if name in given}
     rest = {name: value for name, value in given.items() if name not in features}
     prompts = [] if input_ids is None else rows_of(input_ids, attention_mask)
-    if attention_mask is not None and "attention_mask" in names and features:
-        features["attention_mask"] = np.asarray(attention_mask)
+    if attention_mask is not None and MASK in names and features:
+        features[MASK] = np.asarray(attention_mask)
     made = generate_rows(bundle, prompts, rest, features=features or None)
     pad = _config(bundle, rest).pad_id
     return padded(made, 0 if pad is None else pad)
 
 
-def _config(bundle: "LoadedBundle", given: Mapping[str, Any]) -> GenerationConfig:
+def _config(bundle: LoadedGenerator, given: Mapping[str, Any]) -> GenerationConfig:
     """Return the fields that are given over the checkpoint's own."""
     settings = generation_settings(bundle) | entries_of(given.get("generation_config"))
     fields = {name: value for name, value in given.items() if name in _CONFIG_NAMES and value is not None}
@@ -124,7 +122,7 @@ def _config(bundle: "LoadedBundle", given: Mapping[str, Any]) -> GenerationConfi
 
 
 def _answered(
-    bundle: "LoadedBundle",
+    bundle: LoadedGenerator,
     prompts: Sequence[np.ndarray],
     config: GenerationConfig,
     call: Mapping[str, Any],
@@ -153,7 +151,7 @@ def _answered(
 
 
 def _generated(
-    bundle: "LoadedBundle",
+    bundle: LoadedGenerator,
     prompts: Sequence[np.ndarray],
     config: GenerationConfig,
     call: Mapping[str, Any],
@@ -193,24 +191,24 @@ def _generated(
     return made
 
 
-def _may_go_on(bundle: "LoadedBundle", prompts: Sequence[np.ndarray], config: GenerationConfig) -> bool:
+def _may_go_on(bundle: LoadedGenerator, prompts: Sequence[np.ndarray], config: GenerationConfig) -> bool:
     """Tell whether this call may go on from a former one's keys and values without another result.
 
     Where activations are quantized together, those of a token depend on what runs with it.
     """
     is_single = len(prompts) == 1 and config.copies == 1
-    return is_single and bundle.manifest.family == "decoder" and bundle.profile.precision != "int8"
+    return is_single and bundle.manifest.topology.continues_prompts and bundle.profile.precision != "int8"
 
 
-def _bytes_of_token(bundle: "LoadedBundle") -> int:
+def _bytes_of_token(bundle: LoadedGenerator) -> int:
     """Return how much the keys and values of a token take."""
-    caches = [tensor for tensor in bundle.manifest.graphs["model"].inputs if tensor.name.startswith(PAST)]
-    sizes = [[axis for axis in tensor.axes if isinstance(axis, int)] for tensor in caches]
-    return sum(math.prod(axes) * tensor.array_dtype.itemsize for axes, tensor in zip(sizes, caches, strict=True))
+    states = states_of(bundle.graph(bundle.way[0]).session.inputs).values()
+    fixed = [[axis for axis in state.axes if isinstance(axis, int)] for state in states]
+    return sum(math.prod(axes) * state.array_dtype.itemsize for axes, state in zip(fixed, states, strict=True))
 
 
 def _bounds(
-    bundle: "LoadedBundle", config: GenerationConfig, call: Mapping[str, Any], vocabulary: int
+    bundle: LoadedGenerator, config: GenerationConfig, call: Mapping[str, Any], vocabulary: int
 ) -> list[Processor]:
     """Return what keeps answers to a schema, an expression or a grammar."""
     wanted = {name: call[name] for name in NAMES if name in call}
@@ -224,7 +222,7 @@ def _bounds(
     return [constraint(wanted, tokenizer=bundle.tokenizer.backend, vocabulary=vocabulary, ends=config.eos_ids)]
 
 
-def _assistant(bundle: "LoadedBundle", given: Any) -> "LoadedBundle | None":
+def _assistant(bundle: LoadedGenerator, given: Any) -> LoadedGenerator | None:
     """Return the bundle that guesses, which must write the same tokens."""
     if given is None:
         return None
@@ -241,7 +239,7 @@ def _assistant(bundle: "LoadedBundle", given: Any) -> "LoadedBundle | None":
     return other
 
 
-def _are_alike(bundle: "LoadedBundle", other: "LoadedBundle") -> bool:
+def _are_alike(bundle: LoadedGenerator, other: LoadedGenerator) -> bool:
     """Tell whether two bundles have the same tokens; where one has no tokenizer there is nothing to compare."""
     digests = [each.manifest.files.get("tokenizer.json") for each in (bundle, other)]
     if None in digests or digests[0] == digests[1] or bundle.tokenizer is None or other.tokenizer is None:
@@ -249,7 +247,7 @@ def _are_alike(bundle: "LoadedBundle", other: "LoadedBundle") -> bool:
     return bundle.tokenizer.get_vocab() == other.tokenizer.get_vocab()
 
 
-def _with_habits(config: GenerationConfig, assistant: "LoadedBundle") -> GenerationConfig:
+def _with_habits(config: GenerationConfig, assistant: LoadedGenerator) -> GenerationConfig:
     """Return the config with what the assistant's checkpoint says of guessing, where nothing else is said."""
     open_ones = [name for name in _GUESSING if getattr(config, name) is None]
     found = {name: assistant.generation_config.get(name) for name in open_ones}
@@ -265,11 +263,11 @@ def _functions(call: Mapping[str, Any], name: str) -> list[Any]:
     return functions
 
 
-def _encoder_inputs(bundle: "LoadedBundle", rows: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+def _encoder_inputs(bundle: LoadedGenerator, rows: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Return ragged rows as the encoder's inputs, int64 [rows, longest], padded on the right."""
     longest = max(map(len, rows))
     pad = generation_settings(bundle).get("pad_token_id") or 0
     ids, mask = np.full((len(rows), longest), pad, np.int64), np.zeros((len(rows), longest), np.int64)
     for index, row in enumerate(rows):
         ids[index, : len(row)], mask[index, : len(row)] = row, 1
-    return {"input_ids": ids, "attention_mask": mask}
+    return {"input_ids": ids, MASK: mask}

@@ -1,38 +1,95 @@
-"""The ways to run a bundle's graphs: what the runtime takes, what others take, and how parity is replayed on each."""
+"""The table of families: topologies of graphs, never architectures. A row says all that the runtime asks of one.
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+What a family adds to be traced and compared is a file of its name in `export/families/`.
+"""
 
-from ..sessions.model import Model, Outputs
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 
-# The sets of graphs that each run a whole bundle; the runtime takes the first that is there, others take another. A
-# pair of decoders, for the first step and for those with a past, is how others compile.
-_WAYS: Mapping[str, Sequence[Sequence[str]]] = {
-    "encoder": (("model",),),
-    "decoder": (("in_place",), ("model",), ("decoder_model", "decoder_with_past_model")),
-    "encoder-decoder": (
-        ("encoder_model", "cross_attention", "decoder_step"),
-        ("encoder_model", "decoder_model_merged"),
-        ("encoder_model", "decoder_model", "decoder_with_past_model"),
-    ),
-}
+from ..errors import IntegrityError
 
 
-def ways_to_run(family: str, names: Collection[str]) -> list[Sequence[str]]:
-    """Return every set of these graphs that runs the bundle, each of which must be the same model."""
-    return [way for way in _WAYS[family] if set(way) <= set(names)]
+@dataclass(frozen=True)
+class Family:
+    """One topology.
 
+    Attributes
+    ----------
+    name
+        As `bundle.json` says it.
+    ways
+        The sets of graphs that each run a whole bundle. The runtime runs the first that is there; others are what other
+        tools load. The first graph of a set reads what a caller gives.
+    folders
+        The same for ONNX folders of other tools: each graph's name here and the stem of its file there.
+    opens
+        Where the function is, below `runtime`, that makes a decoder of the graphs, for families that generate. The
+        graphs of other families are independent of each other: each answers for what it reads.
+    encoder
+        The graph that runs once, before the decoder.
 
-def replayed(family: str, graphs: Mapping[str, Model]) -> list[Callable[..., Outputs]]:
-    """Return what answers to a family's parity cases: its one graph, or a decoder that is told every token.
-
-    Where graphs overlap, because others run a model otherwise than this runtime does, every way is among them.
     """
-    if family == "encoder":
-        return [graphs["model"]]
-    from ..generation.decoders.table import TeacherForced, open_decoding
 
-    def forced(names: Sequence[str]) -> TeacherForced:
-        own = {name: graphs[name] for name in names}
-        return TeacherForced(lambda inputs: open_decoding(family, own, inputs))
+    name: str
+    ways: tuple[tuple[str, ...], ...]
+    folders: tuple[Mapping[str, str], ...]
+    opens: str | None = None
+    encoder: str | None = None
 
-    return [forced(names) for names in ways_to_run(family, graphs)]
+    @property
+    def generates(self) -> bool:
+        """Whether its bundles generate tokens, one after another."""
+        return self.opens is not None
+
+    @property
+    def continues_prompts(self) -> bool:
+        """Whether it generates what follows its own input."""
+        return self.generates and self.encoder is None
+
+    def ways_among(self, names: Collection[str]) -> list[Sequence[str]]:
+        """Return every set of these graphs that runs a bundle, each of which must be the same model."""
+        return [way for way in self.ways if set(way) <= set(names)]
+
+    def entry(self, names: Collection[str]) -> str:
+        """Return which of these graphs reads what a caller gives."""
+        return self.ways_among(names)[0][0]
+
+
+# Pairs of decoders, for the first step and for those with a past, are what other tools export.
+_PAIR = ("decoder_model", "decoder_with_past_model")
+_MERGED = "decoder_model_merged"
+
+
+def _same(*names: str) -> Mapping[str, str]:
+    return MappingProxyType({name: name for name in names})
+
+
+_ROWS = (
+    Family(
+        "encoder-decoder",
+        ways=(
+            ("encoder_model", "cross_attention", "decoder_step"),
+            ("encoder_model", _MERGED),
+            ("encoder_model", *_PAIR),
+        ),
+        folders=(_same("encoder_model", _MERGED), _same("encoder_model", *_PAIR)),
+        opens="generation.decoders.from_graphs:open_encoder_decoder",
+        encoder="encoder_model",
+    ),
+    Family(
+        "decoder",
+        ways=(("in_place",), ("model",), _PAIR),
+        folders=(MappingProxyType({"model": _MERGED}), _same("model"), _same(*_PAIR)),
+        opens="generation.decoders.from_graphs:open_decoder",
+    ),
+    Family("encoder", ways=(("model",),), folders=(_same("model"),)),
+)
+FAMILIES: Mapping[str, Family] = MappingProxyType({row.name: row for row in _ROWS})
+
+
+def find_family(name: str) -> Family:
+    """Return the row of this name; raise IntegrityError where a bundle names a family that there is not."""
+    if name not in FAMILIES:
+        raise IntegrityError(f"there is no family '{name}' (known: {', '.join(FAMILIES)}): update vitrify")
+    return FAMILIES[name]

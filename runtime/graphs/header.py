@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import IntegrityError, UnsupportedError
-from ..sessions.base import Tensor
+from .signature import Tensor
 
 # TensorProto.DataType -> numpy's name.
 _NAMES = "float32 uint8 int8 uint16 int16 int32 int64 object bool float16 float64 uint32 uint64"

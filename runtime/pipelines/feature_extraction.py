@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ...sessions.model import Row
 from ..errors import UsageError
-from .shared.base import Parameters, Piece, Row
+from .shared.base import Parameters
+from .shared.pieces import Piece
 from .shared.text import TextPipeline, TokenizerParameters
 
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...sessions.model import Row
 from ..errors import UsageError
 from ..processing.scores import ranked, softmax
 from ..processing.text.arguments import count
-from .shared.base import Parameters, Piece, Row
+from .shared.base import Parameters
+from .shared.pieces import Piece
 from .shared.text import TextPipeline, TokenizerParameters
 
 if TYPE_CHECKING:

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from ...sessions.model import Row
 from ..errors import UsageError
-from .shared.base import Piece, Row
 from .shared.image import ImageParameters, ImagePipeline
+from .shared.pieces import Piece
 
 POOLED = "pooler_output"
 

@@ -9,9 +9,9 @@ import numpy as np
 from ..errors import UsageError
 from ..generation.call import generation_settings
 from ..generation.prompts import first_tokens
-from .shared.base import Piece
 from .shared.generation import Answers, GenerationParameters, GenerationPipeline
 from .shared.image import ImagePipeline
+from .shared.pieces import Piece
 
 if TYPE_CHECKING:
     from ..loading import LoadedBundle

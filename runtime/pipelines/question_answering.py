@@ -10,10 +10,12 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from tokenizers import Encoding
 
+from ...sessions.model import Row
 from ..errors import UsageError
 from ..processing.text.encodings import stack_encodings
 from ..processing.text.spans import Span, best_spans
-from .shared.base import Parameters, Piece, Pipeline, Row
+from .shared.base import Parameters, Pipeline
+from .shared.pieces import Piece
 
 EXPECTED = '{"question": ..., "context": ...}'
 

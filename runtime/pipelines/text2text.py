@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from ..errors import UsageError
-from .shared.base import Piece
 from .shared.generation import CONFIG_NAMES, GenerationParameters, GenerationPipeline
+from .shared.pieces import Piece
 
 if TYPE_CHECKING:
     from ..loading import LoadedBundle
@@ -199,7 +199,7 @@ class TranslationPipeline(Text2TextGenerationPipeline):
         if languages is None:
             return super()._ids(text, parameters)
         source = self._languages(parameters)[0]
-        return languages.encode(self.tokenizer, text, source=source, truncation=parameters.truncation)
+        return self.tokenizer.encode_marked(text, source=source, truncation=parameters.truncation)
 
     def _languages(self, parameters: Any) -> tuple[str | None, str | None]:
         """Return the languages that the arguments name, or else the task."""

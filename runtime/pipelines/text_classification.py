@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from ...sessions.model import Row
 from ..errors import UsageError
 from ..processing.scores import FUNCTIONS, default_function, ranked
 from ..processing.text.arguments import count
-from .shared.base import Piece, Row, chosen
+from .shared.base import chosen
+from .shared.pieces import Piece
 from .shared.text import TextPipeline, TokenizerParameters
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..errors import UnsupportedError, UsageError
 from ..processing.chat.templates import is_chat, is_message
-from .shared.base import Piece
 from .shared.generation import GenerationParameters, GenerationPipeline
+from .shared.pieces import Piece
 from .shared.text import TokenizerParameters
 
 if TYPE_CHECKING:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...sessions.model import Row
 from ..errors import UsageError
 from ..processing.scores import softmax
 from ..processing.text.arguments import count
 from ..processing.text.encodings import Encodings
 from ..processing.text.entities import STRATEGIES, WORD_STRATEGIES, Naming, Token, entities_of, without_overlaps
-from .shared.base import Parameters, Piece, Row, chosen
+from .shared.base import Parameters, chosen
+from .shared.pieces import Piece
 from .shared.text import TextPipeline
 
 if TYPE_CHECKING:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...sessions.model import Row
 from ..errors import UsageError
 from ..processing.scores import softmax
 from ..processing.text.encodings import Encodings
-from .shared.base import Parameters, Piece, Row
+from .shared.base import Parameters
+from .shared.pieces import Piece
 from .shared.text import TextPipeline
 
 if TYPE_CHECKING:

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..bundle.manifest import PARITY, Bundle, read_bundle
+from ..bundle.manifest import PARITY, Bundle
+from ..bundle.reading import read_bundle
 from ..errors import EnvironmentMissing, ParityError, UsageError
 from ..loading import LoadedBundle
 from .parity import CASES_FILE, Case, compare, read_cases, summary
+from .replay import replayed
 
 _LOG = logging.getLogger("vitrify")
 
@@ -38,7 +40,7 @@ def verify_bundle(folder: str | Path) -> Verification:
     Raises
     ------
     UsageError
-        There is nothing to verify: no bundle, or one that others compiled.
+        There is nothing to verify: no bundle, or an ONNX folder of another tool.
     IntegrityError
         A file is missing, changed, a link, or not what it should be.
     EnvironmentMissing
@@ -46,9 +48,9 @@ def verify_bundle(folder: str | Path) -> Verification:
 
     """
     bundle = read_bundle(folder)
-    if bundle.is_foreign:
+    if not bundle.is_verified:
         raise UsageError(
-            f"'{folder}' was compiled by others: it has no digests and no outputs of PyTorch to verify it against. "
+            f"'{folder}' is an ONNX folder: it has no digests and no outputs of PyTorch to verify it against. "
             "Compile its checkpoint to have both: vitrify export MODEL -o DIR"
         )
     for name in bundle.files:
@@ -85,7 +87,7 @@ def _record(bundle: Bundle, passed: Iterable[str]) -> None:
 
 def replay(loaded: LoadedBundle, cases: Iterable[Case]) -> dict[str, Any]:
     """Return the summary of what a loaded bundle answers to parity cases, in each way that it runs."""
-    models, cases = loaded.replayed(), list(cases)
+    models, cases = replayed(loaded.manifest.topology, loaded.graphs()), list(cases)
     return summary(figure for model in models for figure in compare(model, cases, loaded.profile.tolerance))
 
 

@@ -7,20 +7,18 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..bundle.digests import cache_folder, file_digest, remembered_digest, writing_cache
-from ..bundle.manifest import write_synced
+from ..bundle.files import write_synced
 from ..errors import EnvironmentMissing
 from ..machine import this_machine
 from ..sessions.meanings import explained
 from ..sessions.onnxruntime.base import OPENING, onnxruntime_module
 from ..sessions.onnxruntime.cpu import cpu_entries, cpu_options
-
-if TYPE_CHECKING:
-    from ..loading import LoadedBundle
+from ..sessions.opening import Opening
 
 _GRAPH, _DATA, _DIGESTS = "model.onnx", "model.onnx_data", "digests.json"
 _GROWTH = 2.2  # packed weights are written beside the plain ones
@@ -30,24 +28,28 @@ _SAVING: Mapping[str, str] = {
 }
 
 
-def packed_graph(bundle: "LoadedBundle", graph: str) -> Path | None:
-    """Return a graph of a loaded bundle as `prepack` wrote it, or None where it is not there, or not whole."""
-    folder = _folder(bundle, graph)
+def packed_graph(digests: Sequence[str | None], entries: Mapping[str, Any]) -> Path | None:
+    """Return a graph as `prepack` wrote it, or None where it is not there, or not whole.
+
+    `digests` are the sha256 of its files, `entries` the settings that it runs with.
+    """
+    folder = _folder(digests, entries)
     try:
-        digests = json.loads((folder / _DIGESTS).read_text(encoding="ascii"))
-        whole = _GRAPH in digests and all(remembered_digest(folder / name) == value for name, value in digests.items())
+        listed = json.loads((folder / _DIGESTS).read_text(encoding="ascii"))
+        whole = _GRAPH in listed and all(remembered_digest(folder / name) == value for name, value in listed.items())
     except (OSError, ValueError, TypeError, AttributeError):
         return None
     return folder / _GRAPH if whole else None
 
 
-def prepack(bundle: "LoadedBundle") -> None:
-    """Write the graphs that run a loaded bundle into the user's cache, each in a folder that is whole or not there.
+def prepack(
+    graph: Path, digests: Sequence[str | None], entries: Mapping[str, Any], *, threads: int | None = None
+) -> None:
+    """Write a graph, packed, into the user's cache: into a folder that is whole or not there.
 
     Raises EnvironmentMissing where the disk is too small or cannot be written.
     """
-    for graph in bundle.way:
-        _write(bundle.graph_file(graph), _folder(bundle, graph), bundle.settings, bundle.threads)
+    _write(graph, _folder(digests, entries), entries, threads)
 
 
 def _write(source: Path, folder: Path, entries: Mapping[str, Any], threads: int | None) -> None:
@@ -68,20 +70,19 @@ def _write(source: Path, folder: Path, entries: Mapping[str, Any], threads: int 
             whole.replace(folder)
 
 
-def _folder(bundle: "LoadedBundle", graph: str) -> Path:
+def _folder(digests: Sequence[str | None], entries: Mapping[str, Any]) -> Path:
     """Return where a graph lies packed: by its files, the settings, the CPU and ONNX Runtime's version."""
-    manifest, machine = bundle.manifest, this_machine()
-    files = [manifest.files.get(name) for name in manifest.graph_files(bundle.profile.name, graph)]
-    settings = {key: str(value) for key, value in cpu_entries(bundle.settings, machine).items()}
+    machine = this_machine()
+    settings = {key: str(value) for key, value in cpu_entries(entries, machine).items()}
     cpu = [machine.model_name, sorted(machine.cpu_features)]
-    parts = [files, settings, cpu, onnxruntime_module().__version__]
+    parts = [list(digests), settings, cpu, onnxruntime_module().__version__]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
     return cache_folder() / "prepacked" / key
 
 
 def _save(source: Path, target: Path, entries: Mapping[str, Any], threads: int | None) -> None:
     ort = onnxruntime_module()
-    options = cpu_options({**entries, **_SAVING}, threads=threads, machine=this_machine())
+    options = cpu_options({**entries, **_SAVING}, Opening(threads))
     options.optimized_model_filepath = str(target)
     try:
         ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"], enable_fallback=0)

@@ -13,7 +13,8 @@ from typing import Any
 
 from ...version import __version__
 from ..bundle.digests import cache_folder, writing_cache
-from ..bundle.manifest import Bundle, replace_synced
+from ..bundle.files import replace_synced
+from ..bundle.manifest import Bundle
 from ..machine import Machine, installed_version
 
 _SCHEMA = 1

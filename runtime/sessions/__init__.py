@@ -10,7 +10,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import DependencyMissing, EnvironmentMissing, UsageError
-from ..machine import Machine, this_machine
+from ..machine import Machine
+from .opening import Opening
 
 if TYPE_CHECKING:
     from .base import Session
@@ -24,12 +25,17 @@ class Need(NamedTuple):
 
 
 class Backend(NamedTuple):
-    """Where a backend is, what it needs, and on which device beside the CPU it runs."""
+    """Where a backend is, what it needs, and on which device beside the CPU it runs.
+
+    `runs_engines`: it opens a bundle's engines in place of its graphs. `packs`: it runs graphs with packed weights.
+    """
 
     module: str
     opens: str
     needs: tuple[Need, ...]
     device: str | None = None
+    runs_engines: bool = False
+    packs: bool = False
 
 
 _WHEELS = ("onnxruntime", "onnxruntime-gpu")
@@ -47,10 +53,10 @@ _RTX = Need(
 )
 BACKENDS: Mapping[str, Backend] = MappingProxyType(
     {
-        "cpu": Backend(".onnxruntime.cpu", "CpuSession", (_ANY,)),
+        "cpu": Backend(".onnxruntime.cpu", "CpuSession", (_ANY,), packs=True),
         "openvino": Backend(".openvino", "OpenVinoSession", (_OPENVINO,)),
         "cuda": Backend(".onnxruntime.cuda", "CudaSession", (_GPU,), _NVIDIA),
-        "tensorrt": Backend(".tensorrt.session", "EngineSession", (_ENGINES,), _NVIDIA),
+        "tensorrt": Backend(".tensorrt.session", "EngineSession", (_ENGINES,), _NVIDIA, runs_engines=True),
         "onnxruntime-tensorrt": Backend(".onnxruntime.tensorrt", "OrtTensorRtSession", (_GPU,), _NVIDIA),
         "onnxruntime-tensorrt-rtx": Backend(
             ".onnxruntime.tensorrt_rtx", "OrtTensorRtRtxSession", (_ANY, _RTX), _NVIDIA
@@ -78,7 +84,7 @@ def installed_packages() -> frozenset[str]:
 
 def check_device(provider: str, machine: Machine) -> None:
     """Raise EnvironmentMissing where the machine lacks the device that `provider` runs on."""
-    row = _row(provider)
+    row = find_backend(provider)
     if row.device is not None and not machine.gpus:
         raise EnvironmentMissing(
             f"provider '{provider}' needs {row.device} with its driver, and this machine shows none; nothing falls "
@@ -91,7 +97,7 @@ def check_packages(provider: str, *, installed: Collection[str] | None = None) -
 
     ONNX Runtime's two wheels own the same files, so having both is an error too.
     """
-    needs = _row(provider).needs
+    needs = find_backend(provider).needs
     names = installed_packages() if installed is None else installed
     if needs[0] in {_ANY, _GPU} and set(_WHEELS) <= set(names):
         raise EnvironmentMissing(
@@ -103,7 +109,8 @@ def check_packages(provider: str, *, installed: Collection[str] | None = None) -
             raise DependencyMissing(f"provider '{provider}' needs {packages[0]}, which is not installed: {install}")
 
 
-def _row(provider: str) -> Backend:
+def find_backend(provider: str) -> Backend:
+    """Return the row of a provider; raise UsageError where there is none."""
     if provider not in BACKENDS:
         raise UsageError(f"provider: got '{provider}', expected one of {', '.join(BACKENDS)}")
     return BACKENDS[provider]
@@ -114,8 +121,7 @@ def open_session(
     *,
     provider: str,
     options: Mapping[str, Any] = _NO_OPTIONS,
-    threads: int | None = None,
-    machine: Machine | None = None,
+    opening: Opening | None = None,
     installed: Collection[str] | None = None,
 ) -> "Session":
     """Load the graph at `path` on `provider`; nothing falls back to another.
@@ -128,10 +134,8 @@ def open_session(
         A row of `BACKENDS`.
     options
         What a profile gives the provider.
-    threads
-        Threads within a node; None uses the cores that this process may use.
-    machine
-        What the CPU can do, and which GPUs there are; None looks.
+    opening
+        How it is opened; None is the default.
     installed
         The packages that are installed; None looks.
 
@@ -145,9 +149,9 @@ def open_session(
         A package, or what the provider needs of the machine, is missing.
 
     """
-    machine = machine or this_machine()
-    check_device(provider, machine)
+    opening = opening or Opening()
+    check_device(provider, opening.machine)
     check_packages(provider, installed=installed)
     row = BACKENDS[provider]
     opens = getattr(importlib.import_module(row.module, __name__), row.opens)
-    return opens(path, options=options, threads=threads, machine=machine)
+    return opens(path, options=options, opening=opening)

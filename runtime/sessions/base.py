@@ -5,46 +5,16 @@ The public `run` checks names, dtypes and shapes, so that a private `_run` only 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
 from typing import Protocol, Self
 
 import numpy as np
 
 from ..errors import UsageError
+from ..graphs.signature import Tensor
 from ..machine import usable_cores
 
-# An option of ours beside a backend's: the path, without its ending, of the profile that the session writes when it is
-# closed, as trace events: `model_run`, and for each node that ran NAME_kernel_time.
-TRACE = "vitrify.trace"
 _WHOLE = frozenset("biu")  # numpy's kinds of bool, int and uint
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """One input or output of a graph: `dtype` is numpy's name, `axes` are fixed sizes or names of dynamic axes.
-
-    numpy has no bfloat16: arrays of such a tensor are its bit patterns in uint16. They may be concatenated, sliced,
-    reordered and made of zeros (a cache needs no more), but not computed with.
-    """
-
-    name: str
-    dtype: str
-    axes: tuple[str | int, ...]
-
-    @property
-    def is_bits(self) -> bool:
-        """Whether its arrays are bit patterns instead of numbers."""
-        return self.dtype == "bfloat16"
-
-    @property
-    def array_dtype(self) -> np.dtype:
-        """The dtype of its arrays."""
-        return np.dtype(np.uint16 if self.is_bits else self.dtype)
-
-    def __str__(self) -> str:
-        carrier = " (as uint16 bits)" if self.is_bits else ""
-        return f"{self.dtype}[{', '.join(map(str, self.axes))}]{carrier}"
 
 
 class Kept(Protocol):

@@ -9,8 +9,8 @@ from ..errors import UsageError
 from .model import Model, Row
 
 if TYPE_CHECKING:
+    from ..graphs.signature import Tensor
     from ..processing.text.tokenizer import Tokenizer
-    from .base import Tensor
 
 
 def run_together(model: Model, rows: Sequence[Row], *, least: int, tokenizer: "Tokenizer | None") -> list[Row]:

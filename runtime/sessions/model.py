@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..bundle.manifest import Axis
 from ..errors import UsageError
+from ..graphs.signature import Axis
 
 if TYPE_CHECKING:
     from .base import Session

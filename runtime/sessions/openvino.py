@@ -19,9 +19,10 @@ import numpy as np
 
 from ..errors import EnvironmentMissing, IntegrityError, UnsupportedError, UsageError
 from ..graphs.header import read_header
-from ..machine import BF16, Machine
-from .base import TRACE, Session, cpu_threads
+from ..machine import BF16
+from .base import Session, cpu_threads
 from .meanings import BROKEN, MEMORY, UNFIT, Meanings, explained, failed
+from .opening import Opening
 from .pool import Pool, PoolClosed
 
 # What a profile does not say otherwise. Threads bound to cores meet those of the next process there, and are no faster:
@@ -50,17 +51,16 @@ class OpenVinoSession(Session):
     As many runs work at a time as OpenVINO has streams (one, tuned for latency); more wait.
     """
 
-    def __init__(self, path: Path, *, options: Mapping[str, Any], threads: int | None, machine: Machine) -> None:
+    def __init__(self, path: Path, *, options: Mapping[str, Any], opening: Opening) -> None:
         in_bf16 = options.get("INFERENCE_PRECISION_HINT") == "bf16"
-        if in_bf16 and not BF16 & machine.cpu_features:
+        if in_bf16 and not BF16 & opening.machine.cpu_features:
             raise EnvironmentMissing(
-                f"this CPU ({machine.model_name}) has neither AMX-BF16 nor AVX512-BF16, so OpenVINO would not compute "
-                "in bfloat16: use the profile cpu-fp32 or cpu-int8"
+                f"this CPU ({opening.machine.model_name}) has neither AMX-BF16 nor AVX512-BF16, so OpenVINO would not "
+                "compute in bfloat16: use the profile cpu-fp32 or cpu-int8"
             )
         defaults = {**_DEFAULTS, **_IN_BF16} if in_bf16 else _DEFAULTS
-        properties = {**defaults, "INFERENCE_NUM_THREADS": cpu_threads(threads), **options}
-        trace = properties.pop(TRACE, None)
-        self._tracer = None if trace is None else _Tracer(trace)
+        properties = {**defaults, "INFERENCE_NUM_THREADS": cpu_threads(opening.threads), **options}
+        self._tracer = None if opening.trace is None else _Tracer(opening.trace)
         if self._tracer:
             properties["PERF_COUNT"] = True
         label = f"{path.parent.name}/{path.name}"
@@ -142,7 +142,7 @@ class _Tracer:
     shapes nor when it began. So a run's nodes took what the sum grew by, and are drawn one after another.
     """
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: Path) -> None:
         self._prefix = prefix
         self._runs = 0
         self._told: dict[str, float] = {}

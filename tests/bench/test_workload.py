@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from vitrify.bench.workload import workload
-from vitrify.runtime.bundle.manifest import Axis, Bundle, Graph, Provenance
+from vitrify.runtime.bundle.manifest import Bundle, Provenance
 from vitrify.runtime.errors import UsageError
-from vitrify.runtime.sessions.base import Tensor
+from vitrify.runtime.graphs.signature import Axis, Graph, Tensor
 
 TEXT = Graph(
     (

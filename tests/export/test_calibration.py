@@ -20,8 +20,9 @@ from vitrify.profiles import load_profile
 from vitrify.runtime.bundle.manifest import Bundle
 from vitrify.runtime.bundle.manifest.digests import file_digest
 from vitrify.runtime.errors import UsageError
+from vitrify.runtime.graphs.signature import Tensor
 from vitrify.runtime.machine import this_machine
-from vitrify.runtime.sessions.base import Session, Tensor
+from vitrify.runtime.sessions.base import Session
 from vitrify.runtime.sessions.model import Model
 
 ENDS = tuple(f"x{end}" for end in (HIGHEST, LOWEST, POWER))

@@ -11,7 +11,7 @@ from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle, load_bundle, pipeline
 from vitrify.export.tracing import traceable as tracing
 from vitrify.profiles import load_profile
-from vitrify.runtime.generation.decoders.table import TeacherForced, open_decoding
+from vitrify.runtime.generation.decoders.from_graphs import TeacherForced, open_decoding
 from vitrify.runtime.proof.parity import compare, read_cases
 from vitrify.runtime.sessions.model import Outputs
 

@@ -132,7 +132,7 @@ def test_texts_and_targets_are_marked_with_their_language(name, exported):
     codes = list(languages.codes)
     for source, target in zip(codes[:3], codes[-3:], strict=True):
         expected = theirs._build_translation_inputs("One day.", return_tensors=None, src_lang=source, tgt_lang=target)
-        assert languages.encode(ours, "One day.", source=source).tolist() == expected["input_ids"]
+        assert ours.encode_marked("One day.", source=source).tolist() == expected["input_ids"]
         assert languages.token(target, argument="tgt_lang") == expected["forced_bos_token_id"]
 
 

@@ -9,7 +9,7 @@ import vitrify
 from tests.checkpoints import PAIRS, TYPES
 from tests.parity.compare import assert_same_calls, text_cases
 from tests.parity.test_image_pipelines import picture
-from vitrify.runtime.pipelines import tasks_of
+from vitrify.runtime.tasks import tasks_of
 
 TOLERANCE = 1e-4
 # One head of each type in every run, a different one from type to type; the others with `./dev check --all`.

@@ -7,7 +7,7 @@ import pytest
 
 from vitrify import load_bundle
 from vitrify.runtime.errors import UsageError
-from vitrify.runtime.sessions.base import Tensor
+from vitrify.runtime.graphs.signature import Tensor
 from vitrify.runtime.sessions.batches import run_together
 
 SIDES = ("right", "left")

@@ -19,19 +19,18 @@ import onnx_ir
 from onnx_ir import tape
 from onnx_ir.passes import common
 
+from ....runtime.graphs.signature import CAPACITY, PAST, POSITIONS, SEQLENS, TOKENS, TOTAL
 from ..portable.drop_inputs import drop_unused_inputs
 from ..portable.keep_last_logits import INPUT as KEPT
-from ..portable.name_caches import CACHE
 from ..reading.constants import whole_numbers
 from ..reading.evaluate import Unfusable
 from ..reading.rotation import Rotation, find_rotation, made_by, position_tables
 from ..reading.window import visible_tokens
 
-CAPACITY, SEQLENS, TOTAL = "capacity", "seqlens_k", "total_sequence_length"
 _DOMAIN = "com.microsoft"
 _HEADS_FIRST = [0, 2, 1, 3]
 # The inputs that a fused graph has beside its cache.
-_KNOWN = frozenset({"input_ids", "position_ids", SEQLENS, TOTAL, KEPT})
+_KNOWN = frozenset({TOKENS, POSITIONS, SEQLENS, TOTAL, KEPT})
 # What sizes are multiples of in ONNX Runtime's kernel: a head, one that it rotates, half of what it rotates.
 _HEAD, _TURNED_HEAD, _TURNED_HALF = 8, 16, 8
 # What stands between the cache and an Attention that has more queries' heads than keys'.
@@ -74,7 +73,7 @@ def fuse_attention(graph: onnx_ir.Model, *, positions: int) -> None:
     _check_readers(graph.graph)
     graph.graph.opset_imports[_DOMAIN] = 1
     for value in graph.graph.inputs:
-        if str(value.name).startswith(f"{CACHE}."):
+        if str(value.name).startswith(PAST):
             assert value.shape is not None
             value.shape = onnx_ir.Shape([*value.shape[:2], CAPACITY, *value.shape[3:]])
 
@@ -98,7 +97,7 @@ def _check_readers(graph: onnx_ir.Graph) -> None:
     """Raise Unfusable if what remains reads an input that says nothing any more: the mask, or the cache's size."""
     for value in graph.inputs:
         name = str(value.name)
-        fused = name.startswith(f"{CACHE}.") and all(use.node.op_type == "GroupQueryAttention" for use in value.uses())
+        fused = name.startswith(PAST) and all(use.node.op_type == "GroupQueryAttention" for use in value.uses())
         if not fused and name not in _KNOWN:
             raise Unfusable(f"the graph reads '{name}' for something else than its attention")
 
@@ -110,7 +109,7 @@ def _appended(value: onnx_ir.Value | None) -> onnx_ir.Node:
         value = node.inputs[0]
         node = value.producer() if value is not None else None
     past = node.inputs[0] if node is not None and node.op_type == "Concat" else None
-    if node is None or past is None or not str(past.name).startswith(f"{CACHE}."):
+    if node is None or past is None or not str(past.name).startswith(PAST):
         raise Unfusable("keys or values do not come straight from the cache")
     return node
 

@@ -13,8 +13,8 @@ from onnx_ir import tape
 from onnx_ir.passes import common
 
 from ....runtime.errors import ExportError
+from ....runtime.graphs.signature import CROSS, PAST
 from ..reading.constants import whole_numbers
-from .name_caches import CACHE
 
 OUTPUT = "cross_attentions"
 _FLOAT = onnx_ir.TensorType(onnx_ir.DataType.FLOAT)
@@ -70,7 +70,7 @@ def _looked_at(graph: onnx_ir.Graph, layer: int, heads: Sequence[int]) -> onnx_i
 
 
 def _cross_attention(graph: onnx_ir.Graph, layer: int) -> onnx_ir.Node:
-    keys = next((value for value in graph.inputs if value.name == f"{CACHE}.{layer}.encoder.key"), None)
+    keys = next((value for value in graph.inputs if value.name == f"{PAST}{layer}{CROSS}key"), None)
     nodes = [node for node, index in keys.uses() if node.op_type == "Attention" and index == 1] if keys else []
     if len(nodes) != 1 or (len(nodes[0].inputs) > 3 and nodes[0].inputs[3] is not None):
         raise ExportError(f"alignment_heads names layer {layer}, whose cross attention is not of the form known here")
@@ -81,7 +81,7 @@ def _forget_past(graph: onnx_ir.Graph) -> None:
     """Let every reader of the cache of earlier tokens see zero tokens."""
     tokens = next(value for value in graph.inputs if value.name == "input_ids")
     for value in graph.inputs:
-        if not str(value.name).startswith(f"{CACHE}.") or ".encoder." in str(value.name):
+        if not str(value.name).startswith(PAST) or CROSS in str(value.name):
             continue
         assert value.shape is not None
         new = tape.Tape()

@@ -16,7 +16,7 @@ import onnx_ir
 import torch
 from onnx_ir.tensor_adapters import TorchTensor
 
-from .name_caches import CACHE, PRESENT
+from ....runtime.graphs.signature import PAST, PRESENT
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _GRAPHS = frozenset({onnx_ir.AttributeType.GRAPH, onnx_ir.AttributeType.GRAPHS})
@@ -103,7 +103,7 @@ def _given(nodes: list[onnx_ir.Node]) -> list[onnx_ir.Value]:
         value
         for value in values
         if value.dtype == onnx_ir.DataType.FLOAT
-        and not str(value.name).startswith(f"{PRESENT}.")
+        and not str(value.name).startswith(PRESENT)
         and (value.is_graph_output() or any(use.node not in inside for use in value.uses()))
     ]
 
@@ -140,15 +140,15 @@ class _Layer:
             name=f"{node.name or node.outputs[0].name}.{self.depth.path}.{self.index}",
         )
         for old, new in zip(node.outputs, made.outputs, strict=True):
-            self._take_over(old, new, self._renamed(old, PRESENT) or f"{old.name}.{self.depth.path}.{self.index}")
-            if old.is_graph_output() and self._renamed(old, PRESENT):
+            self._take_over(old, new, self._renamed(old, PRESENT[:-1]) or f"{old.name}.{self.depth.path}.{self.index}")
+            if old.is_graph_output() and self._renamed(old, PRESENT[:-1]):
                 self.graph.outputs.append(new)
         return made
 
     def _input(self, value: onnx_ir.Value | None) -> onnx_ir.Value | None:
         if value is None or value in self.values:
             return self.values[value] if value is not None else None
-        if value.is_graph_input() and (name := self._renamed(value, CACHE)):
+        if value.is_graph_input() and (name := self._renamed(value, PAST[:-1])):
             self._take_over(value, onnx_ir.Value(), name)
             self.graph.inputs.append(self.values[value])
         elif value.is_initializer() and (name := self._renamed(value, self.depth.path)):

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 
 import onnx_ir
 
-from .name_caches import CACHE
+from ....runtime.graphs.signature import PAST
 
 
 def drop_unused_inputs(graph: onnx_ir.Model) -> None:
     """Remove the graph's unread inputs, in place."""
-    kept = [value for value in graph.graph.inputs if value.uses() or str(value.name).startswith(f"{CACHE}.")]
+    kept = [value for value in graph.graph.inputs if value.uses() or str(value.name).startswith(PAST)]
     graph.graph.inputs.clear()
     graph.graph.inputs.extend(kept)
 

@@ -8,13 +8,13 @@
 import onnx_ir
 
 from ....runtime.errors import ExportError
-from .name_caches import PRESENT
+from ....runtime.graphs.signature import PRESENT
 
 
 def keep_outputs(graph: onnx_ir.Model, names: tuple[str, ...]) -> None:
     """Reduce the graph's outputs to `names`; raise ExportError if the first of them is not there."""
     found = {value.name: value for value in graph.graph.outputs}
-    cache = [name for name in found if str(name).startswith(f"{PRESENT}.") and name not in names]
+    cache = [name for name in found if str(name).startswith(PRESENT) and name not in names]
     kept = [found[name] for name in (*names, *cache) if name in found]
     if names[0] not in found:
         raise ExportError(f"the traced graph has no output '{names[0]}' (it has: {', '.join(map(str, found))})")

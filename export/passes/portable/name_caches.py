@@ -10,23 +10,19 @@ import re
 import onnx_ir
 from onnx_ir.passes import common
 
-CACHE, PRESENT = "past_key_values", "present"
+from ....runtime.graphs.signature import PAST, PRESENT
+
 _LEAF = re.compile(r"past_key_values\.(?:(self|cross)_attention_cache\.)?layers\.(\d+)\.(key|value)s$")
 _SIDES = {None: "", "self": "decoder.", "cross": "encoder."}
 
 
-def is_cache(name: str) -> bool:
-    """Whether an input or output of this name is a part of a cache."""
-    return name.startswith((f"{CACHE}.", f"{PRESENT}."))
-
-
 def name_caches(graph: onnx_ir.Model) -> None:
     """Rename the cache's inputs and outputs, in place."""
-    for values, prefix in ((graph.graph.inputs, CACHE), (graph.graph.outputs, PRESENT)):
+    for values, prefix in ((graph.graph.inputs, PAST), (graph.graph.outputs, PRESENT)):
         for value in values:
             if found := _LEAF.search(str(value.name)):
                 side, layer, part = found.groups()
-                value.name = f"{prefix}.{layer}.{_SIDES[side]}{part}"
+                value.name = f"{prefix}{layer}.{_SIDES[side]}{part}"
 
 
 def drop_presents(graph: onnx_ir.Model, side: str) -> None:

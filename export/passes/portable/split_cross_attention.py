@@ -14,10 +14,9 @@ import numpy as np
 import onnx_ir
 from onnx_ir import tape
 
+from ....runtime.graphs.signature import BRANCH, CROSS, PAST, PRESENT, STATES
 from ..reading.constants import whole_numbers
-from .name_caches import CACHE, PRESENT
 
-STATES, BRANCH = "encoder_hidden_states", "use_cache_branch"
 _TO_THE_END = np.iinfo(np.int64).max
 _FLOAT = onnx_ir.TensorType(onnx_ir.DataType.FLOAT)
 
@@ -38,7 +37,7 @@ def cross_graph(projections: Sequence[Projection], *, opset: int, ir_version: in
     outputs, initializers, new = [], [], tape.Tape()
     for projection in projections:
         made, weights = _projected(new, states, projection)
-        made.name = f"{PRESENT}.{projection.name}"
+        made.name = f"{PRESENT}{projection.name}"
         size = projection.weight.shape[1] // projection.heads
         made.shape, made.type = onnx_ir.Shape(["batch", projection.heads, "encoder_sequence", size]), _FLOAT
         outputs.append(made)
@@ -79,7 +78,7 @@ def merged(step: onnx_ir.Model, projections: Sequence[Projection]) -> onnx_ir.Mo
     graph.inputs.append(branch)
     new = tape.Tape()
     _empty_unless(new, branch, [value for name, value in inputs.items() if _is_self(name)])
-    cached = [inputs[f"{CACHE}.{projection.name}"] for projection in projections]
+    cached = [inputs[f"{PAST}{projection.name}"] for projection in projections]
     then_branch = _branch("cached", *_identities(cached))
     else_branch, weights = _computed(inputs[STATES], projections)
     chosen = onnx_ir.node(
@@ -93,7 +92,7 @@ def merged(step: onnx_ir.Model, projections: Sequence[Projection]) -> onnx_ir.Mo
         for node, index in list(value.uses()):
             if id(node) not in inside:
                 node.replace_input_with(index, output)
-        output.name = f"{PRESENT}.{projection.name}"
+        output.name = f"{PRESENT}{projection.name}"
         output.shape, output.type = value.shape, value.type
         graph.outputs.append(output)
     for weight in weights:
@@ -115,7 +114,7 @@ def _empty_unless(new: tape.Tape, branch: onnx_ir.Value, values: Sequence[onnx_i
 
 
 def _is_self(name: str) -> bool:
-    return name.startswith(f"{CACHE}.") and ".encoder." not in name
+    return name.startswith(PAST) and CROSS not in name
 
 
 def _identities(values: Sequence[onnx_ir.Value]) -> tuple[list[onnx_ir.Node], list[onnx_ir.Value]]:

@@ -25,7 +25,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from ....runtime.errors import ExportError
-from ..portable.name_caches import is_cache
+from ....runtime.graphs.signature import is_state
 
 DTYPES = {"fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
 _FLOAT = ir.DataType.FLOAT
@@ -93,7 +93,7 @@ class _Converter:
     def convert(self) -> None:
         for value in self.graph.inputs:
             if value.dtype == _FLOAT:
-                half = is_cache(str(value.name))
+                half = is_state(str(value.name))
                 self.states[value] = _State(half=half, data=True)
                 if half:
                     value.type = ir.TensorType(self.dtype)
@@ -166,7 +166,7 @@ class _Converter:
         return new[-1].outputs[0]
 
     def _output(self, value: ir.Value) -> ir.Value:
-        half, name = is_cache(str(value.name)), str(value.name)
+        half, name = is_state(str(value.name)), str(value.name)
         if self.states[value].half == half:
             return value
         node = cast_node(value, self.dtype if half else _FLOAT, name)

@@ -3,7 +3,7 @@
 import numpy as np
 import onnx_ir
 
-from ..portable.name_caches import CACHE
+from ....runtime.graphs.signature import PAST
 
 
 class Unfusable(Exception):  # noqa: N818 - an answer, no failure
@@ -50,7 +50,7 @@ def _inputs_of(graph: onnx_ir.Model, value: onnx_ir.Value) -> list[onnx_ir.Value
 
 def _fed(value: onnx_ir.Value, tokens: int, past: int) -> np.ndarray:
     name = str(value.name)
-    if name.startswith(f"{CACHE}."):
+    if name.startswith(PAST):
         assert value.shape is not None
         return np.zeros([1, value.shape[1], past, value.shape[3]], np.float32)  # pyright: ignore[reportArgumentType,reportCallIssue]
     if name == "attention_mask":

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from ...errors import UsageError
+from ...graphs.signature import BRANCH, CROSS, KEEP, LOGITS, MASK, POSITIONS, TOKENS, present_of, states_of
 from ...sessions.base import Value, on_host
 from ..base import Decoding
 
 if TYPE_CHECKING:
-    from ...sessions.base import Tensor
+    from ...graphs.signature import Tensor
     from ...sessions.model import Model
-
-PAST, PRESENT, KEEP, BRANCH = "past_key_values.", "present.", "num_logits_to_keep", "use_cache_branch"
-CROSS = ".encoder."
 
 
 class GrowingDecoding(Decoding):
@@ -37,20 +35,20 @@ class GrowingDecoding(Decoding):
         # Rows of one input share what was computed from it.
         self._origin = np.arange(len(next(iter(constants.values()), ())))
         inputs = {tensor.name: tensor for session in (self._first, self._session) for tensor in session.inputs}
-        cached = {name: tensor for name, tensor in inputs.items() if name.startswith(PAST) and name not in constants}
+        cached = {name: state for name, state in states_of(inputs.values()).items() if name not in constants}
         self._past = {name: tensor for name, tensor in cached.items() if CROSS not in name}
         self._cross = {name: tensor for name, tensor in cached.items() if CROSS in name}
-        self._takes_mask, self._takes_positions = "attention_mask" in inputs, "position_ids" in inputs
+        self._takes_mask, self._takes_positions = MASK in inputs, POSITIONS in inputs
         self._takes_branch = BRANCH in inputs
         self._must_keep = KEEP in inputs
         self._keeps = self._must_keep or any(tensor.name == KEEP for tensor in self._session.optional)
         # What others trace for the steps after the first takes one token at a time.
         self._by_one = first is not None or (self._takes_branch and not self._keeps)
-        logits = next(tensor for tensor in self._session.outputs if tensor.name == "logits")
+        logits = next(tensor for tensor in self._session.outputs if tensor.name == LOGITS)
         self.vocabulary = int(logits.axes[-1])
         limit = model.axes.get("total")
         self.capacity = limit.maximum if limit else None
-        self._presents = [PRESENT + name.removeprefix(PAST) for name in cached]
+        self._presents = [present_of(name) for name in cached]
         self._cache: dict[str, Value] = {}
         self._mask = np.zeros((0, 0), np.int64)
         self._lengths = np.zeros(0, np.int64)
@@ -82,24 +80,24 @@ class GrowingDecoding(Decoding):
         if is_first:
             self._cache = self._empty(self._past, len(ids))
         cross = self._empty(self._cross, len(ids)) if is_first else {}
-        feeds: dict[str, Value] = {"input_ids": ids, **self._constants, **cross, **self._cache}
+        feeds: dict[str, Value] = {TOKENS: ids, **self._constants, **cross, **self._cache}
         if self._takes_mask:
-            feeds["attention_mask"] = mask
+            feeds[MASK] = mask
         if self._takes_branch:
             feeds[BRANCH] = np.array([not is_first])
         if self._takes_positions:
-            feeds["position_ids"] = np.maximum(lengths[:, None] + np.arange(-ids.shape[1], 0), 0)
+            feeds[POSITIONS] = np.maximum(lengths[:, None] + np.arange(-ids.shape[1], 0), 0)
         if self._must_keep or (self._keeps and keep != 1):
             feeds[KEEP] = np.array(keep or 0, np.int64)
         if self._first is not self._session:  # a pair: each reads less than both
             feeds = {tensor.name: feeds[tensor.name] for tensor in session.inputs}
         outputs = session.run_keeping(feeds, self._presents)
         self._mask, self._lengths = mask, lengths
-        self._cache = {name: outputs[PRESENT + name.removeprefix(PAST)] for name in self._past}
+        self._cache = {name: outputs[present_of(name)] for name in self._past}
         if is_first and self._cross:
-            made = {name: outputs[PRESENT + name.removeprefix(PAST)] for name in self._cross}
+            made = {name: outputs[present_of(name)] for name in self._cross}
             self._constants = {**self._constants, **made}
-        logits = on_host(outputs["logits"])
+        logits = on_host(outputs[LOGITS])
         return logits if self._keeps or keep is None else logits[:, -keep:]
 
     def _empty(self, tensors: Mapping[str, "Tensor"], rows: int) -> dict[str, Value]:

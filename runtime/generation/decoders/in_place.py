@@ -11,8 +11,19 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from ...graphs.signature import (
+    CAPACITY,
+    KEEP,
+    LOGITS,
+    POSITIONS,
+    SEQLENS,
+    TOKENS,
+    TOTAL,
+    present_of,
+    states_of,
+)
 from ..base import Decoding
-from .growing import KEEP, PAST, PRESENT, check_capacity
+from .growing import check_capacity
 
 if TYPE_CHECKING:
     from ...sessions.model import Model
@@ -27,11 +38,11 @@ class InPlaceDecoding(Decoding):
     def __init__(self, model: "Model") -> None:
         self._session = model.session
         inputs = {tensor.name: tensor for tensor in self._session.inputs}
-        self._past = {name: tensor for name, tensor in inputs.items() if name.startswith(PAST)}
-        self._takes_positions = "position_ids" in inputs
-        logits = next(tensor for tensor in self._session.outputs if tensor.name == "logits")
+        self._past = states_of(inputs.values())
+        self._takes_positions = POSITIONS in inputs
+        logits = next(tensor for tensor in self._session.outputs if tensor.name == LOGITS)
         self.vocabulary = int(logits.axes[-1])
-        limit = model.axes.get("capacity") or model.axes.get("total")
+        limit = model.axes.get(CAPACITY) or model.axes.get("total")
         self.capacity = limit.maximum if limit else None
         self._lengths = np.zeros(0, np.int64)
         self._buffers: dict[str, np.ndarray] = {}
@@ -87,14 +98,14 @@ class InPlaceDecoding(Decoding):
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Return what a run reads and what it writes, by the graph's names."""
         feeds = {
-            "input_ids": np.ascontiguousarray(ids),
-            "seqlens_k": (after - 1).astype(np.int32),
-            "total_sequence_length": np.array(after.max(), np.int32),
+            TOKENS: np.ascontiguousarray(ids),
+            SEQLENS: (after - 1).astype(np.int32),
+            TOTAL: np.array(after.max(), np.int32),
             **buffers,
         }
         if self._takes_positions:
-            feeds["position_ids"] = before[:, None] + np.arange(ids.shape[1])
-        return feeds, {"logits": logits, **{PRESENT + name.removeprefix(PAST): b for name, b in buffers.items()}}
+            feeds[POSITIONS] = before[:, None] + np.arange(ids.shape[1])
+        return feeds, {LOGITS: logits, **{present_of(name): b for name, b in buffers.items()}}
 
     @property
     def buffers(self) -> dict[str, np.ndarray]:
@@ -146,14 +157,14 @@ class _Step:
         self._logits = np.empty((rows, 1, decoding.vocabulary), np.float32)
         ids, ones = np.zeros((rows, 1), np.int64), np.ones(rows, np.int64)
         self._feeds, outputs = decoding.arrays(ids, ones - 1, ones, decoding.buffers, self._logits)
-        self._positions = self._feeds.get("position_ids")
+        self._positions = self._feeds.get(POSITIONS)
         self._run = decoding.bind(self._feeds, outputs)
 
     def __call__(self, ids: np.ndarray, after: np.ndarray) -> np.ndarray:
         feeds = self._feeds
-        feeds["input_ids"][:] = ids
-        np.subtract(after, 1, out=feeds["seqlens_k"], casting="unsafe")
-        feeds["total_sequence_length"][...] = after.max()
+        feeds[TOKENS][:] = ids
+        np.subtract(after, 1, out=feeds[SEQLENS], casting="unsafe")
+        feeds[TOTAL][...] = after.max()
         if self._positions is not None:
             self._positions[:, 0] = after - 1
         self._run()

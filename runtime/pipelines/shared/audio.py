@@ -4,13 +4,16 @@ from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ...errors import UsageError
 from ...processing.audio.source import audio_blocks
-from .base import Parameters, Piece, Pipeline
+from .base import Parameters, Pipeline
+
+if TYPE_CHECKING:
+    from .pieces import Piece
 
 _OF_RESULTS = ("text", "chunks")
 _OF_INPUTS = ("raw", "sampling_rate", "stride")

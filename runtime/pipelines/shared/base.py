@@ -11,23 +11,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import numpy as np
-
 from ...errors import UsageError
+from ...sessions.model import Row
 from .batching import BUDGETS, Item, Limits, in_order
+from .pieces import Piece
 
 if TYPE_CHECKING:
     from ...loading import LoadedBundle
-
-Row = dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Piece:
-    """What one run of the graph needs for one row: `feeds` without the batch axis, and the task's own `context`."""
-
-    feeds: Row
-    context: Any = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ import numpy as np
 
 from ...errors import UsageError
 from ...generation.config import GenerationConfig, entries_of
-from .base import Parameters, Piece
+from .base import Parameters
+from .pieces import Piece
 from .text import TextPipeline
 
 if TYPE_CHECKING:

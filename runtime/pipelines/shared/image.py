@@ -9,7 +9,8 @@ import numpy as np
 
 from ...errors import UsageError
 from ...processing.image.source import load_image
-from .base import Parameters, Piece, Pipeline
+from .base import Parameters, Pipeline
+from .pieces import Piece
 
 
 @dataclass(frozen=True)

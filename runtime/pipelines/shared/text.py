@@ -7,7 +7,8 @@ import numpy as np
 
 from ...errors import UsageError
 from ...processing.text.encodings import Encodings
-from .base import Parameters, Pipeline, Row
+from ...sessions.model import Row
+from .base import Parameters, Pipeline
 
 if TYPE_CHECKING:
     from ...loading import LoadedBundle

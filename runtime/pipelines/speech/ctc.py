@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ...bundle.manifest import Axis
 from ...errors import UnsupportedError, UsageError
+from ...graphs.signature import Axis
 from ...processing.audio.ctc import CTCDecoder, best_path
+from ...sessions.model import Row
 from ..automatic_speech_recognition import AutomaticSpeechRecognitionPipeline
 from ..shared.audio import AudioParameters, Chunk, Recording, chunked, recording_of, whole
-from ..shared.base import Piece, Row
+from ..shared.pieces import Piece
 
 LONGEST_AT_ONCE_S = 180
 """Seconds that run without chunks: one layer's attention over more takes gigabytes (12 heads, 50 frames/s: 3.9 GB)."""

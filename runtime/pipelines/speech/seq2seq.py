@@ -15,7 +15,7 @@ from ...processing.audio.common_sequence import join_overlaps
 from ...processing.text.tokenizer import Tokenizer
 from ..automatic_speech_recognition import AutomaticSpeechRecognitionPipeline
 from ..shared.audio import AudioParameters, Chunk, Recording, chunked, recording_of, whole
-from ..shared.base import Piece
+from ..shared.pieces import Piece
 
 if TYPE_CHECKING:
     from ...loading import LoadedBundle

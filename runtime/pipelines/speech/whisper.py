@@ -10,12 +10,12 @@ import numpy as np
 
 from ...errors import UsageError
 from ...generation.config import GenerationConfig
-from ...generation.decoders.growing import PAST, PRESENT
 from ...generation.whisper import windows as whisper
 from ...generation.whisper.prompt import TranscriptionOptions
+from ...graphs.signature import past_of
 from ...processing.audio.transcripts import ChunkTokens, transcript
 from ..shared.audio import Recording
-from ..shared.base import Piece
+from ..shared.pieces import Piece
 from .seq2seq import Heard, Seq2SeqRecognitionParameters, Seq2SeqRecognitionPipeline, logger
 
 if TYPE_CHECKING:
@@ -152,6 +152,6 @@ class _BundleModel:
         graph, aligner = self.bundle.graph, self.bundle.graph("alignment")
         states = graph("encoder_model")(input_features=features)[0]
         cross = graph("cross_attention")(encoder_hidden_states=states)
-        read = {name.replace(PRESENT, PAST): value for name, value in cross.items()}
+        read = {past_of(name): value for name, value in cross.items()}
         read = {name: value for name, value in read.items() if name in aligner.input_names}
         return aligner(input_ids=tokens, **read)["cross_attentions"]

@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from ...errors import IntegrityError, UsageError
-
-if TYPE_CHECKING:
-    from .tokenizer import Tokenizer
 
 LANGUAGE = "language"
 """Stands in a prefix or a suffix where a text's own language goes."""
@@ -42,18 +39,14 @@ class Languages:
             raise UsageError(f"{argument}={code!r}; this model knows {self._allowed}")
         return self.codes[code]
 
-    def encode(
-        self, tokenizer: "Tokenizer", text: str, *, source: str, truncation: bool | str | None = None
-    ) -> np.ndarray:
-        """Return the ids of a text in the language `source`, int64 [tokens]; cut to what the model takes, if asked."""
+    def around(self, source: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ids before and after a text in the language `source`, each int64 [tokens]."""
         language = self.token(source, argument="src_lang")
-        longest = tokenizer.model_max_length
-        room = None if longest is None else max(longest - len(self.prefix) - len(self.suffix), 0)
-        ids = tokenizer(
-            text, add_special_tokens=False, truncation=truncation or False, max_length=room if truncation else None
-        )["input_ids"][0]
-        sides = [[language if item == LANGUAGE else item for item in side] for side in (self.prefix, self.suffix)]
-        return np.concatenate([np.array(sides[0], np.int64), ids, np.array(sides[1], np.int64)])
+        before, after = (
+            np.array([language if item == LANGUAGE else item for item in side], np.int64)
+            for side in (self.prefix, self.suffix)
+        )
+        return before, after
 
     @property
     def _allowed(self) -> str:

@@ -73,6 +73,17 @@ class Tokenizer(Vocabulary):
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         return self.backend.num_special_tokens_to_add(pair)
 
+    def encode_marked(self, text: str, *, source: str, truncation: bool | str | None = None) -> np.ndarray:
+        """Return the ids of a text marked with its language, int64 [tokens]; `truncation` cuts it to the longest."""
+        assert self.languages is not None
+        before, after = self.languages.around(source)
+        longest = self.model_max_length
+        room = None if longest is None else max(longest - len(before) - len(after), 0)
+        ids = self(
+            text, add_special_tokens=False, truncation=truncation or False, max_length=room if truncation else None
+        )["input_ids"][0]
+        return np.concatenate([before, ids, after])
+
     def __call__(
         self,
         text: Text,

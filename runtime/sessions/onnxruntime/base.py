@@ -4,13 +4,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from ...errors import EnvironmentMissing, IntegrityError, UnsupportedError, UsageError
-from ..base import TRACE, Session, Tensor, Value, cpu_threads
+from ...graphs.signature import Tensor
+from ..base import Session, Value, cpu_threads
 from ..meanings import BROKEN, MEMORY, UNFIT, Meanings, explained, failed
+from ..opening import Opening
 from .bfloat16 import BFLOAT16, run_bits
 
 _DTYPES = {
@@ -37,12 +40,7 @@ OPENING: Meanings = (
 )
 _RUNNING: Meanings = (*MEMORY, ("cuda failure", EnvironmentMissing, _DEVICE), UNFIT)
 # The session config entry that lets ONNX Runtime say which provider each node went to.
-RECORD = "session.record_ep_graph_assignment_info"
-# Ours beside them: the graph was optimized when it was saved, with weights packed for this CPU, and is taken as it is.
-PACKED = "vitrify.packed"
-# And: shapes change from run to run. ONNX Runtime plans the memory of each that it has seen, and keeps a block for the
-# largest plan beside what runs without one take: MiniLM on 1,000 texts 310 MB instead of 247, no faster.
-VARIED = "vitrify.varied"
+_RECORD = "session.record_ep_graph_assignment_info"
 
 
 class OrtSession(Session):
@@ -136,27 +134,24 @@ def onnxruntime_module() -> Any:
     return onnxruntime
 
 
-def session_options(*, threads: int | None, entries: Mapping[str, Any], ort: Any = None) -> Any:
-    """Return SessionOptions with `threads` (default: the cores this process may use) and config `entries`.
-
-    Raises UsageError if `threads` is not at least 1.
-    """
+def session_options(opening: Opening, *, entries: Mapping[str, Any] = MappingProxyType({}), ort: Any = None) -> Any:
+    """Return SessionOptions for an opening, with config `entries`; raise UsageError if its threads are not positive."""
     ort = ort or onnxruntime_module()
     options = ort.SessionOptions()
-    options.intra_op_num_threads = cpu_threads(threads)
+    options.intra_op_num_threads = cpu_threads(opening.threads)
     options.inter_op_num_threads = 1
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    level = ort.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_DISABLE_ALL if opening.packed else level.ORT_ENABLE_ALL
     # Errors come as exceptions; at level 3 they would be printed as well.
     options.log_severity_level = 4
-    for key, value in entries.items():
-        if key == TRACE:
-            options.enable_profiling, options.profile_file_prefix = True, str(value)
-        elif key == PACKED:
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        elif key == VARIED:
-            options.enable_mem_pattern = False
-        else:
-            options.add_session_config_entry(key, str(value))
+    if opening.varied:
+        # ONNX Runtime plans the memory of each shape that it has seen, and keeps a block for the largest plan beside
+        # what runs without one take: MiniLM on 1,000 texts 310 MB instead of 247, no faster.
+        options.enable_mem_pattern = False
+    if opening.trace is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(opening.trace)
+    for key, value in {**entries, **({_RECORD: "1"} if opening.record else {})}.items():
+        options.add_session_config_entry(key, str(value))
     return options
 
 

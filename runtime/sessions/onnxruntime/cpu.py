@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ...machine import Machine
+from ..opening import Opening
 from .base import OrtSession, session_options
 
 # Asks for int8 products that cannot overflow. With VNNI none can, and there the exact kernels take 1.9 times as long
@@ -20,15 +21,13 @@ _DEFAULTS: Mapping[str, str] = {"optimization.disable_specified_optimizers": "Sk
 class CpuSession(OrtSession):
     """A graph on `CPUExecutionProvider`; `options` are session config entries by their ONNX Runtime name."""
 
-    def __init__(self, path: Path, *, options: Mapping[str, Any], threads: int | None, machine: Machine) -> None:
-        super().__init__(
-            path, options=cpu_options(options, threads=threads, machine=machine), providers=("CPUExecutionProvider",)
-        )
+    def __init__(self, path: Path, *, options: Mapping[str, Any], opening: Opening) -> None:
+        super().__init__(path, options=cpu_options(options, opening), providers=("CPUExecutionProvider",))
 
 
-def cpu_options(entries: Mapping[str, Any], *, threads: int | None, machine: Machine) -> Any:
+def cpu_options(entries: Mapping[str, Any], opening: Opening) -> Any:
     """Return SessionOptions with the config entries as they count here."""
-    return session_options(threads=threads, entries=cpu_entries(entries, machine))
+    return session_options(opening, entries=cpu_entries(entries, opening.machine))
 
 
 def cpu_entries(entries: Mapping[str, Any], machine: Machine) -> dict[str, Any]:

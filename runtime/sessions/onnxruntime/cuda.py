@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...errors import DependencyMissing
-from ...machine import Machine
 from ..base import Session, Value
+from ..opening import Opening
 from .base import onnxruntime_module
 from .cuda_graphs import GraphRuns, run_options
 from .resident import Device
@@ -42,8 +42,7 @@ class GpuWheelSession(StrictSession):
         path: Path,
         *,
         options: Mapping[str, Any],
-        threads: int | None,
-        machine: Machine,  # noqa: ARG002 - the driver knows the GPU better
+        opening: Opening,
         load: Callable[[], Any] = onnxruntime_module,
         load_module: Callable[[str], Any] = importlib.import_module,
     ) -> None:
@@ -55,7 +54,7 @@ class GpuWheelSession(StrictSession):
         super().__init__(
             path,
             provider=self.provider,
-            options=strict_options(threads=threads, ort=ort),
+            options=strict_options(opening, ort=ort),
             provider_options=options,
             remedy=f"{self.remedy} {said}".strip(),
             ort=ort,

@@ -5,12 +5,14 @@ the CPU without an error. So what was asked for is compared with what ONNX Runti
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ...errors import EnvironmentMissing, UnsupportedError, UsageError
 from ..meanings import Meanings
-from .base import OPENING, RECORD, OrtSession, session_options
+from ..opening import Opening
+from .base import OPENING, OrtSession, session_options
 
 _NAMED = 3  # nodes that an error names
 # Operators that no shape arithmetic uses: where another provider runs one, computation left the one asked for.
@@ -80,9 +82,9 @@ class StrictSession(OrtSession):
         self.providers = _providers(self._session, provider, graph=self.graph)
 
 
-def strict_options(*, threads: int | None, ort: Any) -> Any:
+def strict_options(opening: Opening, *, ort: Any) -> Any:
     """Return SessionOptions that record which provider each node goes to."""
-    return session_options(threads=threads, entries={RECORD: "1"}, ort=ort)
+    return session_options(replace(opening, record=True), ort=ort)
 
 
 def option_texts(options: Mapping[str, Any]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DependencyMissing, EnvironmentMissing
-from ...machine import Machine
+from ..opening import Opening
 from ..tensorrt.driver import CudaDriver, Driver
 from .base import onnxruntime_module
 from .plugins import plugin_device
@@ -31,15 +31,14 @@ class OrtTensorRtRtxSession(StrictSession):
         path: Path,
         *,
         options: Mapping[str, Any],
-        threads: int | None,
-        machine: Machine,  # noqa: ARG002 - the driver knows the GPU better
+        opening: Opening,
         load: Callable[[], Any] = onnxruntime_module,
         load_plugin: Callable[[str], Any] = importlib.import_module,
         driver: Callable[[], Driver] = CudaDriver,
     ) -> None:
         _check_gpu(driver)
         ort = load()
-        own = strict_options(threads=threads, ort=ort)
+        own = strict_options(opening, ort=ort)
         own.add_provider_for_devices([_device(ort, load_plugin)], option_texts(options))
         super().__init__(path, provider=_PROVIDER, options=own, remedy=_INSTEAD, ort=ort)
 

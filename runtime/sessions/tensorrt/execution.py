@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import EnvironmentMissing, UnsupportedError
-from ..base import Tensor, Value, on_host
+from ...graphs.signature import Tensor
+from ..base import Value, on_host
 from .device_memory import DeviceArray, DeviceMemory
 from .driver import Driver
 

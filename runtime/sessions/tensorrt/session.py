@@ -15,8 +15,8 @@ import numpy as np
 from ...bundle.digests import cache_folder
 from ...bundle.engines import Engine, Shape, read_sidecar, shapes_fit
 from ...errors import EnvironmentMissing, UsageError
-from ...machine import Machine
 from ..base import Session, Value, on_host
+from ..opening import Opening
 from ..pool import Pool, PoolClosed
 from .device_memory import DeviceArray, DeviceMemory
 from .driver import CudaDriver, Driver
@@ -37,7 +37,7 @@ class EngineSession(Session):
     ----------
     path
         The `.engine` file.
-    options, threads, machine
+    options, opening
         What every backend takes. An engine was built with its options, and computes nothing on the CPU.
     driver, load, cache
         The GPU, what imports TensorRT, and the folder of runtime caches (default: in the user's cache).
@@ -54,8 +54,7 @@ class EngineSession(Session):
         path: Path,
         *,
         options: Mapping[str, Any],  # noqa: ARG002
-        threads: int | None,  # noqa: ARG002
-        machine: Machine,  # noqa: ARG002
+        opening: Opening,  # noqa: ARG002
         driver: Callable[[], Driver] = CudaDriver,
         load: Callable[[str], Any] = importlib.import_module,
         cache: Path | None = None,

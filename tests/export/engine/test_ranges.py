@@ -5,9 +5,8 @@ import pytest
 from vitrify.export.engine.ranges import engine_shapes, override
 from vitrify.export.families import decoder, encoder, encoder_decoder
 from vitrify.profiles import AXES, Profile, Range, Tolerance
-from vitrify.runtime.bundle.manifest import Axis
 from vitrify.runtime.errors import UsageError
-from vitrify.runtime.sessions.base import Tensor
+from vitrify.runtime.graphs.signature import Axis, Tensor
 
 IDS = Tensor("ids", "int64", ("batch", "sequence"))
 MASK = Tensor("mask", "int64", ("batch", "total"))

@@ -24,7 +24,7 @@ from vitrify.runtime.errors import UsageError
 from vitrify.runtime.generation.call import generate_arrays, generate_rows
 from vitrify.runtime.generation.config import GenerationConfig
 from vitrify.runtime.generation.decoders.prefixes import Prefixes
-from vitrify.runtime.sessions.base import Tensor
+from vitrify.runtime.graphs.signature import Tensor
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789{}:"
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from vitrify.runtime.errors import UsageError
-from vitrify.runtime.pipelines.shared.base import Parameters, Piece, Pipeline
+from vitrify.runtime.pipelines.shared.base import Parameters, Pipeline
+from vitrify.runtime.pipelines.shared.pieces import Piece
 
 
 @dataclass

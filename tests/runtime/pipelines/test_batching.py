@@ -12,9 +12,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from vitrify.runtime.pipelines import TASKS
-from vitrify.runtime.pipelines.shared.base import Parameters, Piece, Pipeline
+from vitrify.runtime.pipelines.classes import pipeline_class
+from vitrify.runtime.pipelines.shared.base import Parameters, Pipeline
 from vitrify.runtime.pipelines.shared.batching import BUDGETS, Limits
+from vitrify.runtime.pipelines.shared.pieces import Piece
+from vitrify.runtime.tasks import TASKS
 
 SECONDS = 10
 BUDGET = BUDGETS["cpu"]
@@ -312,7 +314,7 @@ def test_what_a_result_is_made_of_does_not_hold_the_batch(words, bundle):
 
 
 def test_tasks_that_generate_run_their_rows_as_they_come():
-    ahead = {task.name for task in TASKS if task.pipeline_class().reads_ahead}
+    ahead = {task.name for task in TASKS if pipeline_class(task).reads_ahead}
     assert ahead == {
         "text-classification",
         "token-classification",

@@ -6,8 +6,8 @@ import onnx
 import pytest
 
 from vitrify.runtime.errors import UsageError
+from vitrify.runtime.graphs.signature import Tensor
 from vitrify.runtime.sessions import open_session
-from vitrify.runtime.sessions.base import Tensor
 
 GRAPH = """
 <ir_version: 10, opset_import: ["" : 20]>

@@ -6,8 +6,8 @@ import pytest
 from tests.runtime.sessions.engine_bench import ENGINE, PLAN, RANGES, Bench, assert_right, feeds, write
 from vitrify.runtime.bundle.manifest.engines import read_sidecar
 from vitrify.runtime.errors import DependencyMissing, EnvironmentMissing, IntegrityError, UnsupportedError
+from vitrify.runtime.graphs.signature import Tensor
 from vitrify.runtime.sessions import installed_packages
-from vitrify.runtime.sessions.base import Tensor
 
 OTHER = Tensor("other", "float32", ("batch",))
 

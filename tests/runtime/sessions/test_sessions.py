@@ -8,8 +8,8 @@ import pytest
 
 from tests.runtime.sessions.tiny import TABLE, TINY, WEIGHT, assert_right, cpu, feeds, save
 from vitrify.runtime.errors import DependencyMissing, EnvironmentMissing, IntegrityError, UnsupportedError, UsageError
+from vitrify.runtime.graphs.signature import Tensor
 from vitrify.runtime.sessions import BACKENDS, installed_packages, open_session
-from vitrify.runtime.sessions.base import Tensor
 from vitrify.runtime.sessions.onnxruntime.base import VARIED
 from vitrify.runtime.sessions.onnxruntime.cpu import cpu_options
 

@@ -1,0 +1,36 @@
+"""Files of a bundle's folder: paths that do not leave it, and writes that are whole or not there."""
+
+import os
+from pathlib import Path
+
+from ..errors import IntegrityError
+
+
+def real_path(folder: Path, name: str) -> Path:
+    """Return the path of a bundle's file; raise IntegrityError if it is missing, a link or outside its folder."""
+    parts = Path(name).parts
+    if not parts or Path(name).is_absolute() or ".." in parts:
+        raise IntegrityError(f"bundle '{folder}' names '{name}', which leaves its folder: do not use it")
+    path = folder
+    for part in parts:
+        path = path / part
+        if path.is_symlink():
+            raise IntegrityError(f"'{path}' is a link: a bundle holds real files. Copy it with 'cp -rL'")
+    if not path.is_file():
+        raise IntegrityError(f"'{path}' is missing: the bundle is incomplete, export or copy it again")
+    return path
+
+
+def replace_synced(path: Path, text: str) -> None:
+    """Write a file that is there with its new text or as it was before."""
+    unfinished = path.with_name(f".{path.name}")
+    write_synced(unfinished, text)
+    unfinished.replace(path)
+
+
+def write_synced(path: Path, text: str) -> None:
+    """Write `text` and flush it to the disk."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,57 @@
+"""What generation needs of a loaded bundle; whoever loads one provides it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from ...profiles import Profile
+from ..bundle.manifest import Bundle
+from .base import Decoding
+from .decoders.prefixes import Prefixes
+
+if TYPE_CHECKING:
+    from ..processing.text.tokenizer import Tokenizer
+    from ..sessions.model import Model
+
+
+class LoadedGenerator(Protocol):
+    """A loaded bundle of a family that generates."""
+
+    name: str
+    manifest: Bundle
+    profile: Profile
+    prefixes: Prefixes
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The checkpoint's config.json."""
+        ...
+
+    @property
+    def generation_config(self) -> Mapping[str, Any]:
+        """The checkpoint's generation_config.json, or nothing."""
+        ...
+
+    @property
+    def tokenizer(self) -> "Tokenizer | None":
+        """The tokenizer, or None for a bundle without one."""
+        ...
+
+    @property
+    def way(self) -> Sequence[str]:
+        """The names of the graphs that run here."""
+        ...
+
+    def graph(self, name: str) -> "Model":
+        """Return one of the graphs."""
+        ...
+
+    def decoding(self, **inputs: np.ndarray) -> Decoding:
+        """Return a decoder with an empty cache; `inputs` are its encoder's."""
+        ...
+
+    def assistant(self, folder: str | Path) -> "LoadedGenerator":
+        """Return the bundle in a folder that guesses for this one."""
+        ...

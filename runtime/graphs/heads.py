@@ -1,0 +1,55 @@
+"""The table of heads: what a checkpoint's class was trained to give, and the family of its graphs.
+
+Two tables extend it by the same names: `export/checkpoint/heads.py` with transformers' classes, and
+`runtime/bundle/onnx_heads.py` with what tells a head in an ONNX folder.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Head:
+    """One head.
+
+    Attributes
+    ----------
+    name
+        As `bundle.json` and the table of tasks say it.
+    outputs
+        What its graph must give; `extra` it may give beside that.
+    family
+        The row of `FAMILIES`.
+    by_token
+        Whether these outputs have a row for each token.
+    writes_text
+        Whether a tokenizer turns what it gives into text.
+    reads
+        The kinds of input of a head that reads several; of others the checkpoint's main input tells.
+
+    """
+
+    name: str
+    outputs: tuple[str, ...] = ("logits",)
+    family: str = "encoder"
+    by_token: bool = False
+    writes_text: bool = False
+    extra: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+
+
+_ROWS = (
+    Head("sequence-classification"),
+    Head("token-classification", by_token=True),
+    Head("question-answering", ("start_logits", "end_logits"), by_token=True),
+    Head("masked-lm", by_token=True),
+    Head("image-classification"),
+    Head("ctc", writes_text=True),
+    Head("causal-lm", family="decoder", writes_text=True),
+    Head("seq2seq-lm", family="encoder-decoder", writes_text=True),
+    Head("speech-seq2seq", family="encoder-decoder", writes_text=True),
+    Head("image-to-text", family="encoder-decoder", writes_text=True),
+    Head("base", ("last_hidden_state",), by_token=True, extra=("pooler_output",)),
+)
+HEADS: Mapping[str, Head] = MappingProxyType({row.name: row for row in _ROWS})

@@ -1,0 +1,116 @@
+"""The order of the rooms: an import, wherever it stands in a file, goes down; no two files import each other."""
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PARTS = ("profiles", "runtime", "export", "bench", "cli")
+# From the ground up. A room is a folder of a part or a file at its top; what stands in one line knows nothing of each
+# other.
+LAYERS = (
+    ("profiles",),
+    ("runtime.errors",),
+    ("runtime.machine", "runtime.numerics", "runtime.child", "runtime.tasks"),
+    ("runtime.graphs",),
+    ("runtime.bundle",),
+    ("runtime.processing",),
+    ("runtime.sessions",),
+    ("runtime.selection",),
+    ("runtime.generation",),
+    ("runtime.loading",),
+    ("runtime.proof",),
+    ("runtime.sources",),
+    ("runtime.pipelines",),
+    ("runtime.factory",),
+    ("runtime.describe", "runtime.inputs"),
+    ("export.quiet", "export.saving", "export.staging"),
+    ("export.processors",),
+    ("export.checkpoint",),
+    ("export.passes",),
+    ("export.tracing",),
+    ("export.proof",),
+    ("export.families",),
+    ("export.precision",),
+    ("export.engine",),
+    ("export.compiler", "export.against"),
+    ("cli",),
+)
+# Arrows that still go up. This list only shrinks.
+UPWARD: frozenset[tuple[str, str]] = frozenset()
+
+
+def modules():
+    """Return the files of the parts by their dotted names."""
+    found = {}
+    for part in PARTS:
+        for path in sorted((ROOT / part).rglob("*.py")):
+            found[".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")] = path
+    return found
+
+
+def imports(path, known, *, root=ROOT):
+    """Return which of the `known` modules a file imports, inside functions and for types too."""
+    package = list(path.relative_to(root).parts[:-1])
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = [*package[: len(package) - node.level + 1], *(node.module or "").split(".")]
+            stem = ".".join(part for part in base if part)
+            found |= {f"{stem}.{each.name}" if f"{stem}.{each.name}" in known else stem for each in node.names}
+    return found & set(known)
+
+
+def room_of(module):
+    parts = module.split(".")
+    return parts[0] if parts[0] in {"profiles", "cli", "bench"} else ".".join(parts[:2])
+
+
+KNOWN = modules()
+ARROWS = {name: imports(path, KNOWN) - {name} for name, path in KNOWN.items()}
+LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_file_imports_rooms_below_its_own(name):
+    own = room_of(name)
+    assert own in LEVEL or own in PARTS, f"give '{own}' a place in LAYERS"
+    upward = {
+        (own, other)
+        for other in map(room_of, ARROWS[name])
+        if other != own and LEVEL.get(other, -1) >= LEVEL.get(own, len(LAYERS))
+    }
+    assert upward <= UPWARD
+
+
+def test_no_arrow_is_listed_that_is_not_there():
+    assert {(room_of(name), room_of(other)) for name, others in ARROWS.items() for other in others} >= UPWARD
+
+
+def test_no_files_import_each_other_in_a_circle():
+    assert not circles(ARROWS)
+
+
+def circles(arrows):
+    """Return the sets of more than one module that reach each other: what is left when leaves and roots are taken."""
+    left = {name: set(others) for name, others in arrows.items()}
+    while True:
+        imported = set().union(*left.values()) if left else set()
+        ends = {name for name, others in left.items() if not others & set(left) or name not in imported}
+        if not ends:
+            return set(left)
+        left = {name: others - ends for name, others in left.items() if name not in ends}
+
+
+def test_a_circle_is_seen():
+    arrows = defaultdict(set, {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()})
+    assert circles(arrows) == {"b", "c"}
+
+
+def test_imports_for_types_and_in_functions_are_seen(tmp_path):
+    path = tmp_path / "runtime" / "made_up.py"
+    path.parent.mkdir()
+    path.write_text("if TYPE_CHECKING:\n    from .loading import X\ndef f():\n    from ..bench import child\n")
+    assert imports(path, {"runtime.loading", "bench.child"}, root=tmp_path) == {"runtime.loading", "bench.child"}
