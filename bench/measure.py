@@ -172,7 +172,7 @@ def _model_of(program: Installed, subject: Subject) -> Callable[[], str]:
             exact = [build for build in subject.bundle.builds.values() if build.profile.precision == "fp32"]
             if not exact:
                 raise PeerError("the bundle holds no graph in float32")
-            return str(subject.bundle.path(exact[0].graphs["model"]))
+            return str(subject.bundle.path(subject.bundle.graph_files(exact[0].profile.name, "model")[0]))
         described = {"checkpoint": str(subject.checkpoint_folder()), "architecture": subject.bundle.architecture}
         return json.dumps(described)
 

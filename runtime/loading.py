@@ -284,9 +284,10 @@ class LoadedBundle:
 
     def graph_file(self, graph: str) -> Path:
         """Return the file of one of the profile's graphs; raise IntegrityError if it or its weights are changed."""
-        for name in self.manifest.graph_files(self.profile.name, graph):
+        path = self.manifest.check(self.manifest.builds[self.profile.name].graphs[graph])
+        for name in self.manifest.graph_files(self.profile.name, graph)[1:]:
             self.manifest.check(name)
-        return self.manifest.path(self.manifest.builds[self.profile.name].graphs[graph])
+        return path
 
     def _engine_file(self, graph: str) -> Path:
         from .gpu import engine_path

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import DependencyMissing, EnvironmentMissing, UsageError
+from ..graph_files import files_beside
 from ..machine import Machine, this_machine
 
 if TYPE_CHECKING:
@@ -24,12 +25,13 @@ class Need(NamedTuple):
 
 
 class Backend(NamedTuple):
-    """Where a backend is, what it needs, and on which device beside the CPU it runs."""
+    """Where a backend is, what it needs, on which device beside the CPU it runs, and whether it opens engines."""
 
     module: str
     opens: str
     needs: tuple[Need, ...]
     device: str | None = None
+    opens_engines: bool = False
 
 
 _WHEELS = ("onnxruntime", "onnxruntime-gpu")
@@ -50,7 +52,7 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
         "cpu": Backend(".onnxruntime_cpu", "CpuSession", (_ANY,)),
         "openvino": Backend(".openvino", "OpenVinoSession", (_OPENVINO,)),
         "cuda": Backend(".cuda", "CudaSession", (_GPU,), _NVIDIA),
-        "tensorrt": Backend(".tensorrt", "EngineSession", (_ENGINES,), _NVIDIA),
+        "tensorrt": Backend(".tensorrt", "EngineSession", (_ENGINES,), _NVIDIA, opens_engines=True),
         "onnxruntime-tensorrt": Backend(".onnxruntime_tensorrt", "OrtTensorRtSession", (_GPU,), _NVIDIA),
         "onnxruntime-tensorrt-rtx": Backend(
             ".onnxruntime_tensorrt_rtx", "OrtTensorRtRtxSession", (_ANY, _RTX), _NVIDIA
@@ -140,7 +142,7 @@ def open_session(
     UsageError
         The provider or the number of threads cannot be right.
     IntegrityError
-        The graph is missing, broken or truncated.
+        The graph is missing, broken or truncated, or names files that it may not read.
     DependencyMissing, EnvironmentMissing
         A package, or what the provider needs of the machine, is missing.
 
@@ -149,5 +151,7 @@ def open_session(
     check_device(provider, machine)
     check_packages(provider, installed=installed)
     row = BACKENDS[provider]
+    if not row.opens_engines:
+        files_beside(path, packed=True)  # a bundle's own graphs are not; `Bundle.graph_files` says so
     opens = getattr(importlib.import_module(row.module, __name__), row.opens)
     return opens(path, options=options, threads=threads, machine=machine)
