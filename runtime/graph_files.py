@@ -77,6 +77,8 @@ def _references(model: memoryview) -> Iterator[dict[str, str]]:
         inside, external = _INSIDE[kind], []
         for number, value in fields(content):
             left -= 1
+            if left < 0 or depth > _DEEPEST:
+                raise ValueError("it is nested deeper, or has more parts, than a graph has")
             if number in inside and _may_name_files(part := message(value)):
                 pending.append((inside[number], part, depth + 1))
             elif kind == "tensor" and number == _TENSOR_EXTERNAL:
@@ -85,8 +87,6 @@ def _references(model: memoryview) -> Iterator[dict[str, str]]:
                 yield _context(content)
         if external:
             yield _unique(external)
-        if depth > _DEEPEST or left < 0:
-            raise ValueError("it is nested deeper, or has more parts, than a graph has")
 
 
 def _may_name_files(part: memoryview) -> bool:
