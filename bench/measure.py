@@ -17,8 +17,9 @@ import numpy as np
 
 from ..runtime.bundle.reading import read_bundle
 from ..runtime.errors import UsageError
-from ..runtime.loading import MAX_DRIFT, LoadedBundle, find_choice
+from ..runtime.loading import MAX_DRIFT, LoadedBundle
 from ..runtime.machine import this_machine, usable_cores
+from ..runtime.selection.find import find_choice
 from ..runtime.selection.profiles import Choice
 from ..runtime.sources.hub import Request
 from .contenders import COUNTER, OWN, Installed, find_peer, own_contender
@@ -172,7 +173,7 @@ def _model_of(program: Installed, subject: Subject) -> Callable[[], str]:
             exact = [build for build in subject.bundle.builds.values() if build.profile.precision == "fp32"]
             if not exact:
                 raise PeerError("the bundle holds no graph in float32")
-            return str(subject.bundle.path(exact[0].graphs["model"]))
+            return str(subject.bundle.path(subject.bundle.graph_files(exact[0].profile.name, "model")[0]))
         described = {"checkpoint": str(subject.checkpoint_folder()), "architecture": subject.bundle.architecture}
         return json.dumps(described)
 

@@ -5,10 +5,13 @@ A profile is a TOML file. The presets lie in this folder; a path to any other `.
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+
+from .options import check_options
+from .rules import ProfileError, Rule, check, number, of, one_of, text, whole
 
 PRECISIONS = ("fp32", "bf16", "int8", "fp16", "w8", "w4", "fp8")
 PROVIDERS = ("cpu", "openvino", "cuda", "tensorrt", "onnxruntime-tensorrt", "onnxruntime-tensorrt-rtx")
@@ -19,10 +22,6 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _SUFFIX = re.compile(r"(_[a-z0-9]+)*")
 _RANGE = re.compile(r"(~?)(\d{1,9}):(\d{1,9}):(\d{1,9})")
 _LARGEST_SIZE = 2**30
-
-
-class ProfileError(ValueError):
-    """A profile that cannot be right, or that is not there."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Tolerance:
     agreement: float = 1.0
 
     def __post_init__(self) -> None:
-        _check("tolerance", self, _TOLERANCE_RULES)
+        check("tolerance", self, _TOLERANCE_RULES)
 
     def limit(self, scale: float) -> float:
         """Return the largest difference allowed in an output whose largest magnitude is `scale`."""
@@ -60,7 +59,7 @@ class Quantization:
     symmetric: bool = True
 
     def __post_init__(self) -> None:
-        _check("quantization", self, _QUANTIZATION_RULES)
+        check("quantization", self, _QUANTIZATION_RULES)
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ class WeightQuantization:
     divergence: float = 1e3
 
     def __post_init__(self) -> None:
-        _check("weights", self, _WEIGHT_RULES)
+        check("weights", self, _WEIGHT_RULES)
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class Half:
     keep: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check("half", self, _HALF_RULES)
+        check("half", self, _HALF_RULES)
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ class Profile:
     requires
         Sets of CPU features: one of them must be there in full. Empty: any CPU will do.
     options
-        What the provider is given: ONNX Runtime's session config entries (cpu), OpenVINO's properties (openvino).
+        What the provider is given, of what `options.OPTIONS` allows.
     quantization
         Present exactly if `precision` is int8 or fp8.
     weights
@@ -173,7 +172,8 @@ class Profile:
     shape_ranges: Mapping[str, Mapping[str, Range]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check(f"profile {self.name!r}", self, _PROFILE_RULES)
+        check(f"profile {self.name!r}", self, _PROFILE_RULES)
+        check_options(f"profile {self.name!r}", self.provider, self.options)
         on_tensorrt = self.provider == "tensorrt"
         # OpenVINO computes in bfloat16 what is stored in float32.
         halves = () if self.provider == "openvino" else ("fp16", "bf16", *(("int8", "fp8") if on_tensorrt else ()))
@@ -311,36 +311,6 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, (list, tuple)) else value
 
 
-Rule = tuple[Callable[[Any], bool], str]
-
-
-def _check(what: str, made: Any, rules: Mapping[str, Rule]) -> None:
-    for name, (holds, words) in rules.items():
-        value = getattr(made, name)
-        if not holds(value):
-            raise ProfileError(f"{what}: '{name}' is {value!r}, expected {words}")
-
-
-def _one_of(*values: object) -> Rule:
-    return (lambda value: value in values), f"one of {', '.join(map(str, values))}"
-
-
-def _whole(low: int, high: int) -> Rule:
-    return (lambda value: type(value) is int and low <= value <= high), f"a whole number from {low} to {high}"
-
-
-def _number(high: float) -> Rule:
-    return (lambda value: type(value) in {int, float} and 0 <= value <= high), f"a number from 0 to {high}"
-
-
-def _text(pattern: re.Pattern[str], words: str) -> Rule:
-    return (lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None), words
-
-
-def _of(kind: type | tuple[type, ...], words: str) -> Rule:
-    return (lambda value: isinstance(value, kind)), words
-
-
 def _is_feature_sets(value: Any) -> bool:
     return isinstance(value, tuple) and all(
         isinstance(names, tuple) and names and all(isinstance(name, str) for name in names) for names in value
@@ -351,9 +321,9 @@ def _is_options(value: Any) -> bool:
     return isinstance(value, Mapping) and all(isinstance(item, (str, int)) for item in value.values())
 
 
-_BOOL: Rule = _of(bool, "true or false")
+_BOOL: Rule = of(bool, "true or false")
 _QUANTIZATION_RULES: Mapping[str, Rule] = {
-    "mode": _one_of("dynamic", "static"),
+    "mode": one_of("dynamic", "static"),
     "per_channel": _BOOL,
     "embeddings": _BOOL,
     "symmetric": _BOOL,
@@ -365,32 +335,32 @@ _HALF_RULES: Mapping[str, Rule] = {
     ),
 }
 _WEIGHT_RULES: Mapping[str, Rule] = {
-    "bits": _one_of(4, 8),
-    "block_size": _one_of(32, 64, 128),
-    "accuracy_level": _one_of(0, 1, 4),
-    "head_bits": _one_of(4, 8, None),
+    "bits": one_of(4, 8),
+    "block_size": one_of(32, 64, 128),
+    "accuracy_level": one_of(0, 1, 4),
+    "head_bits": one_of(4, 8, None),
     "embeddings": _BOOL,
     "symmetric": _BOOL,
-    "agreement": _number(1.0),
-    "divergence": _number(1e3),
+    "agreement": number(1.0),
+    "divergence": number(1e3),
 }
 _TOLERANCE_RULES: Mapping[str, Rule] = {
-    "absolute": _number(1e3),
-    "relative": _number(1.0),
-    "agreement": _number(1.0),
+    "absolute": number(1e3),
+    "relative": number(1.0),
+    "agreement": number(1.0),
 }
 _PROFILE_RULES: Mapping[str, Rule] = {
-    "name": _text(_NAME, "lower-case letters, digits, '.', '-' and '_'"),
-    "description": _of(str, "a sentence"),
-    "provider": _one_of(*PROVIDERS),
-    "precision": _one_of(*PRECISIONS),
-    "opset": _whole(18, 26),
-    "ir_version": _whole(8, 14),
-    "tolerance": _of(Tolerance, "a table [tolerance]"),
+    "name": text(_NAME, "lower-case letters, digits, '.', '-' and '_'"),
+    "description": of(str, "a sentence"),
+    "provider": one_of(*PROVIDERS),
+    "precision": one_of(*PRECISIONS),
+    "opset": whole(18, 26),
+    "ir_version": whole(8, 14),
+    "tolerance": of(Tolerance, "a table [tolerance]"),
     "requires": (_is_feature_sets, 'a list of lists of CPU features, such as [["amx_bf16"], ["avx512_bf16"]]'),
     "options": (_is_options, "a table of texts, whole numbers and booleans"),
-    "quantization": _of((Quantization, type(None)), "a table [quantization]"),
-    "weights": _of((WeightQuantization, type(None)), "a table [weights]"),
-    "graph_suffix": _text(_SUFFIX, "nothing, or words that each begin with '_', such as '_int8'"),
-    "half": _of((Half, type(None)), "a table [half]"),
+    "quantization": of((Quantization, type(None)), "a table [quantization]"),
+    "weights": of((WeightQuantization, type(None)), "a table [weights]"),
+    "graph_suffix": text(_SUFFIX, "nothing, or words that each begin with '_', such as '_int8'"),
+    "half": of((Half, type(None)), "a table [half]"),
 }

@@ -262,7 +262,7 @@ class LoadedBundle:
 
     def _session_of(self, graph: str, *, record: bool = False) -> Session:
         backend = find_backend(self.profile.provider)
-        path = self._engine_file(graph) if backend.runs_engines else self.graph_file(graph)
+        path = self._engine_file(graph) if backend.opens_engines else self.graph_file(graph)
         packed = None
         if self.choice.prepacked and backend.packs:
             from .selection.prepacked import packed_graph
@@ -292,9 +292,10 @@ class LoadedBundle:
 
     def graph_file(self, graph: str) -> Path:
         """Return the file of one of the profile's graphs; raise IntegrityError if it or its weights are changed."""
-        for name in self.manifest.graph_files(self.profile.name, graph):
+        path = self.manifest.check(self.manifest.builds[self.profile.name].graphs[graph])
+        for name in self.manifest.graph_files(self.profile.name, graph)[1:]:
             self.manifest.check(name)
-        return self.manifest.path(self.manifest.builds[self.profile.name].graphs[graph])
+        return path
 
     def _engine_file(self, graph: str) -> Path:
         from .selection.engines import engine_path

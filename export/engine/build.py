@@ -199,7 +199,8 @@ def _engine_profile(bundle: Bundle, name: str) -> Profile:
 
 def _planned(bundle: Bundle, profile: Profile, row: Builder, order: Order) -> Iterator[Engine]:
     for graph, file in bundle.builds[profile.name].graphs.items():
-        for name in bundle.graph_files(profile.name, graph):
+        bundle.check(file)
+        for name in bundle.graph_files(profile.name, graph)[1:]:
             bundle.check(name)
         check_graph(bundle.path(file))
         tensors = read_tensors(bundle.path(file))

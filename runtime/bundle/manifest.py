@@ -8,12 +8,13 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ...profiles import Profile, ProfileError
 from ..errors import IntegrityError, UsageError
 from ..graphs.families import Family, find_family
+from ..graphs.files import files_beside
 from ..graphs.signature import Axis, Graph, Tensor, View
 from .digests import file_digest, remembered_digest
 from .files import real_path, replace_synced
@@ -116,11 +117,15 @@ class Bundle:
         """Return the path of a listed file whose sha256 is right; computed anew if `always`, else once a machine."""
         path = self.path(name)
         if name not in self.files:
-            raise IntegrityError(f"'{path}' is not listed in {MANIFEST}: the bundle was changed, export it again")
+            raise self._unlisted(name)
         digest = file_digest(path) if always else remembered_digest(path)
         if digest != self.files[name]:
             raise IntegrityError(f"'{path}' was changed since the export (sha256 differs): export or copy it again")
         return path
+
+    def _unlisted(self, name: str) -> IntegrityError:
+        path = self.folder / name
+        return IntegrityError(f"'{path}' is not listed in {MANIFEST}: the bundle was changed, export it again")
 
     @property
     def topology(self) -> Family:
@@ -141,11 +146,17 @@ class Bundle:
         return "cpu-fp32" if "cpu-fp32" in self.builds else next(iter(self.builds))
 
     def graph_files(self, profile: str, graph: str) -> list[str]:
-        """Return the graph's file for `profile` and its external data, relative to the folder."""
-        build = self.builds[profile]
-        file = build.graphs[graph]
-        data = build.data.get(graph, f"{file}_data")
-        return [file, data] if data in self.files or (self.folder / data).exists() else [file]
+        """Return the graph's file for `profile` and those that it reads, relative to the folder.
+
+        Raises IntegrityError for one that is not listed, and what `files_beside` raises.
+        """
+        file = self.builds[profile].graphs[graph]
+        beside = PurePosixPath(file).parent
+        names = [file, *((beside / name).as_posix() for name in files_beside(self.path(file)))]
+        for name in names:
+            if name not in self.files:
+                raise self._unlisted(name)
+        return names
 
     def recorded_drift(self) -> dict[str, float]:
         """Return each profile's drift as the export measured it; empty where `reports/` did not travel along."""

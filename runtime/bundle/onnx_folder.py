@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from ...profiles import Profile
@@ -183,9 +183,11 @@ class OnnxFolder(Bundle):
         return self.path(name)
 
     def graph_files(self, profile: str, graph: str) -> list[str]:
-        file = self.builds[profile].graphs[graph]
-        beside = PurePosixPath(file).parent
-        return [file, *((beside / name).as_posix() for name in read_header(self.path(file)).data)]
+        names = super().graph_files(profile, graph)
+        for name in names[1:]:
+            if self.path(name).stat().st_nlink > 1:  # no digest says that it is the model's, and not a file of the user
+                raise IntegrityError(f"'{name}' of '{self._where}' has a second name elsewhere: copy it with 'cp -rL'")
+        return names
 
     def view(self, profile: str, graph: str, raw: Graph) -> View:
         header = read_header(self.path(self.builds[profile].graphs[graph]))

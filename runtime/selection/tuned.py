@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...profiles import check_options
 from ...version import __version__
 from ..bundle.digests import cache_folder, writing_cache
 from ..bundle.files import replace_synced
@@ -35,6 +36,9 @@ class Tuned:
     milliseconds: Mapping[str, float]
     entries: Mapping[str, str] = field(default_factory=dict)
     prepacked: bool = False
+
+    def __post_init__(self) -> None:
+        check_options(f"tuned {self.profile!r}", "cpu", self.entries)
 
 
 def read_tuned(bundle: Bundle, machine: Machine) -> list[Tuned]:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import DependencyMissing, EnvironmentMissing, UsageError
+from ..graphs.files import files_beside
 from ..machine import Machine
 from .opening import Opening
 
@@ -27,14 +28,14 @@ class Need(NamedTuple):
 class Backend(NamedTuple):
     """Where a backend is, what it needs, and on which device beside the CPU it runs.
 
-    `runs_engines`: it opens a bundle's engines in place of its graphs. `packs`: it runs graphs with packed weights.
+    `opens_engines`: it opens a bundle's engines in place of its graphs. `packs`: it runs graphs with packed weights.
     """
 
     module: str
     opens: str
     needs: tuple[Need, ...]
     device: str | None = None
-    runs_engines: bool = False
+    opens_engines: bool = False
     packs: bool = False
 
 
@@ -56,7 +57,7 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
         "cpu": Backend(".onnxruntime.cpu", "CpuSession", (_ANY,), packs=True),
         "openvino": Backend(".openvino", "OpenVinoSession", (_OPENVINO,)),
         "cuda": Backend(".onnxruntime.cuda", "CudaSession", (_GPU,), _NVIDIA),
-        "tensorrt": Backend(".tensorrt.session", "EngineSession", (_ENGINES,), _NVIDIA, runs_engines=True),
+        "tensorrt": Backend(".tensorrt.session", "EngineSession", (_ENGINES,), _NVIDIA, opens_engines=True),
         "onnxruntime-tensorrt": Backend(".onnxruntime.tensorrt", "OrtTensorRtSession", (_GPU,), _NVIDIA),
         "onnxruntime-tensorrt-rtx": Backend(
             ".onnxruntime.tensorrt_rtx", "OrtTensorRtRtxSession", (_ANY, _RTX), _NVIDIA
@@ -144,7 +145,7 @@ def open_session(
     UsageError
         The provider or the number of threads cannot be right.
     IntegrityError
-        The graph is missing, broken or truncated.
+        The graph is missing, broken or truncated, or names files that it may not read.
     DependencyMissing, EnvironmentMissing
         A package, or what the provider needs of the machine, is missing.
 
@@ -153,5 +154,7 @@ def open_session(
     check_device(provider, opening.machine)
     check_packages(provider, installed=installed)
     row = BACKENDS[provider]
+    if not row.opens_engines:
+        files_beside(path, packed=opening.packed)
     opens = getattr(importlib.import_module(row.module, __name__), row.opens)
     return opens(path, options=options, opening=opening)

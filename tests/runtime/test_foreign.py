@@ -22,7 +22,7 @@ from tests.foreign_folders import HALF, NEAR, edited, refused
 from tests.hub_server import Repository, serving
 from vitrify import load_bundle, pipeline
 from vitrify.runtime.bundle.manifest import MANIFEST, Bundle, write_manifest
-from vitrify.runtime.bundle.reading import read_bundle
+from vitrify.runtime.bundle.manifest.reading import read_bundle
 from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
 from vitrify.runtime.factory import runs_as_it_is
 from vitrify.runtime.graphs.header import read_header
@@ -100,12 +100,20 @@ def test_files_at_the_top_and_axes_of_any_name(classifier, folder):
 def test_weights_beside_the_graph(classifier, folder):
     path = folder / "onnx" / "model.onnx"
     onnx.save(onnx.load(path), path, save_as_external_data=True, location="model.onnx_data", size_threshold=0)
-    assert read_header(path).data == ("model.onnx_data",)
+    assert files_beside(path) == ("model.onnx_data",)
     assert np.abs(scores(pipeline("text-classification", str(folder))) - expected(*classifier[:2])).max() < NEAR
     document = json.loads(run_vitrify("info", folder, "--json").out)
     assert set(document["profiles"]["fp32"]["files"]) == {"onnx/model.onnx", "onnx/model.onnx_data"}
     path.with_name("model.onnx_data").unlink()
     refused(IntegrityError, folder, "model.onnx_data", "missing")
+
+
+def test_weights_with_a_second_name_elsewhere_are_not_read(folder, tmp_path):
+    path = folder / "onnx" / "model.onnx"
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="model.onnx_data", size_threshold=0)
+    path.with_name("model.onnx_data").rename(tmp_path / "elsewhere")
+    os.link(tmp_path / "elsewhere", path.with_name("model.onnx_data"))
+    refused(IntegrityError, folder, "model.onnx_data", "second name elsewhere", "cp -rL")
 
 
 def test_the_command_line_and_the_log_say_that_nothing_proves_it(classifier, caplog):
@@ -217,7 +225,7 @@ def _outside(folder):
         (_cut, IntegrityError, ("model.onnx",)),
         (_link, IntegrityError, ("is a link", "cp -rL")),
         (_remove("onnx/model.onnx"), UsageError, ("no bundle", "vitrify export")),
-        (_outside, IntegrityError, ("leaves its folder",)),
+        (_outside, IntegrityError, ("not beside it",)),
     ],
 )
 def test_what_cannot_run_says_why(folder, change, error, words):

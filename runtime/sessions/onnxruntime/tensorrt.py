@@ -7,7 +7,7 @@ from .cuda import GpuWheelSession
 
 
 class OrtTensorRtSession(GpuWheelSession):
-    """A graph on ONNX Runtime's TensorRT provider; an option is, for example, `trt_engine_cache_enable`."""
+    """A graph on ONNX Runtime's TensorRT provider; an option is, for example, `trt_builder_optimization_level`."""
 
     provider = "TensorrtExecutionProvider"
     remedy = (

@@ -24,7 +24,7 @@ _NEWEST = 120  # and every one from here on
 
 
 class OrtTensorRtRtxSession(StrictSession):
-    """A graph on the TensorRT-RTX plugin; `options` are the provider's, such as `nv_runtime_cache_path`."""
+    """A graph on the TensorRT-RTX plugin; `options` are the provider's, such as `nv_max_workspace_size`."""
 
     def __init__(
         self,
