@@ -17,7 +17,8 @@ from .errors import EnvironmentMissing
 from .machine import this_machine
 from .sessions.meanings import explained
 from .sessions.onnxruntime_cpu import cpu_entries, cpu_options
-from .sessions.ort import OPENING, onnxruntime_module
+from .sessions.ort import OPENING
+from .sessions.telemetry import onnxruntime_module
 
 if TYPE_CHECKING:
     from .loading import LoadedBundle

@@ -28,6 +28,8 @@ NEVER = {
 }
 # Modules of the top folder that every part may read: they import nothing.
 LEAVES = {"version"}
+# The one file that imports runtimes which report their use.
+TELEMETRY = ROOT / "runtime" / "sessions" / "telemetry.py"
 
 
 def name_of(path):
@@ -65,6 +67,12 @@ def test_imports_go_one_way(path):
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_a_part_does_not_import_what_it_must_not_need(path):
     assert not starts_with(imported(path), NEVER[part_of(path)])
+
+
+@pytest.mark.parametrize("path", [*FACE, *FILES, *(ROOT / "benchmarks").rglob("*.py")], ids=name_of)
+def test_runtimes_are_imported_without_their_telemetry(path):
+    reporting = {"onnxruntime", "openvino"}
+    assert starts_with(imported(path), reporting) == (sorted(reporting) if path == TELEMETRY else [])
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if part_of(path) == "profiles"], ids=name_of)

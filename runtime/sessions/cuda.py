@@ -16,9 +16,9 @@ from ..errors import DependencyMissing
 from ..machine import Machine
 from .base import Session, Value
 from .cuda_graphs import GraphRuns, run_options
-from .ort import onnxruntime_module
 from .resident import Device
 from .strict import StrictSession, option_texts, strict_options
+from .telemetry import onnxruntime_module
 
 _GRAPHS = "enable_cuda_graph"
 

@@ -11,9 +11,9 @@ from typing import Any
 from ..errors import DependencyMissing, EnvironmentMissing
 from ..machine import Machine
 from .driver import CudaDriver, Driver
-from .ort import onnxruntime_module
 from .plugins import plugin_device
 from .strict import StrictSession, option_texts, strict_options
+from .telemetry import onnxruntime_module
 
 _PROVIDER = "NvTensorRTRTXExecutionProvider"
 _MODULE = "onnxruntime_ep_nv_tensorrt_rtx"

@@ -12,6 +12,7 @@ from ..errors import EnvironmentMissing, IntegrityError, UnsupportedError, Usage
 from .base import TRACE, Session, Tensor, Value, cpu_threads
 from .bfloat16 import BFLOAT16, run_bits
 from .meanings import BROKEN, MEMORY, UNFIT, Meanings, explained, failed
+from .telemetry import onnxruntime_module
 
 _DTYPES = {
     "tensor(bfloat16)": "bfloat16",
@@ -127,13 +128,6 @@ class OrtSession(Session):
         if self._session is None:
             raise UsageError(f"the session on graph '{self.graph}' is closed: open it again")
         return self._session
-
-
-def onnxruntime_module() -> Any:
-    """Import ONNX Runtime, which takes a moment."""
-    import onnxruntime
-
-    return onnxruntime
 
 
 def session_options(*, threads: int | None, entries: Mapping[str, Any], ort: Any = None) -> Any:
