@@ -25,6 +25,14 @@ def outcome(pipe, *args, **options):
         return type(error).__name__
 
 
+class ByIndex:
+    def __len__(self):
+        return len(TEXTS)
+
+    def __getitem__(self, index):
+        return TEXTS[index]
+
+
 def empty_list(text_pair):
     for task, model_type in SUBJECTS:
         ours, theirs = text_pair(task, model_type)
@@ -48,6 +56,8 @@ def iterables(text_pair):
     assert outcome(theirs, map(str, TEXTS)) == "ValueError"
     assert list(ours(map(str, TEXTS))) == ours(list(TEXTS))
     assert list(ours(dict.fromkeys(TEXTS).keys())) == ours(list(TEXTS))
+    assert outcome(theirs, ByIndex()) == "ValueError"
+    assert list(ours(ByIndex())) == ours(list(TEXTS))
     pairs = ({"text": text, "text_pair": other} for text, other in itertools.pairwise(TEXTS))
     assert len(list(ours(pairs, batch_size=3))) == len(TEXTS) - 1
 

@@ -42,6 +42,13 @@ def bomb(width=30_000, height=30_000):
     return signature + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
 
 
+class Unseekable:
+    """A stream as the network gives it."""
+
+    def __init__(self, stream):
+        self.read = stream.read
+
+
 def assert_same(image, expected):
     assert image.mode == "RGB"
     np.testing.assert_array_equal(np.asarray(image), np.asarray(expected))
@@ -52,6 +59,8 @@ def assert_same(image, expected):
     [
         PNG,
         bytearray(PNG),
+        io.BytesIO(PNG),
+        Unseekable(io.BytesIO(PNG)),
         base64.b64encode(PNG).decode(),
         base64.encodebytes(PNG).decode(),
         "data:image/png;base64," + base64.b64encode(PNG).decode(),
