@@ -237,7 +237,7 @@ def test_run_prints_one_line_for_each_input(vitrify, exported):
 
 def test_run_reads_lines_of_stdin_and_gives_one_document(vitrify, exported):
     words = ("run", "feature-extraction", "-m", exported.bundle, "--json", "--batch-size", "2", "--threads", "1")
-    done = vitrify(*words, stdin="one text\n\nanother, longer text\n")
+    done = vitrify(*words, stdin="one text\nanother, longer text\n")
     assert (done.code, done.err) == (0, "")
     document = done.document
     assert {key: document[key] for key in ("task", "model", "profile")} == {
