@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from ..runtime.machine import usable_cores
+from ..runtime.sessions.telemetry import without_telemetry
 
 # Loading may build a graph, or read weights that are not in memory yet.
 LOAD_SECONDS = 180.0
@@ -67,7 +68,7 @@ class Child:
         self._unread = b""
         self._process = subprocess.Popen(  # noqa: S603 - an interpreter and our own child
             [program.python(), "-P", str(_CHILD), program.module, *program.shown],
-            env=os.environ | limits | {"TOKENIZERS_PARALLELISM": "false"} | _import_path(program),
+            env=without_telemetry() | limits | {"TOKENIZERS_PARALLELISM": "false"} | _import_path(program),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

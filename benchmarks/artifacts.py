@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from vitrify.bench.process import PeerError, last_line
-from vitrify.runtime.bundle.manifest.digests import cache_folder, remembered_digest
+from vitrify.runtime.bundle.digests import cache_folder, remembered_digest
+from vitrify.runtime.sessions.telemetry import without_telemetry
 
 from .peers.environments import ROOT, Peer
 
@@ -76,7 +77,9 @@ def make_for_peer(peer: Peer, recipe: str, checkpoint: Path, *, name: str = "") 
 
     def make(folder: Path) -> None:
         words = [word.format(checkpoint=checkpoint, out=folder / "made", scratch=folder) for word in arguments]
-        done = subprocess.run([python, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [python, *words], cwd=ROOT, env=without_telemetry(), capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise PeerError(f"makes nothing of the checkpoint: {last_line(done.stderr or done.stdout)}")
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from vitrify.bench.contest import shuffled
+from vitrify.runtime.sessions.telemetry import without_telemetry
 
 PAUSE = 0.03
 _LAUNCHER = """
@@ -53,7 +54,8 @@ def processes(
 
 def _spawned(command: Sequence[str]) -> tuple[float, float]:
     """Run the command under a small launcher: a child counts its parent's memory until it has become the command."""
-    done = subprocess.run([sys.executable, "-c", _LAUNCHER, *command], capture_output=True, text=True, check=False)
+    launch = [sys.executable, "-c", _LAUNCHER, *command]
+    done = subprocess.run(launch, env=without_telemetry(), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"benchmark command failed: {' '.join(command)}: {done.stderr[-500:]}")
     seconds, kilobytes = done.stdout.split()[-2:]

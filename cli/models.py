@@ -113,7 +113,7 @@ def run(
         allow_pickle=allow_pickle,
         **options,
     )
-    results = pipe(read_inputs(pipe.task, inputs or [], sys.stdin))
+    results = pipe(read_inputs(pipe.task, inputs or [], getattr(sys.stdin, "buffer", None)))
     if as_json:
         print_document(
             {"task": pipe.task, "model": pipe.bundle.name, "profile": pipe.profile, "results": list(results)},

@@ -268,10 +268,11 @@ def _normal(name: str) -> str:
 def _providers(versions: Mapping[str, str]) -> tuple[list[str], list[str]]:
     """Return ONNX Runtime's execution providers, and what keeps it from starting."""
     from .sessions import check_packages
+    from .sessions.telemetry import onnxruntime_module
 
     try:
         check_packages("cpu", installed=versions)
-        import onnxruntime
+        onnxruntime = onnxruntime_module()
     except VitrifyError as error:
         return [], [str(error)]
     except (ImportError, OSError) as error:

@@ -1,19 +1,32 @@
 """The command line's inputs: a text, a file's path, a URL or JSON becomes what a pipeline takes."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .errors import UsageError
 from .tasks import find_task
 
 
-def read_inputs(task: str, words: Sequence[str], lines: Iterable[str]) -> Iterator[Any]:
-    """Yield one input for each word, or for each line that is not empty when there are no words."""
+def read_inputs(task: str, words: Sequence[str], stdin: BinaryIO | None) -> Iterator[Any]:
+    """Yield one input for each word, or for each line of stdin (None: closed) when there are no words.
+
+    For a text, a word may be the name of a file; a line is not, as it may come from someone who may not read files.
+    Raises UsageError for what cannot be read, and where there is no input.
+    """
     kind = find_task(task).inputs
-    for word in words or (line.rstrip("\n") for line in lines if line.strip()):
-        yield _read(kind, word)
+    for word in words:
+        yield _json_or(word, _text if kind == "text" else str)
+    if words:
+        return
+    number = 0
+    for number, line in _lines(stdin):
+        if kind != "text" and not line.strip():
+            raise UsageError(f"stdin line {number} is empty: '{task}' expects a path, a URL or JSON on each line")
+        yield _json_or(line, str)
+    if not number:
+        raise UsageError("no inputs: pass them as arguments, or as lines on stdin")
 
 
 def read_parameters(words: Sequence[str]) -> dict[str, Any]:
@@ -27,13 +40,26 @@ def read_parameters(words: Sequence[str]) -> dict[str, Any]:
     return parameters
 
 
-def _read(kind: str, word: str) -> Any:
+def _lines(stdin: BinaryIO | None) -> Iterator[tuple[int, str]]:
+    """Yield the number of each line, from 1 on, and its text without its end."""
+    number = 0
+    try:
+        for number, line in enumerate(stdin or (), 1):
+            yield number, line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"stdin line {number} is not valid UTF-8 (byte {error.start}): convert it first") from error
+    except OSError as error:
+        raise UsageError(f"stdin cannot be read: {error.strerror or error}") from error
+
+
+def _json_or(word: str, read: Callable[[str], Any]) -> Any:
+    """Return what JSON says, or what `read` makes of a word that is not an object or a list."""
     if word.lstrip()[:1] in {"{", "["}:
         try:
             return json.loads(word)
-        except ValueError:
+        except (ValueError, RecursionError):
             return word
-    return _text(word) if kind == "text" else word
+    return read(word)
 
 
 def _text(word: str) -> str:

@@ -1,6 +1,7 @@
 """What several test files share: the command line in a child process, and one tiny bundle that it exported."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    from vitrify.runtime.sessions.telemetry import without_telemetry
+
+    os.environ.update(without_telemetry())
     if config.getoption("sweep"):
         from tests.sweep import Sweep
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from vitrify.runtime.bundle.manifest.digests import file_digest
+from vitrify.runtime.bundle.digests import file_digest
 from vitrify.runtime.describe import describe_machine, describe_profiles, require_working
 from vitrify.runtime.errors import EnvironmentMissing
 from vitrify.runtime.machine import Machine
@@ -237,7 +237,7 @@ def test_run_prints_one_line_for_each_input(vitrify, exported):
 
 def test_run_reads_lines_of_stdin_and_gives_one_document(vitrify, exported):
     words = ("run", "feature-extraction", "-m", exported.bundle, "--json", "--batch-size", "2", "--threads", "1")
-    done = vitrify(*words, stdin="one text\n\nanother, longer text\n")
+    done = vitrify(*words, stdin="one text\nanother, longer text\n")
     assert (done.code, done.err) == (0, "")
     document = done.document
     assert {key: document[key] for key in ("task", "model", "profile")} == {

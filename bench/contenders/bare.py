@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
+from ...runtime.sessions.telemetry import onnxruntime_module
 from .serving import serve
 
 
@@ -27,6 +27,7 @@ def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Call
 
 def bare_session(graph: str, *, threads: int) -> Any:
     """Return ONNX Runtime's own session on a graph's file."""
+    onnxruntime = onnxruntime_module()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

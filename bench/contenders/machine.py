@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...runtime.sessions.openvino import openvino_module
+from ...runtime.sessions.telemetry import openvino_module
 
 _SIDE = 1536
 _READ = 1 << 28  # bytes, beyond any cache

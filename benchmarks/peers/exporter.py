@@ -7,9 +7,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import onnxruntime
 import torch
 import transformers
+
+from vitrify.runtime.sessions.telemetry import onnxruntime_module
 
 from .feeds import feeds, kept
 
@@ -20,7 +21,7 @@ def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Call
     from transformers.exporters import ExportedModel
 
     torch.set_num_threads(threads)
-    options = onnxruntime.SessionOptions()
+    options = onnxruntime_module().SessionOptions()
     options.intra_op_num_threads = threads
     loaded: Any = ExportedModel.from_pretrained(model, device="cpu", session_options=options)
 

@@ -16,9 +16,10 @@ from ..bundle.files import write_synced
 from ..errors import EnvironmentMissing
 from ..machine import this_machine
 from ..sessions.meanings import explained
-from ..sessions.onnxruntime.base import OPENING, onnxruntime_module
+from ..sessions.onnxruntime.base import OPENING
 from ..sessions.onnxruntime.cpu import cpu_entries, cpu_options
 from ..sessions.opening import Opening
+from ..sessions.telemetry import onnxruntime_module
 
 _GRAPH, _DATA, _DIGESTS = "model.onnx", "model.onnx_data", "digests.json"
 _GROWTH = 2.2  # packed weights are written beside the plain ones

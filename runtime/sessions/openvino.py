@@ -6,8 +6,6 @@ error: who makes ids checks them.
 """
 
 import json
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +22,7 @@ from .base import Session, cpu_threads
 from .meanings import BROKEN, MEMORY, UNFIT, Meanings, explained, failed
 from .opening import Opening
 from .pool import Pool, PoolClosed
+from .telemetry import openvino_module
 
 # What a profile does not say otherwise. Threads bound to cores meet those of the next process there, and are no faster:
 # BERT-base in float32 on two cores of a Zen 4 takes 1.03, 1.11 and 1.04 times as long (1 x 16, 1 x 128, 8 x 128).
@@ -40,9 +39,6 @@ _OPENING: Meanings = (
     BROKEN,
 )
 _RUNNING: Meanings = (*MEMORY, UNFIT)
-# OpenVINO's Python package reports every import of it to its makers over the network, unless this package is missing.
-_REPORTER = "openvino_telemetry"
-_IMPORTING = threading.Lock()
 
 
 class OpenVinoSession(Session):
@@ -184,17 +180,3 @@ def _freed(openvino: Any, model: Any, names: Sequence[str]) -> dict[str, np.ndar
         given.output(0).set_names({name})
         model.add_parameters([given])
     return values
-
-
-def openvino_module() -> Any:
-    """Import OpenVINO, which takes a tenth of a second, without what reports the import."""
-    with _IMPORTING:
-        absent = _REPORTER not in sys.modules
-        if absent:
-            sys.modules[_REPORTER] = None  # type: ignore[assignment] - Python's mark of a module that is not there
-        try:
-            import openvino
-        finally:
-            if absent:
-                del sys.modules[_REPORTER]
-    return openvino

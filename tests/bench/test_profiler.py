@@ -11,7 +11,7 @@ from vitrify.bench.roofline import least_milliseconds, measured_peaks
 from vitrify.bench.trace import describe_trace, trace_bundle
 from vitrify.bench.workload import workload
 from vitrify.profiles import load_profile
-from vitrify.runtime.bundle.manifest.reading import read_bundle
+from vitrify.runtime.bundle.reading import read_bundle
 from vitrify.runtime.errors import EnvironmentMissing
 from vitrify.runtime.machine import this_machine
 from vitrify.runtime.sessions import installed_packages

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle
-from vitrify.export.checkpoint.opened.pickled import safetensors_from_pickle
+from vitrify.export.checkpoint.pickled import safetensors_from_pickle
 from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
 
 SECONDS = 60
@@ -29,7 +29,7 @@ NOBODY = 65534
 PROBE = """
 import ctypes, encodings.idna, os, socket, sys
 from pathlib import Path
-from vitrify.export.checkpoint.opened.pickled import give_up_network
+from vitrify.export.checkpoint.pickled import give_up_network
 if user := int(sys.argv[3]):
     os.setgid(user)
     os.setuid(user)
@@ -217,7 +217,7 @@ def attempt():
         said.append("refused")
 thread = threading.Thread(target=attempt)
 thread.start()
-from vitrify.export.checkpoint.opened.seccomp import take_sockets_away
+from vitrify.export.checkpoint.seccomp import take_sockets_away
 assert take_sockets_away()
 go.set()
 thread.join()

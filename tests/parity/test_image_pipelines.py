@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import transformers
 from PIL import Image
+from transformers.pipelines.pt_utils import KeyDataset
 
 from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle, pipeline
@@ -122,6 +123,20 @@ def test_an_image_comes_in_any_form(pair, tmp_path):
         (listed,) = ours([form])
         assert_same_labels(listed, expected)
     assert_same_labels(ours(inputs=image), theirs(inputs=image))
+
+
+def test_data_sets_and_open_files(pair, tmp_path):
+    theirs, ours = pair("vit", *CLASSIFY)
+    pictures = KeyDataset([{"image": picture(seed)} for seed in range(3)], "image")  # pyright: ignore[reportArgumentType]
+    results = ours(pictures, batch_size=2)
+    assert len(results) == 3
+    for got, wanted in zip(results, theirs(pictures), strict=True):
+        assert_same_labels(got, wanted)
+    picture(0).save(tmp_path / "picture.png")
+    with (tmp_path / "picture.png").open("rb") as file:
+        assert_same_labels(ours(file), theirs(picture(0)))
+    with (tmp_path / "picture.png").open() as text, pytest.raises(UsageError, match="open it with mode 'rb'"):
+        ours(text)
 
 
 def test_nothing_gives_nothing_and_any_iterable_is_lazy(pair):

@@ -1,5 +1,6 @@
 """Speech recognition with CTC models beside transformers.pipeline: same text, same chunks, same times."""
 
+import io
 import json
 import tracemalloc
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from transformers.pipelines.pt_utils import KeyDataset
 
 from tests.parity.speech_subjects import RATE, SHORTEST, TYPES, make_pair, speech
 from vitrify.runtime.errors import UnsupportedError, UsageError
@@ -99,6 +101,25 @@ def test_results_do_not_depend_on_the_batch(pair, batch_size):
     ours.bundle.runs.clear()
     ours(sounds, batch_size=batch_size, chunk_length_s=0.3)
     assert (max(rows for rows, _ in ours.bundle.runs) > 1) == (batch_size > 1)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_data_sets(pair, batch_size):
+    ours, theirs = pair("wav2vec2")
+    sounds = KeyDataset([{"audio": speech(0.7, seed=seed)} for seed in range(3)], "audio")  # pyright: ignore[reportArgumentType]
+    results = ours(sounds, batch_size=batch_size)
+    assert len(results) == 3
+    assert list(results) == list(theirs(sounds))
+
+
+def test_an_open_file_is_one_input(ours, tmp_path):
+    soundfile.write(tmp_path / "sound.wav", SOUND, RATE)
+    expected = ours(str(tmp_path / "sound.wav"))
+    with (tmp_path / "sound.wav").open("rb") as file:
+        assert ours(file) == expected
+    assert ours([io.BytesIO((tmp_path / "sound.wav").read_bytes())]) == [expected]
+    with (tmp_path / "sound.wav").open() as text, pytest.raises(UsageError, match="open it with mode 'rb'"):
+        ours(text)
 
 
 @pytest.mark.parametrize("key", ["raw", "array"])

@@ -11,7 +11,7 @@ import torch
 
 from tests.parity.compare import LONG, MASK, TEXTS, WORDS, assert_same
 from tests.parity.text_subjects import CLASSIFY, EXTRACT, FILL, HEADS, SUBJECTS, TOKENS, TOLERANCE, ZERO_SHOT
-from vitrify.runtime.processing.text.tokenizer.entities import without_overlaps
+from vitrify.runtime.processing.text.entities import without_overlaps
 
 NAMES = [f"My name {MASK} Sarah", f"{MASK} and {MASK}", f"I live in {MASK}"]
 
@@ -23,6 +23,14 @@ def outcome(pipe, *args, **options):
         return list(result) if hasattr(result, "__next__") or "Iterator" in type(result).__name__ else result
     except Exception as error:  # noqa: BLE001 - which one is what is asked
         return type(error).__name__
+
+
+class ByIndex:
+    def __len__(self):
+        return len(TEXTS)
+
+    def __getitem__(self, index):
+        return TEXTS[index]
 
 
 def empty_list(text_pair):
@@ -48,6 +56,8 @@ def iterables(text_pair):
     assert outcome(theirs, map(str, TEXTS)) == "ValueError"
     assert list(ours(map(str, TEXTS))) == ours(list(TEXTS))
     assert list(ours(dict.fromkeys(TEXTS).keys())) == ours(list(TEXTS))
+    assert outcome(theirs, ByIndex()) == "ValueError"
+    assert list(ours(ByIndex())) == ours(list(TEXTS))
     pairs = ({"text": text, "text_pair": other} for text, other in itertools.pairwise(TEXTS))
     assert len(list(ours(pairs, batch_size=3))) == len(TEXTS) - 1
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from transformers.pipelines.pt_utils import KeyDataset, KeyPairDataset
 
 from tests.parity.compare import LONG, MASK, PAIR, TEXTS, WORDS, assert_same, assert_same_calls, text_cases
 from tests.parity.text_subjects import CLASSIFY, EXTRACT, FILL, SUBJECTS, TOKENS, TOLERANCE, ZERO_SHOT
@@ -71,6 +72,30 @@ def test_arguments_when_made_and_per_call(text_pair, task, model_type, made, cal
     if "max_length" not in made and "truncation" not in made and task == CLASSIFY:
         texts.pop()
     assert_same_calls(ours, theirs, [((texts,), call), ((texts[0],), call), ((texts,), {})], tolerance=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("task", "model_type", "options"),
+    [
+        (CLASSIFY, "bert", {}),
+        (TOKENS, "bert", {}),
+        (EXTRACT, "bert", {}),
+        (FILL, "bert", {}),
+        (ZERO_SHOT, "bart", {"candidate_labels": ["a", "b"]}),
+    ],
+)
+def test_data_sets(text_pair, task, model_type, options):
+    ours, theirs = text_pair(task, model_type)
+    texts = KeyDataset([{"text": f"{text} {MASK}"} for text in TEXTS], "text")  # pyright: ignore[reportArgumentType]
+    results, expected = ours(texts, **options), theirs(texts, **options)
+    assert len(results) == len(expected) == len(TEXTS)
+    assert_same(list(results), list(expected), tolerance=TOLERANCE)
+
+
+def test_data_sets_of_pairs(text_pair):
+    ours, theirs = text_pair(CLASSIFY, "bert")
+    pairs = KeyPairDataset([{"a": TEXTS[0], "b": text} for text in TEXTS], "a", "b")
+    assert_same(list(ours(pairs)), list(theirs(pairs)), tolerance=TOLERANCE)
 
 
 @pytest.mark.parametrize(("task", "model_type"), [(CLASSIFY, "bert"), (TOKENS, "bert"), (EXTRACT, "bert")])

@@ -22,9 +22,10 @@ from tests.foreign_folders import HALF, NEAR, edited, refused
 from tests.hub_server import Repository, serving
 from vitrify import load_bundle, pipeline
 from vitrify.runtime.bundle.manifest import MANIFEST, Bundle, write_manifest
-from vitrify.runtime.bundle.manifest.reading import read_bundle
+from vitrify.runtime.bundle.reading import read_bundle
 from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
 from vitrify.runtime.factory import runs_as_it_is
+from vitrify.runtime.graphs.files import files_beside
 from vitrify.runtime.graphs.header import read_header
 from vitrify.runtime.proof.verify import verify_bundle
 from vitrify.runtime.sources.hub import Source

@@ -4,6 +4,7 @@ import numpy as np
 import onnx_ir
 
 from ....runtime.graphs.signature import PAST
+from ....runtime.sessions.telemetry import onnxruntime_module
 
 
 class Unfusable(Exception):  # noqa: N818 - an answer, no failure
@@ -15,8 +16,7 @@ def evaluate(graph: onnx_ir.Model, value: onnx_ir.Value, *, tokens: int, past: i
 
     Raise Unfusable where ONNX Runtime cannot.
     """
-    import onnxruntime
-
+    onnxruntime = onnxruntime_module()
     needed = _inputs_of(graph, value)
     part = onnx_ir.convenience.extract(graph.graph, [str(one.name) for one in needed], [str(value.name)])
     model = onnx_ir.Model(part, ir_version=graph.ir_version)

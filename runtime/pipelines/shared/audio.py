@@ -10,6 +10,7 @@ import numpy as np
 
 from ...errors import UsageError
 from ...processing.audio.source import audio_blocks
+from ...processing.open_files import is_file
 from .base import Parameters, Pipeline
 
 if TYPE_CHECKING:
@@ -74,9 +75,11 @@ class Chunk:
 
 
 class AudioPipeline(Pipeline):
-    """A task on recordings: paths, http(s) URLs, bytes, arrays, or mappings of an array and its sampling rate."""
+    """A task on recordings: paths, http(s) URLs, bytes, binary files, arrays, mappings of an array and its rate."""
 
-    expects: ClassVar[str] = "audio (path, URL, bytes, numpy array, or a mapping of an array and its sampling_rate)"
+    expects: ClassVar[str] = (
+        "audio (path, URL, bytes, binary file, numpy array, or a mapping of an array and its sampling_rate)"
+    )
 
     @property
     def speech_processor(self) -> Any:
@@ -86,7 +89,7 @@ class AudioPipeline(Pipeline):
     def is_single(self, inputs: Any) -> bool:
         """Tell whether `inputs` is one recording."""
         kinds = str | bytes | bytearray | memoryview | Path | Mapping
-        return isinstance(inputs, kinds) or hasattr(inputs, "__array__")
+        return isinstance(inputs, kinds) or hasattr(inputs, "__array__") or is_file(inputs)
 
     def blocks(self, recording: Recording, parameters: AudioParameters) -> Iterator[np.ndarray]:
         """Yield the samples as the model takes them, part by part, float32 [samples]."""

@@ -6,7 +6,7 @@ that a call changes, so that one pipeline serves many threads.
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from ...errors import UsageError
 from ...sessions.model import Row
 from .batching import BUDGETS, Item, Limits, in_order
+from .inputs import Results, count_of, inputs_of
 from .pieces import Piece
 
 if TYPE_CHECKING:
@@ -93,8 +94,9 @@ class Pipeline(ABC):
         num_workers: int | None = None,  # noqa: ARG002 - of transformers: there are no workers here
         **options: Any,
     ) -> Any:
-        """Run the task on one input, on a list (result: a list), or lazily on any other iterable.
+        """Run the task on one input, on a list (result: a list), or lazily on any other iterable or data set.
 
+        Lazy results have a `len()` where the inputs have one.
         With batch_size=1 each result is there before the next input is read. With more, inputs are read ahead and
         those of like length share a batch; results come in the order of the inputs and do not depend on it, but for
         cpu-int8, which scales by all that a batch holds.
@@ -105,12 +107,14 @@ class Pipeline(ABC):
         inputs, parameters = self.arranged(inputs, parameters)
         if self.is_single(inputs):
             return self.shaped(next(self._results(iter([inputs]), parameters, size)), True, options)
-        if not isinstance(inputs, Iterable) or isinstance(inputs, (Mapping, bytes)):
+        if (items := inputs_of(inputs)) is None:
             raise UsageError(
                 f"'{self.task}' takes {self.expects}, a list of them or an iterable, got {type(inputs).__name__}"
             )
-        results = self._stream(iter(inputs), parameters, size, options)
-        return self.collected(list(results)) if isinstance(inputs, (list, tuple)) else results
+        results = self._stream(items, parameters, size, options)
+        if isinstance(inputs, (list, tuple)):
+            return self.collected(list(results))
+        return results if (count := count_of(inputs)) is None else Results(results, count)
 
     # What a task says of itself.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...errors import UsageError
 from ...processing.image.source import load_image
+from ...processing.open_files import is_file
 from .base import Parameters, Pipeline
 from .pieces import Piece
 
@@ -31,13 +32,14 @@ class ImageParameters(Parameters):
 
 
 class ImagePipeline(Pipeline):
-    """A task on images: paths, http(s) URLs, base64, bytes, Pillow images or numpy arrays; an array is one image."""
+    """A task on images: paths, http(s) URLs, base64, bytes, binary files, Pillow images or arrays; an array is one."""
 
-    expects: ClassVar[str] = "an image (path, URL, base64, bytes, Pillow image or numpy array)"
+    expects: ClassVar[str] = "an image (path, URL, base64, bytes, binary file, Pillow image or numpy array)"
 
     def is_single(self, inputs: Any) -> bool:
         """Tell whether `inputs` is one image."""
-        return isinstance(inputs, str | bytes | bytearray | memoryview | Path) or _is_pixels(inputs)
+        kinds = str | bytes | bytearray | memoryview | Path
+        return isinstance(inputs, kinds) or _is_pixels(inputs) or is_file(inputs)
 
     def image_piece(self, item: Any, *, timeout: float | None, settings: Mapping[str, Any]) -> Piece:
         """Return the image as the graph takes it: what the processor makes of it, without the batch axis."""

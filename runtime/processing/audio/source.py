@@ -1,4 +1,4 @@
-"""Audio from anything: a path, an http(s) URL, bytes or an array, as mono float32 at the sampling rate asked for.
+"""Audio from anything: a path, a URL, bytes, an open file or an array, as mono float32 at the sampling rate asked for.
 
 What comes in is untrusted: formats, channels, rates and duration are bounded. Files are decoded and resampled block by
 block, so that an hour of audio need not fit into memory.
@@ -16,6 +16,7 @@ import numpy as np
 
 from ...errors import DependencyMissing, UsageError
 from ..fetching import fetch_url, is_url, shortened, without_secrets
+from ..open_files import content_of, is_file
 
 MAX_BYTES = 512 * 2**20
 """The largest download that is taken, in bytes: six hours of 16 kHz speech as FLAC, 47 minutes of a CD as WAV."""
@@ -32,7 +33,7 @@ FORMATS = ("WAV", "WAVEX", "RF64", "W64", "FLAC", "OGG", "MP3", "AIFF", "AU", "C
 BLOCK = 2**17
 """Samples of one channel that are decoded at a time."""
 
-_KINDS = 'a path, an http(s) URL, bytes, a numpy array or {"array" or "raw": ..., "sampling_rate": ...}'
+_KINDS = 'a path, an http(s) URL, bytes, a binary file, a numpy array or {"array" or "raw": ..., "sampling_rate": ...}'
 _SIGNED = {"int16": 2.0**15, "int32": 2.0**31}
 _UNKNOWN = 2**62  # what libsndfile says of a stream without a length is more
 
@@ -50,9 +51,10 @@ def audio_blocks(
 ) -> Iterator[np.ndarray]:
     """Yield the audio in order as float32 [samples] of any length but 0, mono, at `sampling_rate`.
 
-    `source` is a path, an http(s) URL, an audio file's bytes, an array [samples] or [channels, samples] that is at
-    `sampling_rate` already (floats, or int16, int32 or uint8 as files store them), or a mapping of such an array under
-    "array" or "raw" with its own "sampling_rate". Two channels are averaged. `timeout` bounds a download, in seconds.
+    `source` is a path, an http(s) URL, an audio file's bytes, a binary file, an array [samples] or [channels, samples]
+    that is at `sampling_rate` already (floats, or int16, int32 or uint8 as files store them), or a mapping of such an
+    array under "array" or "raw" with its own "sampling_rate". Two channels are averaged. `timeout` bounds a download,
+    in seconds.
     The samples are those of transformers' `load_audio` with soundfile and soxr.
     Raises UsageError for what is not audio, has more than two channels, no samples, or is too long or too large.
     """
@@ -81,6 +83,8 @@ def _opened(
         return _from_file(source)
     if hasattr(source, "__array__"):
         return sampling_rate, _array_blocks(np.asarray(source))
+    if is_file(source):
+        return _decoded(io.BytesIO(content_of(source, kind="audio")), "the open file")
     raise UsageError(f"audio cannot be a {type(source).__name__} (allowed: {_KINDS})")
 
 

@@ -1,4 +1,4 @@
-"""Images from anything: a path, an http(s) URL, a data URI, base64, bytes, a Pillow image or an array, as RGB.
+"""Images from anything: a path, a URL, a data URI, base64, bytes, an open file, a Pillow image or an array, as RGB.
 
 What comes in is untrusted: bytes, seconds, formats and pixels are bounded before anything is decoded.
 """
@@ -16,6 +16,7 @@ import numpy as np
 
 from ...errors import DependencyMissing, UsageError
 from ..fetching import fetch_url, is_url, shortened, without_secrets
+from ..open_files import content_of, is_file
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -36,8 +37,8 @@ _MAX_PATH = 4096
 def load_image(source: Any, *, timeout: float | None = None, allow_urls: bool = True) -> "PIL.Image.Image":
     """Return the image as RGB, upright by its EXIF orientation, transparency dropped and first frame taken.
 
-    `source` is a path, an http(s) URL, a data URI or bare base64, bytes, a Pillow image, or an array that
-    `image_from_array` takes. `timeout` bounds the whole download, in seconds.
+    `source` is a path, an http(s) URL, a data URI or bare base64, bytes, a binary file, a Pillow image, or an array
+    that `image_from_array` takes. `timeout` bounds the whole download, in seconds.
     Raises UsageError for whatever is not an image, is too large, or cannot be fetched.
     """
     pillow = import_pillow()
@@ -51,9 +52,11 @@ def load_image(source: Any, *, timeout: float | None = None, allow_urls: bool = 
         return _from_file(source)
     if isinstance(source, str):
         return _from_text(source, timeout=timeout, allow_urls=allow_urls)
+    if is_file(source):
+        return _decoded(io.BytesIO(content_of(source, kind="an image")), "the open file")
     raise UsageError(
         f"an image cannot be a {type(source).__name__} (allowed: path, http(s) URL, data URI or base64 string, "
-        "bytes, Pillow image, numpy array)"
+        "bytes, binary file, Pillow image, numpy array)"
     )
 
 

@@ -14,6 +14,7 @@ from ...graphs.signature import Tensor
 from ..base import Session, Value, cpu_threads
 from ..meanings import BROKEN, MEMORY, UNFIT, Meanings, explained, failed
 from ..opening import Opening
+from ..telemetry import onnxruntime_module
 from .bfloat16 import BFLOAT16, run_bits
 
 _DTYPES = {
@@ -125,13 +126,6 @@ class OrtSession(Session):
         if self._session is None:
             raise UsageError(f"the session on graph '{self.graph}' is closed: open it again")
         return self._session
-
-
-def onnxruntime_module() -> Any:
-    """Import ONNX Runtime, which takes a moment."""
-    import onnxruntime
-
-    return onnxruntime
 
 
 def session_options(opening: Opening, *, entries: Mapping[str, Any] = MappingProxyType({}), ort: Any = None) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from ...errors import DependencyMissing
 from ..base import Session, Value
 from ..opening import Opening
-from .base import onnxruntime_module
+from ..telemetry import onnxruntime_module
 from .cuda_graphs import GraphRuns, run_options
 from .resident import Device
 from .strict import StrictSession, option_texts, strict_options

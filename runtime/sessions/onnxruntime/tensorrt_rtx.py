@@ -10,8 +10,8 @@ from typing import Any
 
 from ...errors import DependencyMissing, EnvironmentMissing
 from ..opening import Opening
+from ..telemetry import onnxruntime_module
 from ..tensorrt.driver import CudaDriver, Driver
-from .base import onnxruntime_module
 from .plugins import plugin_device
 from .strict import StrictSession, option_texts, strict_options
 

@@ -1,5 +1,6 @@
 """What every pipeline shares, on a task that needs no model: dispatch, laziness, batches, arguments, threads."""
 
+import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -90,6 +91,14 @@ def test_other_iterables_are_lazy(letters, iterable):
     assert list(results) == RESULTS
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_lazy_results_are_as_many_as_inputs_that_know_their_number(letters, size):
+    results = letters(dict.fromkeys(TEXTS).keys(), batch_size=size)
+    assert len(results) == 4
+    assert list(results) == RESULTS
+    assert not hasattr(letters(iter(TEXTS), batch_size=size), "__len__")
+
+
 def test_an_empty_iterator_gives_no_result(letters):
     assert list(letters(iter([]))) == []
 
@@ -137,7 +146,7 @@ def test_a_batch_size_that_is_none_is_refused(bundle, letters, size):
         Letters(bundle, task="letters", batch_size=size)
 
 
-@pytest.mark.parametrize("inputs", [None, 3, {"text": "a"}, b"abc", object()])
+@pytest.mark.parametrize("inputs", [None, 3, {"text": "a"}, b"abc", io.BytesIO(b"a\nb"), object()])
 def test_what_is_no_input_is_refused_by_its_type(letters, inputs):
     with pytest.raises(UsageError, match=f"'letters' takes a text.*{type(inputs).__name__}"):
         letters(inputs)

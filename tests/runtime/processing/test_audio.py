@@ -55,7 +55,7 @@ def test_files_are_read_as_transformers_reads_them(tmp_path, kind, rate, channel
     path.write_bytes(content)
     expected = load_audio_of_transformers(str(path), sampling_rate=RATE, backend="soundfile")
     assert len(expected) == 9600
-    for source in (path, str(path), content, bytearray(content), memoryview(content)):
+    for source in (path, str(path), content, bytearray(content), memoryview(content), io.BytesIO(content)):
         samples = load_audio(source, sampling_rate=RATE)
         assert samples.dtype == np.float32
         np.testing.assert_array_equal(samples, expected)

@@ -16,7 +16,7 @@ from PIL import Image
 from transformers.image_utils import load_image as load_image_of_transformers
 
 from vitrify.runtime.errors import UsageError
-from vitrify.runtime.processing.image.processor.source import MAX_BYTES, MAX_PIXELS, image_from_array, load_image
+from vitrify.runtime.processing.image.source import MAX_BYTES, MAX_PIXELS, image_from_array, load_image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (18, 24, 3), dtype=np.uint8)
 RGB = Image.fromarray(PIXELS)
@@ -42,6 +42,13 @@ def bomb(width=30_000, height=30_000):
     return signature + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
 
 
+class Unseekable:
+    """A stream as the network gives it."""
+
+    def __init__(self, stream):
+        self.read = stream.read
+
+
 def assert_same(image, expected):
     assert image.mode == "RGB"
     np.testing.assert_array_equal(np.asarray(image), np.asarray(expected))
@@ -52,6 +59,8 @@ def assert_same(image, expected):
     [
         PNG,
         bytearray(PNG),
+        io.BytesIO(PNG),
+        Unseekable(io.BytesIO(PNG)),
         base64.b64encode(PNG).decode(),
         base64.encodebytes(PNG).decode(),
         "data:image/png;base64," + base64.b64encode(PNG).decode(),
@@ -359,7 +368,7 @@ def test_missing_pillow_names_the_extra():
     program = (
         "import sys; sys.modules['PIL'] = None\n"
         "from vitrify.runtime.errors import DependencyMissing\n"
-        "from vitrify.runtime.processing.image.processor.source import load_image\n"
+        "from vitrify.runtime.processing.image.source import load_image\n"
         "try: load_image('image.png')\n"
         "except DependencyMissing as error: print(error)"
     )
