@@ -19,16 +19,17 @@ from .bundle.manifest import Axis, Bundle, read_bundle
 from .errors import UsageError
 from .generation.decoders.prefixes import Prefixes
 from .graphs.families import replayed, ways_to_run
+from .numerics import Row
 from .selection.profiles import Choice, choose_profile, choose_tuned
 from .sessions import open_session
 from .sessions.base import TRACE, Session
 from .sessions.batches import run_together
-from .sessions.model import Model, Outputs, Row
+from .sessions.model import Model, Outputs
 from .sessions.onnxruntime.base import PACKED, RECORD, VARIED
 
 if TYPE_CHECKING:
     from .generation.base import Decoding
-    from .generation.loop import Generated
+    from .generation.generated import Generated
     from .processing.audio.features import SpeechProcessor
     from .processing.image.processor import ImageProcessor
     from .processing.text.tokenizer import Tokenizer

@@ -10,13 +10,13 @@ import onnx_ir
 from ...runtime.bundle.manifest import Axis
 from ...runtime.errors import ExportError, UsageError, VitrifyError
 from ...runtime.graphs.families import replayed
+from ...runtime.numerics import Arrays
 from ...runtime.sessions import open_session
 from ...runtime.sessions.base import Session
 from ...runtime.sessions.model import Model
 from ..checkpoint.opened import Checkpoint
 from ..passes.precision.quantize_pairs import HIGHEST, LOWEST, POWER, Magnitude, observe
 from ..proof.plan import Plan
-from ..proof.samples import Arrays
 from ..saving import save_graph
 from .calibration_inputs import text_rows
 from .weight_only import TEXT, text_tokens

@@ -6,7 +6,6 @@ unless it is what its sidecar says, and its sidecar belongs to the bundle's grap
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 
 from ..errors import EnvironmentMissing, IntegrityError
 from ..sessions.base import Tensor
+from .digests import value_digest
 from .manifest import Bundle, add_files, replace_synced
 
 FOLDER = "trt"
@@ -90,7 +90,7 @@ class Engine:
     def key(self) -> str:
         """sha256 over everything that decides the engine's bytes: equal keys, equal engines."""
         content = dataclasses.asdict(dataclasses.replace(self, sha256="", run_on=NOT_RUN))
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return value_digest(content)
 
     @property
     def is_stripped(self) -> bool:

@@ -3,7 +3,6 @@
 Nothing in it was proven or has a digest, so all of its profiles are unverified, and `verify` has nothing to go by.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from ..errors import IntegrityError, UnsupportedError, UsageError
 from ..graphs.header import Header, read_header
 from ..sessions.base import Session
 from ..sessions.renamed import ForeignSession
-from .digests import remembered_digest
+from .digests import remembered_digest, value_digest
 from .manifest import Build, Bundle, Graph, Provenance, real_path
 from .onnx_layout import FOLDER, GRAPH_SETS, VARIANTS, Variant, choose_variant, find_variants
 from .onnx_signature import HEADS, Head, axes_of, choose_head, head_tasks, heads_of, named
@@ -191,4 +190,4 @@ class ForeignBundle(Bundle):
 
     @property
     def digest(self) -> str:
-        return hashlib.sha256(json.dumps(dict(self.files)).encode()).hexdigest()
+        return value_digest(dict(self.files))

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
-from .shared.base import Parameters, Piece, Row
+from ..numerics import Row
+from .shared.base import Parameters, Piece
 from .shared.text import TextPipeline, TokenizerParameters
 
 

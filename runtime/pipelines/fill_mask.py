@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UsageError
-from ..processing.scores import ranked, softmax
+from ..numerics import Row, ranked, softmax
 from ..processing.text.arguments import count
-from .shared.base import Parameters, Piece, Row
+from .shared.base import Parameters, Piece
 from .shared.text import TextPipeline, TokenizerParameters
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..errors import UsageError
-from ..processing.scores import FUNCTIONS, default_function, ranked
-from .shared.base import Piece, Row, chosen
+from ..numerics import Row, ranked
+from ..processing.labels import FUNCTIONS, default_function
+from .shared.base import Piece, chosen
 from .shared.image import ImageParameters, ImagePipeline
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ..errors import UsageError
-from .shared.base import Piece, Row
+from ..numerics import Row
+from .shared.base import Piece
 from .shared.image import ImageParameters, ImagePipeline
 
 POOLED = "pooler_output"

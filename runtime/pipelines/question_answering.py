@@ -11,9 +11,10 @@ import numpy as np
 from tokenizers import Encoding
 
 from ..errors import UsageError
+from ..numerics import Row
 from ..processing.text.encodings import stack_encodings
 from ..processing.text.spans import Span, best_spans
-from .shared.base import Parameters, Piece, Pipeline, Row
+from .shared.base import Parameters, Piece, Pipeline
 
 EXPECTED = '{"question": ..., "context": ...}'
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from ..errors import UsageError
+from ..generation.config import CONFIG_NAMES
 from .shared.base import Piece
-from .shared.generation import CONFIG_NAMES, GenerationParameters, GenerationPipeline
+from .shared.generation import GenerationParameters, GenerationPipeline
 
 if TYPE_CHECKING:
     from ..loading import LoadedBundle

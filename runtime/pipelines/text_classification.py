@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
-from ..processing.scores import FUNCTIONS, default_function, ranked
+from ..numerics import Row, ranked
+from ..processing.labels import FUNCTIONS, default_function
 from ..processing.text.arguments import count
-from .shared.base import Piece, Row, chosen
+from .shared.base import Piece, chosen
 from .shared.text import TextPipeline, TokenizerParameters
 
 

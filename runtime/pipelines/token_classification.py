@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UsageError
-from ..processing.scores import softmax
+from ..numerics import Row, softmax
 from ..processing.text.arguments import count
 from ..processing.text.encodings import Encodings
 from ..processing.text.entities import STRATEGIES, WORD_STRATEGIES, Naming, Token, entities_of, without_overlaps
-from .shared.base import Parameters, Piece, Row, chosen
+from .shared.base import Parameters, Piece, chosen
 from .shared.text import TextPipeline
 
 if TYPE_CHECKING:

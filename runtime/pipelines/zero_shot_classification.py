@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UsageError
-from ..processing.scores import softmax
+from ..numerics import Row, softmax
 from ..processing.text.encodings import Encodings
-from .shared.base import Parameters, Piece, Row
+from .shared.base import Parameters, Piece
 from .shared.text import TextPipeline
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The GPU that this process sees, and the engines of a bundle that run on it. It has not found one yet."""
+"""The GPU that this process sees, and the engines of a bundle that run on it."""
 
 import importlib
 from collections.abc import Callable, Collection

@@ -3,7 +3,6 @@
 `vitrify tune --prepack` writes it to the user's cache; what opens it packs nothing, and processes share its pages.
 """
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -11,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..bundle.digests import cache_folder, file_digest, remembered_digest, writing_cache
+from ..bundle.digests import cache_folder, cache_key, file_digest, remembered_digest, writing_cache
 from ..bundle.manifest import write_synced
 from ..errors import EnvironmentMissing
 from ..machine import this_machine
@@ -74,9 +73,7 @@ def _folder(bundle: "LoadedBundle", graph: str) -> Path:
     files = [manifest.files.get(name) for name in manifest.graph_files(bundle.profile.name, graph)]
     settings = {key: str(value) for key, value in cpu_entries(bundle.settings, machine).items()}
     cpu = [machine.model_name, sorted(machine.cpu_features)]
-    parts = [files, settings, cpu, onnxruntime_module().__version__]
-    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
-    return cache_folder() / "prepacked" / key
+    return cache_folder() / "prepacked" / cache_key(files, settings, cpu, onnxruntime_module().__version__)
 
 
 def _save(source: Path, target: Path, entries: Mapping[str, Any], threads: int | None) -> None:

@@ -7,12 +7,10 @@ import numpy as np
 
 from ..bundle.manifest import Axis
 from ..errors import UsageError
+from ..numerics import Row
 
 if TYPE_CHECKING:
     from .base import Session
-
-
-Row = dict[str, np.ndarray]
 
 
 class Outputs(dict[str, np.ndarray]):

@@ -11,7 +11,7 @@ import torch
 
 from tests.parity.compare import LONG, MASK, TEXTS, WORDS, assert_same
 from tests.parity.text_subjects import CLASSIFY, EXTRACT, FILL, HEADS, SUBJECTS, TOKENS, TOLERANCE, ZERO_SHOT
-from vitrify.runtime.processing.text.tokenizer.entities import without_overlaps
+from vitrify.runtime.processing.text.entities import without_overlaps
 
 NAMES = [f"My name {MASK} Sarah", f"{MASK} and {MASK}", f"I live in {MASK}"]
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...errors import UsageError
 from ...loading import Outputs
+from ...numerics import Arrays
 from .growing import PAST, PRESENT, GrowingDecoding
 from .in_place import InPlaceDecoding
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from ..base import Decoding
 
 Graphs = Mapping[str, "Model"]
-Arrays = Mapping[str, np.ndarray]
 STATES, MASK = "encoder_hidden_states", "encoder_attention_mask"
 
 

@@ -11,15 +11,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import numpy as np
-
 from ...errors import UsageError
+from ...numerics import Row
 from .batching import BUDGETS, Item, Limits, in_order
 
 if TYPE_CHECKING:
     from ...loading import LoadedBundle
-
-Row = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)

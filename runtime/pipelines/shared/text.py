@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ...errors import UsageError
+from ...numerics import Row
 from ...processing.text.encodings import Encodings
-from .base import Parameters, Pipeline, Row
+from .base import Parameters, Pipeline
 
 if TYPE_CHECKING:
     from ...loading import LoadedBundle

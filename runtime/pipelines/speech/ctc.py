@@ -11,10 +11,11 @@ import numpy as np
 
 from ...bundle.manifest import Axis
 from ...errors import UnsupportedError, UsageError
+from ...numerics import Row
 from ...processing.audio.ctc import CTCDecoder, best_path
 from ..automatic_speech_recognition import AutomaticSpeechRecognitionPipeline
 from ..shared.audio import AudioParameters, Chunk, Recording, chunked, recording_of, whole
-from ..shared.base import Piece, Row
+from ..shared.base import Piece
 
 LONGEST_AT_ONCE_S = 180
 """Seconds that run without chunks: one layer's attention over more takes gigabytes (12 heads, 50 frames/s: 3.9 GB)."""

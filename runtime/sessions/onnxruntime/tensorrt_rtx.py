@@ -1,6 +1,6 @@
 """NVIDIA's TensorRT-RTX plugin provider: TensorRT-RTX computes the graph, or an error says what is missing.
 
-The plugin brings its own TensorRT-RTX and loads into any ONNX Runtime. It has not run on a GPU yet.
+The plugin brings its own TensorRT-RTX and loads into any ONNX Runtime.
 """
 
 import importlib

@@ -1,7 +1,4 @@
-"""From an engine's file to TensorRT's object, or an error that says what is not as the sidecar says; it runs nothing.
-
-It has not opened an engine on a GPU yet.
-"""
+"""From an engine's file to TensorRT's object, or an error that says where the sidecar is wrong; it runs nothing."""
 
 import hashlib
 import logging

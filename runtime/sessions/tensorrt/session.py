@@ -1,7 +1,4 @@
-"""A native TensorRT engine, run without torch by the release that built it, on a GPU that it was built for.
-
-It has not run on a GPU yet.
-"""
+"""A native TensorRT engine, run without torch by the release that built it, on a GPU that it was built for."""
 
 import importlib
 import weakref

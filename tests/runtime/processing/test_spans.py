@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vitrify.runtime.processing.text.tokenizer.spans import Span, best_spans
+from vitrify.runtime.processing.text.spans import Span, best_spans
 
 ROUNDING = 1e-6
 

@@ -20,7 +20,7 @@ from vitrify.runtime.processing.audio.source.transcripts import (
 )
 from vitrify.runtime.processing.audio.source.whisper_languages import language_token
 from vitrify.runtime.processing.text.tokenizer import Tokenizer
-from vitrify.runtime.processing.text.tokenizer.words import split_into_words
+from vitrify.runtime.processing.text.words import split_into_words
 
 TEXT = "Hello, world! \"Quoted\" (it's) 日本語 wörds and — some more... naïve café 1 2 3 東京。 ' ( ."
 
