@@ -14,14 +14,13 @@ from typing import Any
 
 from ..errors import EnvironmentMissing, IntegrityError
 from ..sessions.base import Tensor
+from .builders import runs_portable
 from .digests import value_digest
 from .manifest import Bundle, add_files, replace_synced
 
 FOLDER = "trt"
 SUFFIX = ".engine"
 PORTABLE = "portable"
-# What a portable engine of tensorrt-rtx serves: these compute capabilities, and every one from the newest on.
-_PORTABLE, _NEWEST = frozenset({"80", "86", "89"}), 120
 NOT_RUN = "not run on a GPU"
 # A flag: the engine holds no weights, and takes the graph's when it is opened.
 STRIPPED = "stripped"
@@ -99,7 +98,7 @@ class Engine:
 
     def serves(self, sm: str, installed: Mapping[str, str]) -> bool:
         """Tell whether it runs on a GPU of this compute capability, with the TensorRT releases that are installed."""
-        fits = sm == self.sm or (self.sm == PORTABLE and (sm in _PORTABLE or (sm.isdigit() and int(sm) >= _NEWEST)))
+        fits = sm == self.sm or (self.sm == PORTABLE and runs_portable(self.builder, sm))
         return fits and installed.get(self.builder) == self.version
 
     @property

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vitrify.export.engine.process import Limits, run_build
+from vitrify.export.engine.process import run_build
+from vitrify.runtime.child import Limits
 
 FAKES = Path(__file__).parent
 
