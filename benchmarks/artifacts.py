@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vitrify.bench.process import PeerError, last_line
-from vitrify.runtime.bundle.manifest.digests import cache_folder, remembered_digest
+from vitrify.runtime.bundle.digests import cache_folder, remembered_digest
 
 from .peers.environments import ROOT, Peer
 

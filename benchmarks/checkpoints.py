@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from vitrify.runtime.bundle.manifest.digests import cache_folder
+from vitrify.runtime.bundle.digests import cache_folder
 
 from .ctranslate2 import whisper_weights
 from .gguf_llama import write_llama

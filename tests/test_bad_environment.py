@@ -53,7 +53,7 @@ def test_a_bundle_runs_without_the_export_and_vision_extras(vitrify, exported):
 def test_an_image_without_the_vision_extra(vitrify, tmp_path):
     statement = (
         "import sys; sys.modules['PIL'] = None\n"
-        "from vitrify.runtime.processing.image.processor.source import load_image\n"
+        "from vitrify.runtime.processing.image.source import load_image\n"
         "load_image('picture.png')"
     )
     done = subprocess.run([sys.executable, "-c", statement], capture_output=True, text=True, check=False)

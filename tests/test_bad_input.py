@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from tests.conftest import Finished
 from tests.refusals import assert_holds, assert_refused
 from vitrify import cli
-from vitrify.runtime.bundle.manifest.digests import file_digest
+from vitrify.runtime.bundle.digests import file_digest
 
 SECONDS = 60
 EXTRACT = ("run", "feature-extraction", "-m")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from vitrify.runtime.bundle.manifest.digests import file_digest
+from vitrify.runtime.bundle.digests import file_digest
 from vitrify.runtime.describe import describe_machine, describe_profiles, require_working
 from vitrify.runtime.errors import EnvironmentMissing
 from vitrify.runtime.machine import Machine

@@ -17,8 +17,8 @@ from vitrify.export.precision.calibration import Recorder, calibrate
 from vitrify.export.precision.calibration_inputs import MOST, read_calibration
 from vitrify.export.precision.variants import write_variants
 from vitrify.profiles import load_profile
+from vitrify.runtime.bundle.digests import file_digest
 from vitrify.runtime.bundle.manifest import Bundle
-from vitrify.runtime.bundle.manifest.digests import file_digest
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.machine import this_machine
 from vitrify.runtime.sessions.base import Session, Tensor

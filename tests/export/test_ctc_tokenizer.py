@@ -8,7 +8,7 @@ from tests.parity.speech_subjects import VOCABULARY, ctc_tokenizer
 from vitrify.export.processors import ctc_tokenizer as subject
 from vitrify.export.processors.ctc_tokenizer import FILES, first_difference, random_frames, write_ctc_tokenizer
 from vitrify.runtime.errors import UnsupportedError
-from vitrify.runtime.processing.audio.source.ctc import CTCDecoder
+from vitrify.runtime.processing.audio.ctc import CTCDecoder
 from vitrify.runtime.processing.text.tokenizer import Tokenizer
 
 BRACKETS = {"[PAD]": 3, "[UNK]": 2, "|": 0, "ä": 1, "ch": 4, "東": 5, " ": 6, "\n": 7, "Ä": 8}

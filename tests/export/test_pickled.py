@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle
-from vitrify.export.checkpoint.opened.pickled import safetensors_from_pickle
+from vitrify.export.checkpoint.pickled import safetensors_from_pickle
 from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
 
 SECONDS = 60

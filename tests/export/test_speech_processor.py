@@ -9,7 +9,7 @@ import transformers
 from tests.parity.speech_subjects import ctc_tokenizer
 from vitrify.export.processors.speech import load_speech_processor, write_speech_processor
 from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
-from vitrify.runtime.processing.audio.source.features import EXTRACTORS, SpeechProcessor
+from vitrify.runtime.processing.audio.features import EXTRACTORS, SpeechProcessor
 
 NAME = "preprocessor_config.json"
 SOUND = np.random.default_rng(0).standard_normal(9_000).astype(np.float32)

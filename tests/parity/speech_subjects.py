@@ -14,7 +14,7 @@ from tests.checkpoints import Spread, spread_weights
 from vitrify.export.processors.ctc_tokenizer import write_ctc_tokenizer
 from vitrify.export.processors.speech import write_speech_processor
 from vitrify.runtime.bundle.manifest import Axis
-from vitrify.runtime.processing.audio.source.features import SpeechProcessor
+from vitrify.runtime.processing.audio.features import SpeechProcessor
 from vitrify.runtime.processing.text.tokenizer import Tokenizer
 
 RATE = 16_000

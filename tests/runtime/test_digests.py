@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from vitrify.runtime.bundle.manifest.digests import cache_folder, file_digest, remembered_digest
+from vitrify.runtime.bundle.digests import cache_folder, file_digest, remembered_digest
 
 
 def sha256(content):

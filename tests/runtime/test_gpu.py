@@ -8,8 +8,8 @@ import pytest
 
 from tests.runtime.test_choice import machine
 from vitrify.profiles import load_profile
+from vitrify.runtime.bundle.engines import NOT_RUN, Engine, engines_of, graph_sources, write_sidecar
 from vitrify.runtime.bundle.manifest import Build, Bundle, Graph, Provenance, write_manifest
-from vitrify.runtime.bundle.manifest.engines import NOT_RUN, Engine, engines_of, graph_sources, write_sidecar
 from vitrify.runtime.describe import describe_bundle
 from vitrify.runtime.errors import EnvironmentMissing
 from vitrify.runtime.proof import verify

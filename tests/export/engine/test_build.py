@@ -19,8 +19,7 @@ from vitrify.export.engine.ep_context import write_ep_context
 from vitrify.export.engine.lint import attention_layers, check_graph
 from vitrify.export.engine.process import run_build
 from vitrify.export.saving import save_graph
-from vitrify.runtime.bundle.manifest import Bundle, add_files
-from vitrify.runtime.bundle.manifest.engines import (
+from vitrify.runtime.bundle.engines import (
     NOT_RUN,
     engines_of,
     find_engine,
@@ -28,6 +27,7 @@ from vitrify.runtime.bundle.manifest.engines import (
     shapes_fit,
     write_sidecar,
 )
+from vitrify.runtime.bundle.manifest import Bundle, add_files
 from vitrify.runtime.child import Limits
 from vitrify.runtime.errors import (
     DependencyMissing,

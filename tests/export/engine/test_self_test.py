@@ -5,7 +5,7 @@ import pytest
 
 from tests.runtime.test_choice import machine
 from vitrify.export.engine.self_test import require_passed, try_engines
-from vitrify.runtime.bundle.manifest.engines import read_sidecar
+from vitrify.runtime.bundle.engines import read_sidecar
 from vitrify.runtime.errors import EnvironmentMissing, IntegrityError
 from vitrify.runtime.sessions.base import Session
 

@@ -11,9 +11,9 @@ from transformers.models.whisper import generation_whisper as reference
 from tests.runtime.generation.tiny_whisper import STATES, TorchSpeechModel, noises, tiny_model, tiny_tokenizer
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.generation.config import GenerationConfig
+from vitrify.runtime.generation.whisper.alignment import median_filter, token_times, warp
+from vitrify.runtime.generation.whisper.segments import split_segments
 from vitrify.runtime.generation.whisper.windows import Recording, TranscriptionOptions, transcribe
-from vitrify.runtime.generation.whisper.windows.alignment import median_filter, token_times, warp
-from vitrify.runtime.generation.whisper.windows.segments import split_segments
 
 WINDOW = 2 * STATES
 

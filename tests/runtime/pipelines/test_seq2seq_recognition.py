@@ -11,7 +11,7 @@ from tests.checkpoints import Spread, spread_weights
 from tests.runtime.generation.tiny_whisper import TorchSpeechDecoding, tiny_tokenizer
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.pipelines.speech.seq2seq import Seq2SeqRecognitionPipeline
-from vitrify.runtime.processing.audio.source.features import SpeechProcessor
+from vitrify.runtime.processing.audio.features import SpeechProcessor
 from vitrify.runtime.processing.text.tokenizer import Tokenizer
 
 TASK = "automatic-speech-recognition"

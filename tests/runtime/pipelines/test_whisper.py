@@ -15,7 +15,7 @@ import transformers
 from tests.runtime.generation.tiny_whisper import TorchSpeechModel, tiny_model, tiny_tokenizer
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.pipelines.speech.whisper import WhisperRecognitionPipeline
-from vitrify.runtime.processing.audio.source.features import SpeechProcessor
+from vitrify.runtime.processing.audio.features import SpeechProcessor
 from vitrify.runtime.processing.text.tokenizer import Tokenizer
 
 TASK = "automatic-speech-recognition"

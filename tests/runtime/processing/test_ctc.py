@@ -7,7 +7,7 @@ import tokenizers
 from tests.parity.speech_subjects import VOCABULARY, ctc_tokenizer
 from vitrify.export.processors.ctc_tokenizer import random_frames, write_ctc_tokenizer
 from vitrify.runtime.errors import UnsupportedError
-from vitrify.runtime.processing.audio.source.ctc import CTCDecoder, Span, best_path
+from vitrify.runtime.processing.audio.ctc import CTCDecoder, Span, best_path
 from vitrify.runtime.processing.text.tokenizer import Tokenizer
 
 IDS = VOCABULARY | {"_": VOCABULARY["<pad>"]}
@@ -91,6 +91,6 @@ def test_a_tokenizer_of_another_kind_is_refused():
 
 
 def _config():
-    from vitrify.runtime.processing.text.tokenizer.special_tokens import TokenizerConfig
+    from vitrify.runtime.processing.text.special_tokens import TokenizerConfig
 
     return TokenizerConfig()

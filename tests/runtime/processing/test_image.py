@@ -11,8 +11,8 @@ from transformers.image_utils import load_image as load_image_of_transformers
 
 from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
 from vitrify.runtime.processing.image.processor import PROCESSORS, ImageProcessor
-from vitrify.runtime.processing.image.processor.settings import MAX_SIDE
-from vitrify.runtime.processing.image.processor.source import MAX_PIXELS, load_image
+from vitrify.runtime.processing.image.settings import MAX_SIDE
+from vitrify.runtime.processing.image.source import MAX_PIXELS, load_image
 
 
 def noise(width, height, mode="RGB"):

@@ -10,8 +10,8 @@ from PIL import Image
 
 from tests.runtime.processing.test_image import SMALL_IMAGES, assert_equal, both, noise
 from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
+from vitrify.runtime.processing.image.patches import resized
 from vitrify.runtime.processing.image.processor import ImageProcessor
-from vitrify.runtime.processing.image.processor.patches import resized
 
 NAME = "Pix2StructImageProcessor"
 ONE_COLOUR = Image.new("RGB", (40, 30), (10, 10, 10))

@@ -16,7 +16,7 @@ from PIL import Image
 from transformers.image_utils import load_image as load_image_of_transformers
 
 from vitrify.runtime.errors import UsageError
-from vitrify.runtime.processing.image.processor.source import MAX_BYTES, MAX_PIXELS, image_from_array, load_image
+from vitrify.runtime.processing.image.source import MAX_BYTES, MAX_PIXELS, image_from_array, load_image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (18, 24, 3), dtype=np.uint8)
 RGB = Image.fromarray(PIXELS)
@@ -359,7 +359,7 @@ def test_missing_pillow_names_the_extra():
     program = (
         "import sys; sys.modules['PIL'] = None\n"
         "from vitrify.runtime.errors import DependencyMissing\n"
-        "from vitrify.runtime.processing.image.processor.source import load_image\n"
+        "from vitrify.runtime.processing.image.source import load_image\n"
         "try: load_image('image.png')\n"
         "except DependencyMissing as error: print(error)"
     )

@@ -7,7 +7,7 @@ import pytest
 from transformers import Speech2TextFeatureExtractor, WhisperFeatureExtractor
 
 from vitrify.runtime.errors import UsageError
-from vitrify.runtime.processing.audio.source.mel import kaldi_log_mel, normalized_per_band, whisper_log_mel
+from vitrify.runtime.processing.audio.mel import kaldi_log_mel, normalized_per_band, whisper_log_mel
 
 RATE = 16_000
 TOLERANCE = 1e-4

@@ -7,7 +7,7 @@ import pytest
 import transformers
 
 from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
-from vitrify.runtime.processing.audio.source.features import CONFIG_NAME, EXTRACTORS, SpeechProcessor
+from vitrify.runtime.processing.audio.features import CONFIG_NAME, EXTRACTORS, SpeechProcessor
 
 TOLERANCE = 1e-4
 RANDOM = np.random.default_rng(0)

@@ -18,8 +18,8 @@ from tests.tokenizers_tiny import tiny_tokenizer
 from vitrify.export.processors.corpus import TEXTS
 from vitrify.export.processors.tokenizer import load_tokenizer, write_tokenizer
 from vitrify.runtime.errors import IntegrityError, UsageError
+from vitrify.runtime.processing.text.special_tokens import NAMED
 from vitrify.runtime.processing.text.tokenizer import Tokenizer
-from vitrify.runtime.processing.text.tokenizer.special_tokens import NAMED
 
 LONGEST = 40
 EVERYTHING = {f"return_{name}": True for name in ("token_type_ids", "attention_mask", "special_tokens_mask", "length")}

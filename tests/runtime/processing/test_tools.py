@@ -9,7 +9,7 @@ import pytest
 from transformers.utils import get_json_schema
 
 from vitrify.runtime.errors import UsageError
-from vitrify.runtime.processing.chat.templates.tools import function_schema, tool_schemas
+from vitrify.runtime.processing.chat.tools import function_schema, tool_schemas
 
 
 def multiply(a: float, b: list[int], how: Literal["fast", "slow"] = "fast") -> float:

@@ -11,14 +11,14 @@ from transformers.pipelines import automatic_speech_recognition as reference
 
 from tests.runtime.generation.tiny_whisper import CONTROLS, STATES, tiny_tokenizer
 from vitrify.runtime.errors import UsageError
-from vitrify.runtime.processing.audio.source.common_sequence import join_overlaps, merge_overlaps
-from vitrify.runtime.processing.audio.source.transcripts import (
+from vitrify.runtime.processing.audio.common_sequence import join_overlaps, merge_overlaps
+from vitrify.runtime.processing.audio.transcripts import (
     ChunkTokens,
     decode_text,
     decode_with_timestamps,
     transcript,
 )
-from vitrify.runtime.processing.audio.source.whisper_languages import language_token
+from vitrify.runtime.processing.audio.whisper_languages import language_token
 from vitrify.runtime.processing.text.tokenizer import Tokenizer
 from vitrify.runtime.processing.text.words import split_into_words
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from tests.runtime.sessions.fake_gpu import FakeGpu
 from tests.runtime.sessions.fake_tensorrt import FakeTensorRt
-from vitrify.runtime.bundle.manifest.engines import Engine, write_sidecar
+from vitrify.runtime.bundle.engines import Engine, write_sidecar
 from vitrify.runtime.machine import this_machine
 from vitrify.runtime.sessions.base import Tensor
 from vitrify.runtime.sessions.tensorrt.session import EngineSession

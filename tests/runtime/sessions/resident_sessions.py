@@ -6,7 +6,7 @@ import numpy as np
 
 from tests.runtime.sessions.engine_bench import Bench
 from tests.runtime.sessions.fake_onnxruntime import FakeOnnxRuntime
-from vitrify.runtime.bundle.manifest.engines import Engine
+from vitrify.runtime.bundle.engines import Engine
 from vitrify.runtime.machine import this_machine
 from vitrify.runtime.sessions import open_session
 from vitrify.runtime.sessions.onnxruntime.cuda import CudaSession

@@ -7,7 +7,7 @@ from tests.runtime.sessions.fake_cuda import PROTOTYPES, FakeCuda
 from tests.runtime.sessions.fake_gpu import FakeGpu
 from vitrify.runtime.errors import EnvironmentMissing
 from vitrify.runtime.machine import this_machine
-from vitrify.runtime.sessions.tensorrt.session.driver import CudaDriver
+from vitrify.runtime.sessions.tensorrt.driver import CudaDriver
 
 
 @pytest.fixture

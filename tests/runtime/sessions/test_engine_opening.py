@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from tests.runtime.sessions.engine_bench import ENGINE, PLAN, RANGES, Bench, assert_right, feeds, write
-from vitrify.runtime.bundle.manifest.engines import read_sidecar
+from vitrify.runtime.bundle.engines import read_sidecar
 from vitrify.runtime.errors import DependencyMissing, EnvironmentMissing, IntegrityError, UnsupportedError
 from vitrify.runtime.sessions import installed_packages
 from vitrify.runtime.sessions.base import Tensor

@@ -11,7 +11,7 @@ import pytest
 from tests.runtime.sessions.engine_bench import ENGINE, PLAN, RANGES, Bench, add, assert_right, feeds
 from tests.runtime.sessions.fake_gpu import FakeGpu
 from vitrify.runtime.errors import EnvironmentMissing, UnsupportedError, UsageError
-from vitrify.runtime.sessions.tensorrt.session.execution import Execution
+from vitrify.runtime.sessions.tensorrt.execution import Execution
 
 
 @pytest.fixture
