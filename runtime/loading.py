@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 # BERT-base 0.056, MiniLM's hidden states 0.12).
 MAX_DRIFT = 0.05
 _PICTURES = frozenset({"pixel_values", "flattened_patches"})
+_SOUND = frozenset({"input_features", "input_values"})
 _LOG = logging.getLogger("vitrify")
 
 
@@ -219,24 +220,31 @@ class LoadedBundle:
         """The feature extractor of speech, or None for a bundle without one."""
         if "preprocessor_config.json" not in self.manifest.files or self._reads(_PICTURES):
             return None
-        from .processing.audio.features import SpeechProcessor
-
         self.manifest.check("preprocessor_config.json")
-        return SpeechProcessor.from_folder(self.manifest.folder)
+        return _speech_processor(self.manifest.folder)
 
     def _reads(self, names: Collection[str]) -> bool:
         """Tell whether a graph reads one of these inputs."""
         return any(tensor.name in names for graph in self.manifest.graphs.values() for tensor in graph.inputs)
 
-    def with_processors(self, *, tokenizer: Any = None, image_processor: Any = None) -> Self:
-        """Return this bundle with another tokenizer or image processor: an object, or a folder that holds one."""
-        if tokenizer is None and image_processor is None:
+    def with_processors(
+        self, *, tokenizer: Any = None, image_processor: Any = None, feature_extractor: Any = None
+    ) -> Self:
+        """Return this bundle with another tokenizer, image processor or feature extractor: an object, or its folder.
+
+        Raises UsageError for a feature extractor where no graph reads speech.
+        """
+        if tokenizer is None and image_processor is None and feature_extractor is None:
             return self
+        if feature_extractor is not None and not self._reads(_SOUND):
+            raise UsageError(f"feature_extractor is for speech, which bundle '{self.name}' does not read: leave it out")
         other = copy(self)
         if tokenizer is not None:
             other.__dict__["tokenizer"] = _tokenizer(tokenizer)
         if image_processor is not None:
             other.__dict__["image_processor"] = _image_processor(image_processor)
+        if feature_extractor is not None:
+            other.__dict__["speech_processor"] = _speech_processor(feature_extractor)
         return other
 
     def run_rows(self, rows: Sequence[Row]) -> list[Row]:
@@ -305,6 +313,12 @@ def _image_processor(source: Any) -> "ImageProcessor":
     from .processing.image.processor import ImageProcessor
 
     return ImageProcessor.from_folder(Path(source)) if isinstance(source, (str, Path)) else source
+
+
+def _speech_processor(source: Any) -> "SpeechProcessor":
+    from .processing.audio.features import SpeechProcessor
+
+    return SpeechProcessor.from_folder(Path(source)) if isinstance(source, (str, Path)) else source
 
 
 def load_bundle(
