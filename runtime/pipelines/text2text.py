@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from ..errors import UsageError
-from ..generation.config import CONFIG_NAMES
+from ..generation.config import entries_of
 from .shared.base import Piece
 from .shared.generation import GenerationParameters, GenerationPipeline
 
@@ -78,7 +78,7 @@ class Text2TextGenerationPipeline(GenerationPipeline):
         # What checkpoints such as T5's say of one task: arguments of generation, and what its texts begin with.
         said = (self.config.get("task_specific_params") or {}).get(self.task) or {}
         self.prefix: str = said.get("prefix") or self.config.get("prefix") or ""
-        self._said = {name: value for name, value in said.items() if name in CONFIG_NAMES and value is not None}
+        self._said = entries_of(said)
 
     def pieces(self, item: Any, parameters: Any) -> Iterator[Piece]:
         """Yield the tokens of the text after the task's prefix."""

@@ -166,7 +166,7 @@ def test_a_profile_that_contradicts_is_refused(profile, arguments):
 
 @pytest.mark.parametrize("arguments", [{"dtype": "int8"}, {"device": "cuda"}])
 def test_auto_finds_the_precision_itself(arguments):
-    with pytest.raises(UsageError, match="^profile 'auto' finds the precision"):
+    with pytest.raises(UsageError, match=r"^profile 'auto' finds the precision"):
         asked("auto", **arguments).preset()
 
 

@@ -98,8 +98,7 @@ class GenerationPipeline(TextPipeline):
         """
         given = dict(parameters.generation)
         wished = entries_of(given.pop("generation_config", None))
-        model = {name: value for name, value in self.bundle.generation_config.items() if name in CONFIG_NAMES}
-        base = _without_none(model) | wished
+        base = entries_of(self.bundle.generation_config) | wished
         return self._defaults_beside(base | given) | base | _without_none(given)
 
     def _defaults_beside(self, settings: Mapping[str, Any]) -> dict[str, Any]:
