@@ -5,9 +5,8 @@ import platform
 from contextlib import suppress
 from pathlib import Path
 
-from ..runtime.machine import installed_version, this_machine
+from ..runtime.machine import FEATURES, installed_version, this_machine
 
-FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "bf16", "i8mm", "dotprod")
 PACKAGES = (
     "vitrify",
     "onnxruntime",

@@ -7,7 +7,7 @@ from typing import Any
 
 from vitrify import export_bundle
 from vitrify.export.engine.build import Order, check_engines
-from vitrify.export.engine.process import Limits
+from vitrify.runtime.child import Limits
 
 from .checkpoints import bert_base, llama_400m, marian_base, smollm2, vit_base, whisper_tiny
 

@@ -18,17 +18,12 @@ from .bundle.manifest import Bundle
 from .bundle.reading import read_bundle
 from .errors import EnvironmentMissing, VitrifyError
 from .graphs.signature import Axis, Tensor
-from .machine import Machine, this_machine
+from .machine import FEATURES, Machine, this_machine
 
 Description = tuple[dict[str, Any], list[str]]
 
 DISTRIBUTION = "vitrify"
 WHEELS = ("onnxruntime", "onnxruntime-gpu")
-# What decides how fast a profile runs; the rest of /proc/cpuinfo's flags says nothing here.
-FEATURES = (
-    *("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16"),
-    *("fp16", "dotprod", "i8mm", "bf16"),
-)
 _REQUIREMENT = re.compile(r"""([\w.-]+).*extra == ['"]([\w-]+)['"]""")
 _DEVELOPMENT = "test"
 

@@ -11,27 +11,17 @@ from .errors import UsageError
 from .loading import MAX_DRIFT, LoadedBundle
 from .pipelines.classes import pipeline_class as class_of
 from .pipelines.shared.base import Pipeline
+from .selection.requested import Requested, read_request
 from .sources.hub import Request, Source
 from .tasks import Task, find_task
 
 # Arguments of transformers.pipeline that mean nothing without PyTorch, and what to use in their place.
 _REFUSED = {
     "config": "the bundle's config.json is used: edit the checkpoint's and export it again",
-    "feature_extractor": "no task here takes audio: leave it out",
     "video_processor": "no task here takes video: leave it out",
-    "processor": "pass tokenizer= or image_processor=",
+    "processor": "pass tokenizer=, image_processor= or feature_extractor=",
     "pipeline_class": "a task's pipeline is a row of the table of tasks: leave it out",
     "model_kwargs": "they configure a PyTorch model: leave them out",
-}
-_DTYPES = {
-    "auto": None,
-    "float32": "cpu-fp32",
-    "fp32": "cpu-fp32",
-    "bfloat16": "cpu-bf16",
-    "bf16": "cpu-bf16",
-    "int8": "cpu-int8",
-    "float16": "cuda-fp16",
-    "fp16": "cuda-fp16",
 }
 DEFAULT_PROFILE = "cpu-fp32"
 _LOG = logging.getLogger("vitrify")
@@ -77,13 +67,14 @@ def pipeline(
         A bundle's folder, a checkpoint's folder, a Hub id, or what `load_bundle` returned. A checkpoint is compiled
         on first use, in a child process, into the user's cache; ONNX graphs of others without one run as they are.
         Default: the task's default checkpoint.
-    tokenizer, image_processor
+    tokenizer, image_processor, feature_extractor
         A folder with one, or an object with the interface of the bundle's own, in place of the bundle's.
     revision, token, local_files_only, trust_remote_code, allow_pickle
         For the Hub, and for compiling on first use.
     device, device_map, dtype
-        `"cpu"` or `-1` for the CPU; `"cuda"` or an index ask for a CUDA profile. A dtype asks for the profile of that
-        precision. Nothing falls back to another one.
+        `"cpu"` or `-1` ask for a profile on the CPU, `"cuda"` or an index for one on CUDA, a dtype for one of that
+        precision: the bundle's or, of a checkpoint, the preset's (float32 is cpu-fp32, bfloat16 cpu-bf16, int8
+        cpu-int8, float16 cuda-fp16; on CUDA bfloat16 is cuda-bf16). Nothing falls back to another one.
     profile
         The profile to run (`vitrify profiles`; of graphs that others compiled their precision, such as "q4"), or
         "auto": the fastest that this machine runs within `max_drift` (the largest difference from PyTorch, over the
@@ -108,23 +99,29 @@ def pipeline(
     del use_fast, num_workers, binary_output  # they change nothing here: tokenizers are always fast, results plain
     _refuse(
         config=config,
-        feature_extractor=feature_extractor,
         video_processor=video_processor,
         processor=processor,
         pipeline_class=pipeline_class,
         model_kwargs=model_kwargs,
     )
-    wanted = _wanted_profile(profile, torch_dtype if torch_dtype is not None else dtype, device, device_map)
+    dtype = dtype if torch_dtype is None else torch_dtype
+    asked = read_request(profile=profile, dtype=dtype, device=device, device_map=device_map)
     row = find_task(task) if task is not None else None
     if isinstance(model, LoadedBundle):
-        if wanted not in {None, model.profile.name}:
-            raise UsageError(f"the bundle is loaded with profile '{model.profile.name}', not '{wanted}': load it again")
+        _check_loaded(model, asked)
         loaded = model
     else:
         request = Request(model, revision, token, local_files_only, bool(trust_remote_code), allow_pickle)
-        bundle = read_bundle(bundle_folder(row, request, wanted), wanted)
+        bundle = read_bundle(
+            _ready_folder(request, asked) or bundle_folder(row, request, asked.preset()), asked.profile
+        )
+        wanted = asked.within({name: build.profile for name, build in bundle.builds.items()})
+        if bundle.is_foreign and wanted != asked.profile:  # its signatures are those of one profile's graphs
+            bundle = read_bundle(bundle.folder, wanted)
         loaded = LoadedBundle(bundle, profile=wanted, threads=threads, max_drift=max_drift)
-    loaded = loaded.with_processors(tokenizer=tokenizer, image_processor=image_processor)
+    loaded = loaded.with_processors(
+        tokenizer=tokenizer, image_processor=image_processor, feature_extractor=feature_extractor
+    )
     name = row.name if row else loaded.manifest.tasks[0]
     if name not in loaded.manifest.tasks:
         served = ", ".join(loaded.manifest.tasks)
@@ -140,22 +137,25 @@ def _refuse(**given: Any) -> None:
             raise UsageError(f"pipeline() takes no '{name}' here: {_REFUSED[name]}")
 
 
-def _wanted_profile(profile: str | None, dtype: Any, device: Any, device_map: Any) -> str | None:
-    """Return the one profile that the arguments ask for, or None; raise UsageError if they contradict each other."""
-    if device is not None and device_map is not None:
-        raise UsageError(f"device={device!r} and device_map={device_map!r} were both given: keep one")
-    name = str(dtype).removeprefix("torch.") if dtype is not None else "auto"
-    if name not in _DTYPES:
-        raise UsageError(f"dtype must be one of {', '.join(_DTYPES)}, got {dtype!r}")
-    place = device_map if device is None else device
-    cpu = str(place) in {"None", "-1", "cpu", "auto"}  # torch.device("cpu") among them
-    wishes = {wish for wish in (profile, _DTYPES[name], None if cpu else "cuda-fp16") if wish}
-    if len(wishes) > 1:
-        raise UsageError(
-            f"profile={profile!r}, dtype={dtype!r} and device={place!r} ask for different profiles "
-            f"({', '.join(sorted(wishes))}): give the profile alone"
-        )
-    return next(iter(wishes), None)
+def _check_loaded(loaded: LoadedBundle, asked: Requested) -> None:
+    name = loaded.profile.name
+    if asked.profile not in {None, name}:
+        raise UsageError(f"the bundle is loaded with profile '{name}', not '{asked.profile}': load it again")
+    if not asked.agrees(loaded.profile):
+        raise UsageError(f"the bundle is loaded with profile '{name}', which does not run {asked.words}: load it again")
+
+
+def _ready_folder(request: Request, asked: Requested) -> Path | None:
+    """Return the local folder that was named if it runs as it is, so that its own profiles are what is chosen from."""
+    if not isinstance(request.model, (str, Path)) or not Path(request.model).is_dir():
+        return None
+    if (Path(request.model) / MANIFEST).is_file():
+        return Path(request.model)
+    from .bundle.onnx_folder import folder_names
+    from .bundle.onnx_layout import is_compiled
+
+    folder = request.resolve().folder
+    return folder if is_compiled(folder_names(folder), asked.profile, allow_pickle=request.allow_pickle) else None
 
 
 def bundle_folder(task: Task | None, request: Request, profile: str | None) -> Path:

@@ -19,18 +19,19 @@ from .bundle.reading import read_bundle
 from .errors import UsageError
 from .generation.decoders.prefixes import Prefixes
 from .graphs.signature import Axis, Graph
+from .numerics import Row
 from .selection.find import MAX_DRIFT, find_choice
 from .selection.profiles import Choice
 from .sessions import find_backend, open_session
 from .sessions.base import Session
 from .sessions.batches import run_together
-from .sessions.model import Model, Row
+from .sessions.model import Model
 from .sessions.opening import Opening
 from .sessions.renamed import RenamedSession
 
 if TYPE_CHECKING:
     from .generation.base import Decoding
-    from .generation.loop import Generated
+    from .generation.generated import Generated
     from .processing.audio.features import SpeechProcessor
     from .processing.image.processor import ImageProcessor
     from .processing.text.tokenizer import Tokenizer
@@ -210,25 +211,32 @@ class LoadedBundle:
         """The feature extractor of speech, or None for a bundle without one."""
         if "preprocessor_config.json" not in self.manifest.files or "audio" not in self._kinds:
             return None
-        from .processing.audio.features import SpeechProcessor
-
         self.manifest.check("preprocessor_config.json")
-        return SpeechProcessor.from_folder(self.manifest.folder)
+        return _speech_processor(self.manifest.folder)
 
     @property
     def _kinds(self) -> Collection[str]:
         """What its graphs read: "text", "image", "audio"."""
         return {kind for graph in self.manifest.graphs.values() for kind in graph.kinds}
 
-    def with_processors(self, *, tokenizer: Any = None, image_processor: Any = None) -> Self:
-        """Return this bundle with another tokenizer or image processor: an object, or a folder that holds one."""
-        if tokenizer is None and image_processor is None:
+    def with_processors(
+        self, *, tokenizer: Any = None, image_processor: Any = None, feature_extractor: Any = None
+    ) -> Self:
+        """Return this bundle with another tokenizer, image processor or feature extractor: an object, or its folder.
+
+        Raises UsageError for a feature extractor where no graph reads speech.
+        """
+        if tokenizer is None and image_processor is None and feature_extractor is None:
             return self
+        if feature_extractor is not None and "audio" not in self._kinds:
+            raise UsageError(f"feature_extractor is for speech, which bundle '{self.name}' does not read: leave it out")
         other = copy(self)
         if tokenizer is not None:
             other.__dict__["tokenizer"] = _tokenizer(tokenizer)
         if image_processor is not None:
             other.__dict__["image_processor"] = _image_processor(image_processor)
+        if feature_extractor is not None:
+            other.__dict__["speech_processor"] = _speech_processor(feature_extractor)
         return other
 
     def run_rows(self, rows: Sequence[Row]) -> list[Row]:
@@ -313,6 +321,12 @@ def _image_processor(source: Any) -> "ImageProcessor":
     from .processing.image.processor import ImageProcessor
 
     return ImageProcessor.from_folder(Path(source)) if isinstance(source, (str, Path)) else source
+
+
+def _speech_processor(source: Any) -> "SpeechProcessor":
+    from .processing.audio.features import SpeechProcessor
+
+    return SpeechProcessor.from_folder(Path(source)) if isinstance(source, (str, Path)) else source
 
 
 def load_bundle(

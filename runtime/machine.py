@@ -12,6 +12,11 @@ from pathlib import Path
 # Of x86's features: one of these, and products in bfloat16 or int8 are faster than in float32.
 BF16 = frozenset({"amx_bf16", "avx512_bf16"})
 INT8 = frozenset({"amx_int8", "avx512_vnni", "avx_vnni"})
+# What decides how fast a profile runs; the rest of /proc/cpuinfo's flags says nothing here.
+FEATURES = (
+    *("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16"),
+    *("fp16", "dotprod", "i8mm", "bf16"),
+)
 _ROOT = Path("/")
 # The kernel's names for ARM's features, by the names that profiles use; x86's are taken as they are.
 _SPELLINGS = {"bf16": "bf16", "asimddp": "dotprod", "i8mm": "i8mm", "asimdhp": "fp16"}

@@ -8,13 +8,13 @@ import json
 import os
 import pickle
 import re
-import subprocess
 import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...runtime.child import error_of, run_child
 from ...runtime.errors import EnvironmentMissing, ExportError, IntegrityError, UsageError, VitrifyError
 from .seccomp import take_sockets_away
 
@@ -26,9 +26,6 @@ _NAMES = 4
 # From Linux' sched.h.
 _NEW_NETWORK = 0x40000000
 _NEW_USER = 0x10000000
-_BY_CODE: dict[int, type[VitrifyError]] = {
-    error.exit_code: error for error in (UsageError, IntegrityError, EnvironmentMissing)
-}
 
 
 def safetensors_from_pickle(folder: Path, out: Path) -> None:
@@ -47,14 +44,13 @@ def safetensors_from_pickle(folder: Path, out: Path) -> None:
 
     """
     command = [sys.executable, "-P", "-m", __name__, str(folder.resolve()), str(out.resolve())]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
-    if done.returncode == 0:
+    ended = run_child(command)
+    if ended.code == 0:
         return
     (out / CONVERTED).unlink(missing_ok=True)
-    last = (done.stderr.strip().splitlines() or [f"the child process ended with {done.returncode}"])[-1]
-    if done.returncode in _BY_CODE:
-        raise _BY_CODE[done.returncode](last)
-    raise ExportError(f"the pickled weights of '{folder.name}' cannot be converted: {last}")
+    raise error_of(
+        ended, lambda reason: ExportError(f"the pickled weights of '{folder.name}' cannot be converted: {reason}")
+    )
 
 
 def give_up_network() -> None:

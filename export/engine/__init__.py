@@ -10,9 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
 from typing import Any
 
+from ...runtime.bundle.builders import BUILDERS as ROWS
+from ...runtime.bundle.builders import Builder as Row
 from ...runtime.bundle.engines import PORTABLE, Engine
 from ...runtime.errors import DependencyMissing, UnsupportedError, UsageError
-from ...runtime.sessions.tensorrt.opening import BUILDERS as RUNTIMES
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,8 @@ class Builder:
 
     Attributes
     ----------
-    name, module, extra
-        The user's word, the module in Python, and the extra of vitrify that installs it.
-    distributions
-        The packages, one of which says the version.
+    name, row
+        The user's word, and what the runtime knows by it.
     targets
         The compute capabilities that it builds for, with the module's name of each; `CURRENT` is the GPU that is
         present, which has none.
@@ -32,9 +31,7 @@ class Builder:
     """
 
     name: str
-    module: str
-    extra: str
-    distributions: Sequence[str]
+    row: Row
     targets: Mapping[str, str | None]
 
     @property
@@ -45,12 +42,12 @@ class Builder:
     @property
     def version(self) -> str:
         """The installed release; raise DependencyMissing if there is none."""
-        for name in self.distributions:
+        for name in self.row.distributions:
             try:
                 return version(name)
             except PackageNotFoundError:
                 continue
-        raise DependencyMissing(f"builder '{self.name}' is not installed: pip install 'vitrify[{self.extra}]'")
+        raise DependencyMissing(f"builder '{self.name}' is not installed: pip install 'vitrify[{self.row.extra}]'")
 
 
 # What each compute capability is, for those who know their card and not its number.
@@ -71,19 +68,12 @@ CURRENT = "current"
 _SMS = ("75", "80", "86", "89", "120", "121")
 
 
-def _builder(name: str, distributions: Sequence[str], targets: Mapping[str, str | None]) -> Builder:
-    return Builder(name, RUNTIMES[name].module, RUNTIMES[name].extra, distributions, targets)
-
-
+_TARGETS: Mapping[str, Mapping[str, str | None]] = {
+    "tensorrt-rtx": {PORTABLE: None, **{sm: f"SM{sm}" for sm in _SMS}},
+    "tensorrt": {CURRENT: None},
+}
 BUILDERS: Mapping[str, Builder] = MappingProxyType(
-    {
-        "tensorrt-rtx": _builder(
-            "tensorrt-rtx",
-            ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12", "tensorrt-rtx"),
-            {PORTABLE: None, **{sm: f"SM{sm}" for sm in _SMS}},
-        ),
-        "tensorrt": _builder("tensorrt", ("tensorrt-cu13", "tensorrt-cu12", "tensorrt"), {CURRENT: None}),
-    }
+    {name: Builder(name, row, _TARGETS[name]) for name, row in ROWS.items()}
 )
 DEFAULT_BUILDER = "tensorrt-rtx"
 
@@ -111,7 +101,7 @@ def build_request(engine: Engine) -> dict[str, Any]:
     """Return what the child process is asked for this engine, but for its graph and its files."""
     row = BUILDERS[engine.builder]
     return {
-        "module": row.module,
+        "module": row.row.module,
         "target": row.targets.get(engine.sm),
         "stripped": engine.is_stripped,
         "shapes": list(engine.shapes.values()),

@@ -12,6 +12,7 @@ from ...profiles import Profile, ProfileError, Range
 from ...runtime.bundle.engines import FOLDER, PORTABLE, STRIPPED, Engine, engines_of, graph_sources, write_sidecar
 from ...runtime.bundle.files import write_synced
 from ...runtime.bundle.manifest import REPORTS, Bundle, add_files
+from ...runtime.child import Limits
 from ...runtime.errors import EnvironmentMissing, ExportError, UsageError
 from ...runtime.machine import this_machine
 from ...runtime.proof.conditions import Condition
@@ -20,12 +21,13 @@ from ..saving import read_tensors
 from . import BUILDERS, CURRENT, DEFAULT_BUILDER, Builder, build_request, find_builder
 from .ep_context import write_ep_context
 from .lint import attention_layers, check_graph
-from .process import Limits, run_build
+from .process import run_build
 from .ranges import engine_shapes, override
 from .report import Report
 
 ENGINES_REPORT = "engines.json"
 _FLAGS = {"strongly_typed": True, "profiling_verbosity": "detailed"}
+_LIMITS = Limits(seconds=1800.0)
 Progress = Callable[[str], None]
 
 
@@ -40,7 +42,7 @@ class Order:
     builder: str = DEFAULT_BUILDER
     shapes: Mapping[str, Range] = field(default_factory=dict)
     stripped: bool = False
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = _LIMITS
 
     def check(self) -> Builder:
         """Return the builder, which is installed and builds for these.

@@ -13,6 +13,7 @@ from onnx import numpy_helper, parser
 from ...profiles import load_profile
 from ...runtime.bundle.digests import file_digest
 from ...runtime.bundle.engines import STRIPPED, Engine, write_sidecar
+from ...runtime.child import Limits
 from ...runtime.errors import DependencyMissing, EnvironmentMissing, VitrifyError
 from ...runtime.graphs.signature import Axis
 from ...runtime.machine import Machine, this_machine
@@ -24,7 +25,7 @@ from ...runtime.sessions.tensorrt.session import EngineSession
 from ..passes.precision.to_half import DTYPES, to_half
 from ..saving import read_tensors, save_graph
 from . import BUILDERS, Builder, build_request
-from .process import Limits, run_build
+from .process import run_build
 from .ranges import engine_shapes
 
 _TOLERANCE = 1e-2

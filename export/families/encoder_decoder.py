@@ -13,6 +13,7 @@ import torch
 
 from ...runtime.errors import UsageError
 from ...runtime.graphs.signature import CROSS, STATES, STATES_MASK, Axis
+from ...runtime.numerics import Arrays
 from ..checkpoint.opened import Checkpoint
 from ..passes.portable.add_alignment import alignment_graph
 from ..passes.portable.decompose_attention import decompose_attention
@@ -22,7 +23,6 @@ from ..passes.portable.name_caches import drop_presents
 from ..passes.portable.split_cross_attention import cross_graph, merged
 from ..proof.encoder_samples import Source, TextSource, axes_of, source_of
 from ..proof.plan import Plan
-from ..proof.samples import Arrays
 from ..proof.teacher import Seq2SeqOracle, answer_tokens, to_torch
 from ..quiet import quiet
 from ..tracing.projections import find_projections

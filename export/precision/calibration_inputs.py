@@ -9,10 +9,10 @@ import numpy as np
 
 from ...runtime.bundle.digests import file_digest
 from ...runtime.errors import UsageError
+from ...runtime.numerics import Arrays
 from ...runtime.processing.audio.source import load_audio
 from ...runtime.processing.image.source import as_rgb, load_image
 from ..checkpoint.opened import Checkpoint
-from ..proof.samples import Arrays
 
 # Scales change little beyond, and each is a run of the whole model in float32.
 MOST = 512

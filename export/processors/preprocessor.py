@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ...runtime.errors import IntegrityError, UnsupportedError, UsageError
+from ...runtime.numerics import Arrays
 from ...runtime.processing.preprocessor_config import CONFIG_NAME
 from ..quiet import quiet
 
-Arrays = Mapping[str, np.ndarray]
 Ours = TypeVar("Ours")
 
 _MESSAGE_LENGTH = 300

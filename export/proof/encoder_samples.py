@@ -5,9 +5,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ...runtime.numerics import Arrays
 from ..checkpoint.opened import Checkpoint
 from ..tracing.tracer import Axes
-from .samples import Arrays, ImageSamples, TextSamples, processed_size
+from .samples import ImageSamples, TextSamples, processed_size
 
 RATE = 16_000
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...profiles import Tolerance
-from ...runtime.proof.parity import Arrays, Case, Figure, compare
+from ...runtime.numerics import Arrays
+from ...runtime.proof.parity import Case, Figure, compare
 from .plan import Oracle, Plan
 
 

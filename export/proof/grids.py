@@ -7,10 +7,11 @@ import numpy as np
 
 from ...runtime.errors import UsageError
 from ...runtime.graphs.signature import Axis
+from ...runtime.numerics import Arrays
 from ..checkpoint.opened import Checkpoint
 from .oracle import ForwardOracle
 from .plan import Named, Plan
-from .samples import Arrays, ImageSamples, SpeechSamples, TextSamples, processed_size
+from .samples import ImageSamples, SpeechSamples, TextSamples, processed_size
 
 BATCHES = (1, 2, 5)
 LENGTHS = (7, 64, 512)

@@ -2,9 +2,9 @@
 
 import torch
 
+from ...runtime.numerics import Arrays
 from ...runtime.proof.parity import Case
 from ..checkpoint.opened import Checkpoint
-from .samples import Arrays
 
 
 class ForwardOracle:

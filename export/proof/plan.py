@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ...runtime.graphs.signature import Axis
+from ...runtime.numerics import Arrays
 from ...runtime.proof.parity import Case
-from .samples import Arrays
 
 Named = tuple[str, Arrays]
 

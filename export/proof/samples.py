@@ -4,9 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from ...runtime.numerics import Arrays
 from ..checkpoint.opened import Checkpoint
-
-Arrays = dict[str, np.ndarray]
 
 
 class TextSamples:

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...runtime.numerics import Arrays
 from ...runtime.proof.parity import Case
 from ..checkpoint.opened import Checkpoint
-from .samples import Arrays, TextSamples
+from .samples import TextSamples
 
 
 @dataclass(frozen=True)

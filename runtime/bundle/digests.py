@@ -2,11 +2,13 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ..errors import EnvironmentMissing
 
@@ -31,6 +33,16 @@ def writing_cache(folder: Path) -> Iterator[None]:
         raise EnvironmentMissing(
             f"the cache '{folder}' cannot be written ({error.strerror}): point VITRIFY_CACHE elsewhere"
         ) from error
+
+
+def value_digest(value: Any) -> str:
+    """Return the sha256 of plain values as JSON with sorted keys, in hexadecimal."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def cache_key(*parts: Any) -> str:
+    """Return the name in the cache of what depends on these plain values: 32 hexadecimal digits."""
+    return value_digest(parts)[:32]
 
 
 def file_digest(path: Path) -> str:

@@ -6,7 +6,6 @@ unless it is what its sidecar says, and its sidecar belongs to the bundle's grap
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,14 +14,14 @@ from typing import Any
 
 from ..errors import EnvironmentMissing, IntegrityError
 from ..graphs.signature import Tensor
+from .builders import runs_portable
+from .digests import value_digest
 from .files import replace_synced
 from .manifest import Bundle, add_files
 
 FOLDER = "trt"
 SUFFIX = ".engine"
 PORTABLE = "portable"
-# What a portable engine of tensorrt-rtx serves: these compute capabilities, and every one from the newest on.
-_PORTABLE, _NEWEST = frozenset({"80", "86", "89"}), 120
 NOT_RUN = "not run on a GPU"
 # A flag: the engine holds no weights, and takes the graph's when it is opened.
 STRIPPED = "stripped"
@@ -91,7 +90,7 @@ class Engine:
     def key(self) -> str:
         """sha256 over everything that decides the engine's bytes: equal keys, equal engines."""
         content = dataclasses.asdict(dataclasses.replace(self, sha256="", run_on=NOT_RUN))
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return value_digest(content)
 
     @property
     def is_stripped(self) -> bool:
@@ -100,7 +99,7 @@ class Engine:
 
     def serves(self, sm: str, installed: Mapping[str, str]) -> bool:
         """Tell whether it runs on a GPU of this compute capability, with the TensorRT releases that are installed."""
-        fits = sm == self.sm or (self.sm == PORTABLE and (sm in _PORTABLE or (sm.isdigit() and int(sm) >= _NEWEST)))
+        fits = sm == self.sm or (self.sm == PORTABLE and runs_portable(self.builder, sm))
         return fits and installed.get(self.builder) == self.version
 
     @property

@@ -3,7 +3,6 @@
 Nothing in it was compared with PyTorch or has a digest, so all of its profiles are unverified.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from ..graphs.header import Header, read_header
 from ..graphs.heads import HEADS, Head
 from ..graphs.signature import Graph, View
 from ..tasks import tasks_of
-from .digests import remembered_digest
+from .digests import remembered_digest, value_digest
 from .files import real_path
 from .manifest import Build, Bundle, Provenance
 from .onnx_heads import axes_of, choose_head, heads_of, named
@@ -195,4 +194,4 @@ class OnnxFolder(Bundle):
 
     @property
     def digest(self) -> str:
-        return hashlib.sha256(json.dumps(dict(self.files)).encode()).hexdigest()
+        return value_digest(dict(self.files))

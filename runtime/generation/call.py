@@ -13,31 +13,17 @@ import numpy as np
 from ..errors import UsageError
 from ..graphs.signature import MASK, states_of
 from .base import Processor
-from .config import GenerationConfig, entries_of
+from .config import CALL_NAMES, CONFIG_NAMES, GenerationConfig, entries_of
+from .generated import Generated, padded
 from .loaded import LoadedGenerator
-from .loop import Generated, generate, padded
+from .loop import generate
 from .prompts import check_ids, first_tokens, rows_of, token_rows
 from .rules.grammar import NAMES, constraint
-
-__all__ = ["generate_arrays", "generate_rows", "generation_settings", "rows_of"]
 
 # Special tokens that checkpoints without a generation_config.json name in config.json.
 _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 # A rule, which counts only where there is no generation_config.json that leaves it out.
 _FORCED = ("forced_bos_token_id", "forced_eos_token_id")
-_CONFIG_NAMES = frozenset(GenerationConfig.names())
-# What belongs to one call.
-_CALL_NAMES = frozenset(
-    {
-        "assistant_model",
-        "logits_processor",
-        "negative_prompt_ids",
-        "prefix_allowed_tokens_fn",
-        "stopping_criteria",
-        "streamer",
-        *NAMES,
-    }
-)
 # What a checkpoint that is made to guess says of it.
 _GUESSING = ("num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold")
 
@@ -82,10 +68,10 @@ def generate_rows(
 
     """
     config = _config(bundle, given)
-    named = {"generation_config", *_CONFIG_NAMES}
+    named = {"generation_config", *CONFIG_NAMES}
     call = {name: value for name, value in given.items() if value is not None and name not in named}
     starts = call.pop("decoder_input_ids", None)
-    if unknown := sorted(set(call) - _CALL_NAMES):
+    if unknown := sorted(set(call) - CALL_NAMES):
         raise UsageError(f"generation takes no argument '{unknown[0]}' here")
     if bundle.manifest.topology.encoder is not None:
         return _answered(bundle, prompts, config, call, features, None if starts is None else token_rows(starts))
@@ -117,7 +103,7 @@ def generate_arrays(
 def _config(bundle: LoadedGenerator, given: Mapping[str, Any]) -> GenerationConfig:
     """Return the fields that are given over the checkpoint's own."""
     settings = generation_settings(bundle) | entries_of(given.get("generation_config"))
-    fields = {name: value for name, value in given.items() if name in _CONFIG_NAMES and value is not None}
+    fields = {name: value for name, value in given.items() if name in CONFIG_NAMES and value is not None}
     return GenerationConfig.from_mapping(settings).updated(**fields)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ..errors import IntegrityError, UnsupportedError, UsageError
+from .rules.grammar import NAMES as BOUNDS
 
 FILE = "generation_config.json"
 # Where neither a maximal length nor a number of new tokens is given.
@@ -280,6 +281,19 @@ def _check_number(name: str, value: Any) -> None:
 
 
 _NAMES = tuple(item.name for item in dataclasses.fields(GenerationConfig))
+CONFIG_NAMES = frozenset(_NAMES)
+# What belongs to one call, beside `generation_config`.
+CALL_NAMES = frozenset(
+    {
+        "assistant_model",
+        "logits_processor",
+        "negative_prompt_ids",
+        "prefix_allowed_tokens_fn",
+        "stopping_criteria",
+        "streamer",
+        *BOUNDS,
+    }
+)
 _ANY = float("inf")
 # The kind and the lowest value of the numbers; logits processors check what else theirs must be.
 _NUMBERS: Mapping[str, tuple[type, float]] = {

@@ -11,19 +11,18 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import UsageError
+from ..numerics import log_softmax
 from .assemble import Call, Choose, Parts, assemble, chained
 from .base import Decoding, Processor, Stop
 from .beams import Beams, search
 from .config import GenerationConfig
-from .decoders.guided import GuidedDecoding, log_softmax
+from .decoders.guided import GuidedDecoding
 from .decoders.prefixes import resume
 from .decoders.speculative import speculative
-from .generated import Generated, padded
+from .generated import Generated
 from .record import Logprobs, keeping
 from .rows import Rows
 from .rules.healing import heal
-
-__all__ = ["Generated", "StreamClosed", "Streamer", "generate", "padded", "resume", "tokens"]
 
 _LOG = logging.getLogger("vitrify")
 

@@ -4,8 +4,8 @@ from typing import Protocol
 
 import numpy as np
 
+from ..numerics import log_softmax
 from .base import Processor
-from .decoders.guided import log_softmax
 
 
 class Frame(Protocol):

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ..errors import UsageError
-from .rules.warpers import kth_largest, softmax
+from ..numerics import softmax
+from .rules.warpers import kth_largest
 
 # How many probabilities become one sum.
 _BLOCK = 256

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ...sessions.model import Row
 from ..errors import UsageError
+from ..numerics import Row
 from .shared.base import Parameters
 from .shared.pieces import Piece
 from .shared.text import TextPipeline, TokenizerParameters

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...sessions.model import Row
 from ..errors import UsageError
-from ..processing.scores import ranked, softmax
+from ..numerics import Row, ranked, softmax
 from ..processing.text.arguments import count
 from .shared.base import Parameters
 from .shared.pieces import Piece

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ...sessions.model import Row
 from ..errors import UsageError
-from ..processing.scores import FUNCTIONS, default_function, ranked
+from ..numerics import Row, ranked
+from ..processing.labels import FUNCTIONS, default_function
 from .shared.base import chosen
 from .shared.image import ImageParameters, ImagePipeline
 from .shared.pieces import Piece

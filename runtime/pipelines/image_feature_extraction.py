@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from ...sessions.model import Row
 from ..errors import UsageError
+from ..numerics import Row
 from .shared.image import ImageParameters, ImagePipeline
 from .shared.pieces import Piece
 

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from tokenizers import Encoding
 
-from ...sessions.model import Row
 from ..errors import UsageError
+from ..numerics import Row
 from ..processing.text.encodings import stack_encodings
 from ..processing.text.spans import Span, best_spans
 from .shared.base import Parameters, Pipeline

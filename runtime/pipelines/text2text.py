@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from ..errors import UsageError
-from .shared.generation import CONFIG_NAMES, GenerationParameters, GenerationPipeline
+from ..generation.config import entries_of
+from .shared.generation import GenerationParameters, GenerationPipeline
 from .shared.pieces import Piece
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Text2TextGenerationPipeline(GenerationPipeline):
         # What checkpoints such as T5's say of one task: arguments of generation, and what its texts begin with.
         said = (self.config.get("task_specific_params") or {}).get(self.task) or {}
         self.prefix: str = said.get("prefix") or self.config.get("prefix") or ""
-        self._said = {name: value for name, value in said.items() if name in CONFIG_NAMES and value is not None}
+        self._said = entries_of(said)
 
     def pieces(self, item: Any, parameters: Any) -> Iterator[Piece]:
         """Yield the tokens of the text after the task's prefix."""

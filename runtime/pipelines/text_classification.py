@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ...sessions.model import Row
 from ..errors import UsageError
-from ..processing.scores import FUNCTIONS, default_function, ranked
+from ..numerics import Row, ranked
+from ..processing.labels import FUNCTIONS, default_function
 from ..processing.text.arguments import count
 from .shared.base import chosen
 from .shared.pieces import Piece

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...sessions.model import Row
 from ..errors import UsageError
-from ..processing.scores import softmax
+from ..numerics import Row, softmax
 from ..processing.text.arguments import count
 from ..processing.text.encodings import Encodings
 from ..processing.text.entities import STRATEGIES, WORD_STRATEGIES, Naming, Token, entities_of, without_overlaps

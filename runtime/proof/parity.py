@@ -4,7 +4,7 @@ It knows nothing of torch: reference outputs come as arrays, from the exporter's
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ import numpy as np
 
 from ...profiles import Tolerance
 from ..errors import IntegrityError, VitrifyError
+from ..numerics import Arrays
 
-Arrays = Mapping[str, np.ndarray]
 CASES_FILE = "cases.safetensors"
 
 

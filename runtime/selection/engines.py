@@ -1,4 +1,4 @@
-"""The GPU that this process sees, and the engines of a bundle that run on it. It has not found one yet."""
+"""The GPU that this process sees, and the engines of a bundle that run on it."""
 
 import importlib
 from collections.abc import Callable, Collection
@@ -6,12 +6,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from ..bundle.builders import BUILDERS
 from ..bundle.engines import find_engine, record_run
 from ..bundle.manifest import Bundle
 from ..machine import Machine, this_machine
 from ..sessions import check_device
 from ..sessions.tensorrt.driver import CudaDriver, Driver
-from ..sessions.tensorrt.opening import BUILDERS
 
 
 def capability(driver: Callable[[], Driver] = CudaDriver) -> str:

@@ -3,7 +3,6 @@
 `vitrify tune --prepack` writes it to the user's cache; what opens it packs nothing, and processes share its pages.
 """
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -11,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..bundle.digests import cache_folder, file_digest, remembered_digest, writing_cache
+from ..bundle.digests import cache_folder, cache_key, file_digest, remembered_digest, writing_cache
 from ..bundle.files import write_synced
 from ..errors import EnvironmentMissing
 from ..machine import this_machine
@@ -76,8 +75,7 @@ def _folder(digests: Sequence[str | None], entries: Mapping[str, Any]) -> Path:
     machine = this_machine()
     settings = {key: str(value) for key, value in cpu_entries(entries, machine).items()}
     cpu = [machine.model_name, sorted(machine.cpu_features)]
-    parts = [list(digests), settings, cpu, onnxruntime_module().__version__]
-    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+    key = cache_key(list(digests), settings, cpu, onnxruntime_module().__version__)
     return cache_folder() / "prepacked" / key
 
 

@@ -4,16 +4,14 @@ A record lies in the user's cache, keyed by what it depends on: the bundle, the 
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ...profiles import check_options
 from ...version import __version__
-from ..bundle.digests import cache_folder, writing_cache
+from ..bundle.digests import cache_folder, cache_key, writing_cache
 from ..bundle.files import replace_synced
 from ..bundle.manifest import Bundle
 from ..machine import Machine, installed_version
@@ -63,6 +61,4 @@ def tuned_path(bundle: Bundle, machine: Machine) -> Path:
     """Return where the record of a bundle on a machine lies."""
     versions = {name: installed_version(name) for name in _RUNS_WITH}
     granted = [machine.model_name, sorted(machine.cpu_features), machine.cores]
-    parts: list[Any] = [bundle.digest, granted, __version__, versions]
-    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
-    return cache_folder() / "tuned" / f"{key}.json"
+    return cache_folder() / "tuned" / f"{cache_key(bundle.digest, granted, __version__, versions)}.json"

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..bundle.builders import BUILDERS
 from ..errors import DependencyMissing, EnvironmentMissing, UsageError
 from ..graphs.files import files_beside
 from ..machine import Machine
@@ -45,7 +46,7 @@ _ANY = Need(_WHEELS, "pip install 'vitrify[cpu]'")
 _GPU = Need(("onnxruntime-gpu",), "pip uninstall -y onnxruntime, then pip install 'vitrify[gpu]'")
 _OPENVINO = Need(("openvino",), "pip install 'vitrify[openvino]'")
 _ENGINES = Need(
-    tuple(f"{name}{cuda}" for name in ("tensorrt-rtx", "tensorrt") for cuda in ("", "-cu13", "-cu12")),
+    tuple(name for row in BUILDERS.values() for name in reversed(row.distributions)),
     "pip install 'vitrify[rtx]' (or 'vitrify[tensorrt]', where a GPU builds)",
 )
 _RTX = Need(

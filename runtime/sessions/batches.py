@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UsageError
-from .model import Model, Row
+from ..numerics import Row
+from .model import Model
 
 if TYPE_CHECKING:
     from ..graphs.signature import Tensor

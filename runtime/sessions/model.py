@@ -7,12 +7,10 @@ import numpy as np
 
 from ..errors import UsageError
 from ..graphs.signature import Axis
+from ..numerics import Row
 
 if TYPE_CHECKING:
     from .base import Session
-
-
-Row = dict[str, np.ndarray]
 
 
 class Outputs(dict[str, np.ndarray]):

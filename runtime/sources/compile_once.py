@@ -3,11 +3,8 @@
 The runtime never imports the exporter; the two meet in the bundle that the child leaves.
 """
 
-import hashlib
 import importlib.util
-import json
 import logging
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -17,35 +14,17 @@ from typing import Any
 from filelock import FileLock
 
 from ...version import __version__
-from ..bundle.digests import cache_folder, file_digest, remembered_digest, writing_cache
+from ..bundle.digests import cache_folder, cache_key, file_digest, remembered_digest, writing_cache
 from ..bundle.manifest import MANIFEST
-from ..errors import (
-    DependencyMissing,
-    EnvironmentMissing,
-    ExportError,
-    IntegrityError,
-    ParityError,
-    UnsupportedError,
-    UsageError,
-    VitrifyError,
-)
+from ..child import Ended, error_of, run_child
+from ..errors import DependencyMissing, EnvironmentMissing, VitrifyError
 from ..machine import installed_version
 from .hub import Source, checkpoint_files
 
 _NEEDED = ("torch", "transformers", "onnx", "onnxscript", "onnx_ir")
 _MAKERS = (*_NEEDED, "onnxruntime", "tokenizers", "numpy", "pillow")
-_BY_CODE: dict[int, type[VitrifyError]] = {
-    error.exit_code: error
-    for error in (UsageError, ExportError, ParityError, UnsupportedError, IntegrityError, EnvironmentMissing)
-}
 _LOG = logging.getLogger("vitrify")
 Runner = Callable[[Sequence[str]], tuple[int, str]]
-
-
-def run_child(command: Sequence[str]) -> tuple[int, str]:
-    """Run the command and return its exit code and what it wrote to stderr."""
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603 - our own command
-    return done.returncode, done.stderr
 
 
 def compiled_bundle(
@@ -101,22 +80,21 @@ def _export(source: Source, folder: Path, options: Sequence[str], run: Runner) -
     command = [sys.executable, "-P", "-m", "vitrify.cli", "export", str(source.folder), f"--output={folder}", *options]
     command += [f"--source-id={source.id}"] + ([f"--source-revision={source.revision}"] if source.revision else [])
     _LOG.warning("compiling %s, once; the bundle stays in %s", source.id, folder)
-    code, output = run(command)
-    if code == 0 or (folder / MANIFEST).is_file():  # the export of a process that was killed may have come first
+    ended = Ended(*run(command))
+    if ended.code == 0 or (folder / MANIFEST).is_file():  # the export of a process that was killed may have come first
         return
-    if code < 0:
-        raise EnvironmentMissing(f"the export of '{source.id}' was killed by signal {-code}: is there enough memory?")
-    lines = [line for line in output.splitlines() if line.strip()]
-    reason = lines[-1].removeprefix("vitrify: ") if lines else f"the export ended with {code}"
-    raise _BY_CODE.get(code, VitrifyError)(reason)
+    if ended.code < 0:
+        raise EnvironmentMissing(
+            f"the export of '{source.id}' was killed by signal {-ended.code}: is there enough memory?"
+        )
+    raise error_of(ended, VitrifyError)
 
 
 def _key(source: Source, options: Sequence[str], profile: str) -> str:
     files = {path.name: remembered_digest(path) for path in checkpoint_files(source.folder)}
     own_profile = file_digest(Path(profile)) if Path(profile).is_file() else None
     versions = {name: installed_version(name) for name in _MAKERS}
-    parts = [files, source.id, source.revision, list(options), own_profile, __version__, versions]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+    return cache_key(files, source.id, source.revision, list(options), own_profile, __version__, versions)
 
 
 def _require_exporter(source: Source) -> None:

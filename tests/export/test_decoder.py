@@ -14,11 +14,11 @@ from vitrify.profiles import load_profile
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.generation.config import GenerationConfig
 from vitrify.runtime.generation.decoders import in_place
-from vitrify.runtime.generation.decoders.from_graphs import TeacherForced
 from vitrify.runtime.generation.decoders.growing import GrowingDecoding
 from vitrify.runtime.generation.decoders.in_place import InPlaceDecoding
 from vitrify.runtime.generation.loop import generate
 from vitrify.runtime.proof.parity import compare, read_cases
+from vitrify.runtime.proof.replay import TeacherForced
 from vitrify.runtime.sessions.base import Session
 
 FP32 = load_profile("cpu-fp32")

@@ -11,8 +11,10 @@ from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle, load_bundle, pipeline
 from vitrify.export.tracing import traceable as tracing
 from vitrify.profiles import load_profile
-from vitrify.runtime.generation.decoders.from_graphs import TeacherForced, open_decoding
+from vitrify.runtime.generation.decoders.from_graphs import open_decoding
+from vitrify.runtime.graphs.families import FAMILIES
 from vitrify.runtime.proof.parity import compare, read_cases
+from vitrify.runtime.proof.replay import TeacherForced
 from vitrify.runtime.sessions.model import Outputs
 
 FP32 = load_profile("cpu-fp32")
@@ -144,7 +146,7 @@ def test_the_gate_sees_what_is_swapped(bart, graph, change, passes):
 @pytest.mark.parametrize("names", [OURS, OTHERS])
 def test_the_gate_sees_a_lost_mask_of_the_encoder(bart, names):
     def unmasked(inputs):
-        decoding = open_decoding("encoder-decoder", {name: bart.graphs[name] for name in names}, inputs)
+        decoding = open_decoding(FAMILIES["encoder-decoder"], {name: bart.graphs[name] for name in names}, inputs)
         constants = decoding._constants
         constants["encoder_attention_mask"] = np.ones_like(constants["encoder_attention_mask"])
         return decoding
@@ -205,4 +207,4 @@ def test_alignment_comes_with_alignment_heads_alone(bart, whisper):
 
 def _opener(graphs, names):
     own = {name: graphs[name] for name in names}
-    return lambda inputs: open_decoding("encoder-decoder", own, inputs)
+    return lambda inputs: open_decoding(FAMILIES["encoder-decoder"], own, inputs)

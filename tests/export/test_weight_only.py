@@ -225,10 +225,10 @@ def test_axes_keep_their_names(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"bits": 5}, "bits: got 5; expected one of 4, 8"),
-        ({"block_size": 48}, "block_size: got 48"),
-        ({"accuracy_level": 7}, "accuracy_level: got 7"),
-        ({"head_bits": 2}, "head_bits: got 2"),
+        ({"bits": 5}, "'bits' is 5, expected one of 4, 8"),
+        ({"block_size": 48}, "'block_size' is 48"),
+        ({"accuracy_level": 7}, "'accuracy_level' is 7"),
+        ({"head_bits": 2}, "'head_bits' is 2"),
         ({"skip": ["nothing"]}, "no layer 'nothing'"),
         ({"eight": ["small"]}, "no layer 'small'"),
     ],

@@ -17,7 +17,8 @@ from tests.tokenizers_tiny import tiny_tokenizer
 from vitrify.export.processors.tokenizer import write_tokenizer
 from vitrify.runtime.generation.base import Decoding
 from vitrify.runtime.generation.config import GenerationConfig
-from vitrify.runtime.generation.loop import Generated, generate
+from vitrify.runtime.generation.generated import Generated
+from vitrify.runtime.generation.loop import generate
 from vitrify.runtime.pipelines.text_generation import TextGenerationPipeline
 from vitrify.runtime.processing.chat.templates import ChatTemplates
 from vitrify.runtime.processing.text.tokenizer import Tokenizer

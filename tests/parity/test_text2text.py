@@ -14,7 +14,8 @@ from tests.goldens.make_text2text import CALLS, GOLDENS, TEXTS, make_checkpoint
 from tests.runtime.generation.torch_decoding import TorchSeq2SeqDecoding
 from vitrify.export.processors.tokenizer import load_tokenizer, write_tokenizer
 from vitrify.runtime.errors import UsageError
-from vitrify.runtime.generation.call import generate_rows, rows_of
+from vitrify.runtime.generation.call import generate_rows
+from vitrify.runtime.generation.prompts import rows_of
 from vitrify.runtime.pipelines.text2text import (
     ReturnType,
     SummarizationPipeline,

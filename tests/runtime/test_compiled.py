@@ -21,7 +21,7 @@ from vitrify.runtime.errors import (
     UsageError,
     VitrifyError,
 )
-from vitrify.runtime.sources.compile_once import compiled_bundle, run_child
+from vitrify.runtime.sources.compile_once import compiled_bundle
 from vitrify.runtime.sources.hub import Source
 
 DEPENDENCIES = ("torch", "transformers", "onnx", "onnxscript", "onnx_ir")
@@ -218,12 +218,6 @@ def test_a_cache_that_cannot_be_written(source, monkeypatch):
     monkeypatch.setenv("VITRIFY_CACHE", str(source.folder / "config.json"))
     with pytest.raises(EnvironmentMissing, match="VITRIFY_CACHE"):
         compile_once(source)
-
-
-def test_run_child_gives_code_and_stderr(capfd):
-    program = "import sys; print('not for us'); sys.stderr.write('what went wrong'); sys.exit(7)"
-    assert run_child([sys.executable, "-c", program]) == (7, "what went wrong")
-    assert capfd.readouterr().out == ""
 
 
 @pytest.mark.parametrize("missing", DEPENDENCIES)

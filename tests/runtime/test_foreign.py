@@ -81,6 +81,26 @@ def test_every_precision_answers_as_the_checkpoint(classifier, profile, off):
     assert np.ptp(right, axis=0).max() > 10 * NEAR, "texts that all score alike prove nothing"
 
 
+@pytest.mark.parametrize(
+    ("options", "profile"),
+    [
+        ({"dtype": "float32"}, "fp32"),
+        ({"dtype": "float16"}, "fp16"),
+        ({"dtype": "int8"}, "quantized"),
+        ({"device": "cpu"}, "fp32"),
+        ({"device": "cpu", "dtype": "float16"}, "fp16"),
+    ],
+)
+def test_a_dtype_finds_the_precision(classifier, options, profile):
+    assert pipeline("text-classification", str(classifier[2]), **options).profile == profile
+
+
+@pytest.mark.parametrize("options", [{"dtype": "bfloat16"}, {"device": "cuda"}])
+def test_a_precision_that_is_not_there_is_refused(classifier, options):
+    with pytest.raises(UsageError, match="which others compiled"):
+        pipeline("text-classification", str(classifier[2]), **options)
+
+
 def test_files_at_the_top_and_axes_of_any_name(classifier, folder):
     shutil.move(folder / "onnx" / "model.onnx", folder)
     (folder / "onnx").rmdir()

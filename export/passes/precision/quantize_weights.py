@@ -20,6 +20,7 @@ import numpy as np
 import onnx_ir
 from onnx_ir.passes import common
 
+from ....profiles import ProfileError, WeightQuantization
 from ....runtime.errors import UnsupportedError, UsageError
 from ...saving import written_beside
 from ..reading.layers import Weight, is_lookup, layer_weight
@@ -28,7 +29,6 @@ from .blocks import Blocks, quantize_blocks
 LOGITS = "logits"
 _CONTRIB = "com.microsoft"
 _INLINE = 256  # bytes: what a smaller tensor is not worth a place in the data file for
-_ALLOWED = {"bits": (4, 8), "head_bits": (4, 8, None), "block_size": (32, 64, 128), "accuracy_level": (0, 1, 4)}
 # What may stand between the head and the output: it passes the logits on, number by number.
 _PASSING = {"Cast", "Identity", "Mul", "Div", "Tanh", "Slice", "Add", "Reshape", "Squeeze"}
 
@@ -66,10 +66,10 @@ def quantize_weights(
         The graph has no layer to quantize.
 
     """
-    settings = {"bits": bits, "head_bits": head_bits, "block_size": block_size, "accuracy_level": accuracy_level}
-    for name, setting in settings.items():
-        if setting not in _ALLOWED[name]:
-            raise UsageError(f"{name}: got {setting!r}; expected one of {', '.join(map(str, _ALLOWED[name]))}")
+    try:
+        WeightQuantization(bits=bits, head_bits=head_bits, block_size=block_size, accuracy_level=accuracy_level)
+    except ProfileError as error:
+        raise UsageError(str(error)) from error
     if isinstance(portable, Path) and path.resolve() == portable.resolve():
         raise UsageError(f"path: got '{path}', the graph itself; expected another file")
     model = onnx_ir.load(portable) if isinstance(portable, Path) else portable.clone()

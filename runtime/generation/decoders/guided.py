@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 
+from ...numerics import log_softmax
 from ..base import Decoding
 
 
@@ -48,13 +49,3 @@ class GuidedDecoding(Decoding):
         other = copy(self)
         other._decoding, other._negative = self._decoding.clone(), self._negative.clone()  # noqa: SLF001 - its own
         return other
-
-
-def log_softmax(logits: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
-    """Return log probabilities over the last axis, in `out` if it is given, which may be `logits` itself."""
-    made = np.empty_like(logits) if out is None else out
-    weights = np.empty(logits.shape[-1], logits.dtype)
-    for place in np.ndindex(logits.shape[:-1]):  # a row at a time stays in the processor's cache, a batch does not
-        row = np.subtract(logits[place], logits[place].max(), out=made[place])
-        row -= np.log(np.exp(row, out=weights).sum())
-    return made

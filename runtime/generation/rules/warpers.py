@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import UsageError
+from ...numerics import log_softmax, softmax
 from ..base import Processor
-from ..decoders.guided import log_softmax
 
 # (scores float32 [tokens] of one row, all above -inf) -> bool [tokens]: which of them stay.
 Filter = Callable[[np.ndarray], np.ndarray]
@@ -227,12 +227,6 @@ def _largest(values: np.ndarray, count: int) -> np.ndarray:
 def _with_largest(kept: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
     """Return `kept` with the `count` largest values in any case, and those equal to the last of them."""
     return kept | (values >= kth_largest(values, min(count, len(values))))
-
-
-def softmax(values: np.ndarray) -> np.ndarray:
-    """Return the probabilities of one row, float32 [tokens]."""
-    weights = np.exp(values - values.max())
-    return np.divide(weights, weights.sum(), out=weights)
 
 
 def _entropy(values: np.ndarray) -> np.floating:

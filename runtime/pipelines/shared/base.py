@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ...errors import UsageError
-from ...sessions.model import Row
+from ...numerics import Row
 from .batching import BUDGETS, Item, Limits, in_order
 from .inputs import Results, count_of, inputs_of
 from .pieces import Piece

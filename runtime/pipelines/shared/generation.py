@@ -12,34 +12,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from ...errors import UsageError
-from ...generation.config import GenerationConfig, entries_of
+from ...generation.config import CALL_NAMES, CONFIG_NAMES, entries_of
 from .base import Parameters
 from .pieces import Piece
 from .text import TextPipeline
 
 if TYPE_CHECKING:
-    from ...generation.loop import Generated
+    from ...generation.generated import Generated
 
-# Arguments of generation that are no field of its config: what belongs to one call.
-CALL_ARGUMENTS = (
-    "generation_config",
-    "streamer",
-    "logits_processor",
-    "stopping_criteria",
-    "prefix_allowed_tokens_fn",
-    "assistant_model",
-    "negative_prompt_ids",
-    "grammar",
-    "json_schema",
-    "regex",
-)
 # A pipeline's defaults for these hold only where tokens are sampled.
 _SAMPLING = frozenset({"temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff"})
-
-
-CONFIG_NAMES = frozenset(GenerationConfig.names())
 # The arguments that every task which generates takes.
-GENERATION_NAMES = CONFIG_NAMES | frozenset(CALL_ARGUMENTS)
+GENERATION_NAMES = CONFIG_NAMES | CALL_NAMES | {"generation_config"}
 
 
 @dataclass(frozen=True)
@@ -115,8 +99,7 @@ class GenerationPipeline(TextPipeline):
         """
         given = dict(parameters.generation)
         wished = entries_of(given.pop("generation_config", None))
-        model = {name: value for name, value in self.bundle.generation_config.items() if name in CONFIG_NAMES}
-        base = _without_none(model) | wished
+        base = entries_of(self.bundle.generation_config) | wished
         return self._defaults_beside(base | given) | base | _without_none(given)
 
     def _defaults_beside(self, settings: Mapping[str, Any]) -> dict[str, Any]:

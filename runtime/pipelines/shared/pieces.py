@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ...sessions.model import Row
+from ...numerics import Row
 
 
 @dataclass(frozen=True)

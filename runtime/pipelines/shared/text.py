@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ...errors import UsageError
+from ...numerics import Row
 from ...processing.text.encodings import Encodings
-from ...sessions.model import Row
 from .base import Parameters, Pipeline
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import numpy as np
 
 from ...errors import UnsupportedError, UsageError
 from ...graphs.signature import Axis
+from ...numerics import Row
 from ...processing.audio.ctc import CTCDecoder, best_path
-from ...sessions.model import Row
 from ..automatic_speech_recognition import AutomaticSpeechRecognitionPipeline
 from ..shared.audio import AudioParameters, Chunk, Recording, chunked, recording_of, whole
 from ..shared.pieces import Piece

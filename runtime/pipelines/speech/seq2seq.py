@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # What generation is asked for unless the checkpoint or the caller says otherwise, as in the mirrored pipeline.
 BEAMS, NEW_TOKENS = 5, 256
 
-logger = logging.getLogger(__name__)
+_LOG = logging.getLogger("vitrify")
 
 
 @dataclass(frozen=True)

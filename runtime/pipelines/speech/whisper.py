@@ -1,6 +1,7 @@
 """Speech recognition with Whisper: one window, a long recording window by window, or chunks in batches."""
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,12 +17,13 @@ from ...graphs.signature import past_of
 from ...processing.audio.transcripts import ChunkTokens, transcript
 from ..shared.audio import Recording
 from ..shared.pieces import Piece
-from .seq2seq import Heard, Seq2SeqRecognitionParameters, Seq2SeqRecognitionPipeline, logger
+from .seq2seq import Heard, Seq2SeqRecognitionParameters, Seq2SeqRecognitionPipeline
 
 if TYPE_CHECKING:
     from ...generation.base import Decoding
     from ...loading import LoadedBundle
 
+_LOG = logging.getLogger("vitrify")
 _OPTIONS = tuple(item.name for item in dataclasses.fields(TranscriptionOptions))
 # The pipeline's own way to say what generation calls otherwise.
 _OF_GENERATION = tuple(name for name in _OPTIONS if name != "return_timestamps")
@@ -109,7 +111,7 @@ class WhisperRecognitionPipeline(Seq2SeqRecognitionPipeline):
         given = dict(parameters.generate_kwargs)
         mine = {name: given.pop(name) for name in _OF_GENERATION if name in given}
         if given.pop("do_sample", None) and not mine.get("temperature"):
-            logger.warning("do_sample=True has no effect on Whisper: pass the temperature=... to sample at")
+            _LOG.warning("do_sample=True has no effect on Whisper: pass the temperature=... to sample at")
         options = TranscriptionOptions(return_timestamps=self._timestamps(parameters), **mine)
         whisper.check_request(self.config, self.bundle.generation_config, options)
         return options, self.config_of(given)

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from ...errors import IntegrityError, UsageError
+from ...numerics import Arrays
 from ..preprocessor_config import CONFIG_NAME, checked, known_class, read_config
 from .mel import kaldi_log_mel, normalized_per_band, whisper_log_mel
 from .settings import CHECKS, SpeechSettings
 
 PADDING = {False: None, "do_not_pad": None, True: "longest", "longest": "longest", "max_length": "max_length"}
-
-Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)

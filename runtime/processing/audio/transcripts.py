@@ -13,7 +13,7 @@ from .whisper_languages import LANGUAGES
 
 TIMESTAMP = re.compile(r"<\|(\d+\.\d+)\|>")
 
-logger = logging.getLogger(__name__)
+_LOG = logging.getLogger("vitrify")
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class _Reader:
         if not self.waiting:
             return
         if self.timestamps:
-            logger.warning("the last chunk has no end: the recording may be cut off in the middle of a word")
+            _LOG.warning("the last chunk has no end: the recording may be cut off in the middle of a word")
         self._close()
 
     def _overlap(self, tokens: list[int], stride: tuple[float, float, float] | None) -> tuple[float, int | None]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..scores import softmax
+from ...numerics import softmax
 
 # Where an answer cannot start or end; far below any logit, yet finite when nothing else is left.
 EXCLUDED = -10_000.0

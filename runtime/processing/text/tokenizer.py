@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Truncation = tuple[int, int, str, str]  # max_length, stride, strategy, direction
 
-logger = logging.getLogger(__name__)
+_LOG = logging.getLogger("vitrify")
 
 
 class Tokenizer(Vocabulary):
@@ -228,7 +228,7 @@ class Tokenizer(Vocabulary):
         longest = max(map(len, encodings), default=0)
         if self.model_max_length and longest > self.model_max_length and not self._has_warned:
             self._has_warned = True
-            logger.warning(
+            _LOG.warning(
                 "a text of %d tokens is longer than the %d that the model takes: pass truncation=True",
                 longest,
                 self.model_max_length,

@@ -1,7 +1,4 @@
-"""ONNX Runtime on CUDA, by onnxruntime-gpu: CUDA computes the graph, or an error says what is missing.
-
-It has not run on a GPU yet.
-"""
+"""ONNX Runtime on CUDA, by onnxruntime-gpu: CUDA computes the graph, or an error says what is missing."""
 
 import contextlib
 import importlib

@@ -1,7 +1,6 @@
 """CUDA graphs of ONNX Runtime: the kernels of a run are recorded once for its shapes, then launched together.
 
-A graph reads and writes fixed addresses, so each set of input shapes has values of its own on the GPU. It has not run
-on a GPU yet.
+A graph reads and writes fixed addresses, so each set of input shapes has values of its own on the GPU.
 """
 
 from collections.abc import Mapping, Sequence

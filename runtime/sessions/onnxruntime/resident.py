@@ -1,7 +1,4 @@
-"""Values of ONNX Runtime that stay on a GPU, where later runs read them without a copy; it opens no session.
-
-It has not run on a GPU yet.
-"""
+"""Values of ONNX Runtime that stay on a GPU, where later runs read them without a copy; it opens no session."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass

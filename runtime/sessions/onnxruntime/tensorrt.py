@@ -1,6 +1,6 @@
 """ONNX Runtime's TensorRT provider, by onnxruntime-gpu: TensorRT computes the graph, or an error says what is missing.
 
-It builds its engines when a session opens or first runs, which takes seconds to minutes. It has not run on a GPU yet.
+It builds its engines when a session opens or first runs, which takes seconds to minutes.
 """
 
 from .cuda import GpuWheelSession

@@ -1,6 +1,6 @@
 """NVIDIA's TensorRT-RTX plugin provider: TensorRT-RTX computes the graph, or an error says what is missing.
 
-The plugin brings its own TensorRT-RTX and loads into any ONNX Runtime. It has not run on a GPU yet.
+The plugin brings its own TensorRT-RTX and loads into any ONNX Runtime.
 """
 
 import importlib
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...bundle.builders import BUILDERS
 from ...errors import DependencyMissing, EnvironmentMissing
 from ..opening import Opening
 from ..telemetry import onnxruntime_module
@@ -19,8 +20,7 @@ _PROVIDER = "NvTensorRTRTXExecutionProvider"
 _MODULE = "onnxruntime_ep_nv_tensorrt_rtx"
 _INSTALL = "pip install onnxruntime-ep-nv-tensorrt-rtx-cu13"
 _INSTEAD = "Use a profile on cuda, or cpu-fp32"
-_CAPABILITIES = frozenset({"86", "89"})
-_NEWEST = 120  # and every one from here on
+_BUILDER = "tensorrt-rtx"
 
 
 class OrtTensorRtRtxSession(StrictSession):
@@ -49,7 +49,8 @@ def _check_gpu(driver: Callable[[], Driver]) -> None:
         name, capability = gpu.name, gpu.capability
     finally:
         gpu.close()
-    if capability not in _CAPABILITIES and int(capability) < _NEWEST:
+    taken = BUILDERS[_BUILDER].plugin
+    if taken is None or not taken.has(capability):
         raise EnvironmentMissing(
             f"the TensorRT-RTX provider runs on compute capability 8.6, 8.9 and 12.0 or newer; {name} has "
             f"{capability[:-1]}.{capability[-1]}. {_INSTEAD}"

@@ -1,7 +1,4 @@
-"""Memory on a GPU that outlives a run: arrays there, whose buffers are lent again; it knows no engine.
-
-It has not run on a GPU yet.
-"""
+"""Memory on a GPU that outlives a run: arrays there, whose buffers are lent again; it knows no engine."""
 
 import weakref
 from collections import defaultdict

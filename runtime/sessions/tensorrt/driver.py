@@ -1,6 +1,6 @@
 """The GPU as a native engine needs it: device memory and streams, by CUDA's driver API alone.
 
-It knows no engine and needs no package, only NVIDIA's driver. It has not run on a GPU yet.
+It knows no engine and needs no package, only NVIDIA's driver.
 """
 
 import ctypes

@@ -1,7 +1,4 @@
-"""One execution of a TensorRT engine at a time: a context, its stream and its buffers on the GPU; no choice of ranges.
-
-It has not run on a GPU yet.
-"""
+"""One execution of a TensorRT engine at a time: a context, its stream, its buffers on the GPU; no choice of ranges."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack

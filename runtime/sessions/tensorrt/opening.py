@@ -1,15 +1,13 @@
-"""From an engine's file to TensorRT's object, or an error that says what is not as the sidecar says; it runs nothing.
-
-It has not opened an engine on a GPU yet.
-"""
+"""From an engine's file to TensorRT's object, or an error that says where the sidecar is wrong; it runs nothing."""
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...bundle.builders import BUILDERS
 from ...bundle.digests import remembered_digest
 from ...bundle.engines import Engine
 from ...errors import DependencyMissing, EnvironmentMissing, IntegrityError, UnsupportedError
@@ -19,20 +17,6 @@ _LOG = logging.getLogger("vitrify")
 _LEVELS = {"INTERNAL_ERROR": logging.ERROR, "ERROR": logging.ERROR, "WARNING": logging.WARNING}
 # TensorRT's names of dtypes, where they are not numpy's in capitals.
 _DTYPES = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16"}
-
-
-class Builder(NamedTuple):
-    """A TensorRT: its module, the extra that installs it, and whether it compiles when it loads an engine."""
-
-    module: str
-    extra: str
-    compiles: bool
-
-
-BUILDERS: Mapping[str, Builder] = {
-    "tensorrt-rtx": Builder("tensorrt_rtx", "rtx", compiles=True),
-    "tensorrt": Builder("tensorrt", "tensorrt", compiles=False),
-}
 
 
 class Opened(NamedTuple):

@@ -1,6 +1,6 @@
 """TensorRT-RTX's runtime cache on disk: what it compiled for this GPU, so that the next process need not.
 
-TensorRT-RTX itself refuses a cache of another GPU, driver or release. It has not run on a GPU yet.
+TensorRT-RTX itself refuses a cache of another GPU, driver or release.
 """
 
 import contextlib

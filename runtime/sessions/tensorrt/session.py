@@ -1,7 +1,4 @@
-"""A native TensorRT engine, run without torch by the release that built it, on a GPU that it was built for.
-
-It has not run on a GPU yet.
-"""
+"""A native TensorRT engine, run without torch by the release that built it, on a GPU that it was built for."""
 
 import importlib
 import weakref
@@ -12,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...bundle.builders import BUILDERS
 from ...bundle.digests import cache_folder
 from ...bundle.engines import Engine, Shape, read_sidecar, shapes_fit
 from ...errors import EnvironmentMissing, UsageError
@@ -21,7 +19,7 @@ from ..pool import Pool, PoolClosed
 from .device_memory import DeviceArray, DeviceMemory
 from .driver import CudaDriver, Driver
 from .execution import Execution
-from .opening import BUILDERS, Opened, open_engine
+from .opening import Opened, open_engine
 from .runtime_cache import RuntimeCache
 
 _MOST = 4  # runs at a time; each holds the activations of one

@@ -17,7 +17,7 @@ from vitrify.export.engine import build, build_request
 from vitrify.export.engine.build import Order, build_engines, check_engines, plan_engines
 from vitrify.export.engine.ep_context import write_ep_context
 from vitrify.export.engine.lint import attention_layers, check_graph
-from vitrify.export.engine.process import Limits, run_build
+from vitrify.export.engine.process import run_build
 from vitrify.export.saving import save_graph
 from vitrify.runtime.bundle.engines import (
     NOT_RUN,
@@ -28,6 +28,7 @@ from vitrify.runtime.bundle.engines import (
     write_sidecar,
 )
 from vitrify.runtime.bundle.manifest import Bundle, add_files
+from vitrify.runtime.child import Limits
 from vitrify.runtime.errors import (
     DependencyMissing,
     EnvironmentMissing,

@@ -8,7 +8,8 @@ from tests.runtime.generation.torch_decoding import CountingDecoding, TorchDecod
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.generation.config import GenerationConfig
 from vitrify.runtime.generation.decoders.guided import GuidedDecoding
-from vitrify.runtime.generation.loop import generate, resume
+from vitrify.runtime.generation.decoders.prefixes import resume
+from vitrify.runtime.generation.loop import generate
 
 
 def test_a_decoder_goes_on_from_what_it_holds():

@@ -6,8 +6,8 @@ import torch
 
 from tests.runtime.generation.scores import drawn_scores
 from vitrify.runtime.errors import UsageError
-from vitrify.runtime.generation.rules.warpers import softmax
 from vitrify.runtime.generation.sampling import greedy, sample_without_replacement, sampler
+from vitrify.runtime.numerics import softmax
 
 DRAWS = 20_000
 

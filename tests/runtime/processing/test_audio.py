@@ -15,8 +15,8 @@ import soundfile
 from transformers.audio_utils import load_audio as load_audio_of_transformers
 
 from vitrify.runtime.errors import UsageError
+from vitrify.runtime.processing.audio import source as audio
 from vitrify.runtime.processing.audio.source import BLOCK, FORMATS, MAX_BYTES, audio_blocks, load_audio
-from vitrify.runtime.processing.audio.source import source as audio
 
 RATE = 16_000
 KINDS = {

@@ -9,7 +9,7 @@ from tests.runtime.sessions.fake_gpu import FakeGpu
 from tests.runtime.sessions.fake_tensorrt import FakeTensorRt
 from vitrify.runtime.bundle.engines import Engine, write_sidecar
 from vitrify.runtime.graphs.signature import Tensor
-from vitrify.runtime.machine import this_machine
+from vitrify.runtime.sessions.opening import Opening
 from vitrify.runtime.sessions.tensorrt.session import EngineSession
 
 PLAN = b"an engine"
@@ -72,7 +72,7 @@ class Bench:
 
     def open(self, **changes):
         seams = {"driver": lambda: self.gpu, "load": self.load, "cache": self.folder / "cache", **changes}
-        return EngineSession(self.path, options={}, threads=None, machine=this_machine(), **seams)
+        return EngineSession(self.path, options={}, opening=Opening(), **seams)
 
 
 def feeds(batch=2, sequence=5, past=3, seed=0):

@@ -7,9 +7,9 @@ import numpy as np
 from tests.runtime.sessions.engine_bench import Bench
 from tests.runtime.sessions.fake_onnxruntime import FakeOnnxRuntime
 from vitrify.runtime.bundle.engines import Engine
-from vitrify.runtime.machine import this_machine
 from vitrify.runtime.sessions import open_session
 from vitrify.runtime.sessions.onnxruntime.cuda import CudaSession
+from vitrify.runtime.sessions.opening import Opening
 
 CUDA = "CUDAExecutionProvider"
 ROOM = 1 << 26
@@ -18,12 +18,12 @@ ROOM = 1 << 26
 def cuda_session(path, **options):
     """Open a graph on a CUDA that is none."""
     ort = FakeOnnxRuntime(CUDA, built=(CUDA,))
-    return CudaSession(path, options=options, threads=1, machine=this_machine(), load=lambda: ort)
+    return CudaSession(path, options=options, opening=Opening(1), load=lambda: ort)
 
 
 def engine_bench(path, folder, *, limit):
     """Return the bench of an engine of a decoder's graph; axes have up to `limit` tokens and eight rows."""
-    real = open_session(path, provider="cpu", threads=1)
+    real = open_session(path, provider="cpu", opening=Opening(1))
     inputs = real.inputs
 
     def at(size):

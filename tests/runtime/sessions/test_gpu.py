@@ -19,6 +19,7 @@ from vitrify.runtime.sessions.onnxruntime.cuda_graphs import MOST
 from vitrify.runtime.sessions.onnxruntime.strict import COMPUTING
 from vitrify.runtime.sessions.onnxruntime.tensorrt import OrtTensorRtSession
 from vitrify.runtime.sessions.onnxruntime.tensorrt_rtx import OrtTensorRtRtxSession
+from vitrify.runtime.sessions.opening import Opening
 
 CPU, CUDA, TRT, RTX = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt", "NvTensorRTRTX"))
 GRAPH = """
@@ -47,12 +48,12 @@ def path(tmp_path):
 
 
 def cuda(ort, path, **options):
-    return CudaSession(path, options=options, threads=None, machine=ONE_GPU, load=lambda: ort)
+    return CudaSession(path, options=options, opening=Opening(machine=ONE_GPU), load=lambda: ort)
 
 
 def tensorrt(ort, path, **options):
     return OrtTensorRtSession(
-        path, options=options, threads=None, machine=ONE_GPU, load=lambda: ort, load_module=lambda _: None
+        path, options=options, opening=Opening(machine=ONE_GPU), load=lambda: ort, load_module=lambda _: None
     )
 
 
@@ -86,7 +87,7 @@ def test_every_provider_that_a_profile_may_name_has_a_row():
 @pytest.mark.parametrize("installed", [set(), INSTALLED], ids=["nothing installed", "all installed"])
 def test_without_a_gpu_there_is_an_error_that_says_what_to_use(path, provider, installed):
     with pytest.raises(EnvironmentMissing, match=r"needs an NVIDIA GPU .*Use the profile cpu-fp32") as caught:
-        open_session(path, provider=provider, machine=NO_GPU, installed=installed)
+        open_session(path, provider=provider, opening=Opening(machine=NO_GPU), installed=installed)
     assert caught.value.exit_code == 8
     with pytest.raises(EnvironmentMissing, match="needs an NVIDIA GPU"):
         check_device(provider, NO_GPU)
@@ -99,7 +100,7 @@ def test_without_a_gpu_there_is_an_error_that_says_what_to_use(path, provider, i
 def test_on_this_machine_no_session_opens(tmp_path, path, provider, machine):
     target = write(tmp_path) if provider == "tensorrt" else path
     with pytest.raises(EnvironmentMissing) as caught:
-        open_session(target, provider=provider, machine=machine, installed=INSTALLED)
+        open_session(target, provider=provider, opening=Opening(machine=machine), installed=INSTALLED)
     assert caught.value.exit_code == 8
 
 
@@ -115,7 +116,7 @@ def test_on_this_machine_no_session_opens(tmp_path, path, provider, machine):
 )
 def test_a_missing_package_is_named_with_its_command(path, provider, installed, words):
     with pytest.raises(DependencyMissing, match=words):
-        open_session(path, provider=provider, machine=ONE_GPU, installed=installed)
+        open_session(path, provider=provider, opening=Opening(machine=ONE_GPU), installed=installed)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from tests.runtime.sessions.tiny import TABLE, TINY, WEIGHT, assert_right, cpu, 
 from vitrify.runtime.errors import DependencyMissing, EnvironmentMissing, IntegrityError, UnsupportedError, UsageError
 from vitrify.runtime.graphs.signature import Tensor
 from vitrify.runtime.sessions import BACKENDS, installed_packages, open_session
-from vitrify.runtime.sessions.onnxruntime.base import VARIED
 from vitrify.runtime.sessions.onnxruntime.cpu import cpu_options
+from vitrify.runtime.sessions.opening import Opening
 
 
 @pytest.fixture
@@ -220,14 +220,14 @@ product (uint8[rows, 64] x) => (int32[rows, 32] y) <int8[64, 32] weight> { y = M
 
 def test_int8_products_are_exact_where_two_of_them_pass_16_bits(tmp_path):
     path = save(tmp_path / "onnx" / "product.onnx", PRODUCT, weight=np.full((64, 32), 127, np.int8))
-    with open_session(path, provider="cpu", options={EXACT: "1"}, threads=1) as session:
+    with open_session(path, provider="cpu", options={EXACT: "1"}, opening=Opening(1)) as session:
         made = session.run({"x": np.full((3, 64), 255, np.uint8)})
     np.testing.assert_array_equal(made["y"], np.full((3, 32), 64 * 255 * 127, np.int32))
 
 
 @pytest.mark.parametrize(("features", "asked"), [(("avx2",), True), (("avx512_vnni",), False), (("avx_vnni",), False)])
 def test_exact_kernels_are_asked_for_only_where_products_may_overflow(features, asked):
-    options = cpu_options({EXACT: "1", "session.other": "2"}, threads=1, machine=cpu(*features))
+    options = cpu_options({EXACT: "1", "session.other": "2"}, Opening(1, cpu(*features)))
     assert options.get_session_config_entry("session.other") == "2"
     if asked:
         assert options.get_session_config_entry(EXACT) == "1"
@@ -238,9 +238,9 @@ def test_exact_kernels_are_asked_for_only_where_products_may_overflow(features, 
 
 @pytest.mark.parametrize(("entries", "found"), [({}, "SkipLayerNormFusion"), ({UNFUSED: ""}, "")])
 def test_norms_are_not_fused_unless_a_setting_says_so(entries, found):
-    assert cpu_options(entries, threads=1, machine=cpu()).get_session_config_entry(UNFUSED) == found
+    assert cpu_options(entries, Opening(1, cpu())).get_session_config_entry(UNFUSED) == found
 
 
-@pytest.mark.parametrize(("entries", "planned"), [({}, True), ({VARIED: "1"}, False)])
-def test_memory_is_planned_unless_shapes_vary(entries, planned):
-    assert cpu_options(entries, threads=1, machine=cpu()).enable_mem_pattern is planned
+@pytest.mark.parametrize("varied", [True, False])
+def test_memory_is_planned_unless_shapes_vary(varied):
+    assert cpu_options({}, Opening(1, cpu(), varied=varied)).enable_mem_pattern is not varied
