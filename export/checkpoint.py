@@ -15,17 +15,11 @@ import torch
 from ..runtime.digests import file_digest
 from ..runtime.errors import IntegrityError, UnsupportedError, UsageError
 from ..runtime.hub import checkpoint_files
-from .heads import Head, choose_head
+from .heads import Head, choose_head, loader_of, main_input, reads
 from .image_processor import load_image_processor
 from .speech_processor import load_speech_processor
 from .tokenizer import load_tokenizer
 
-_INPUTS = {
-    "pixel_values": "image",
-    "flattened_patches": "image",
-    "input_features": "audio",
-    "input_values": "audio",
-}
 PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 
 
@@ -54,7 +48,7 @@ class Checkpoint:
             # A mask only where the model was trained with one; without it, unequal lengths run one by one.
             names = self.speech_processor.model_input_names[: 1 + bool(self.speech_processor.return_attention_mask)]
         else:
-            names = self.tokenizer.model_input_names if self.inputs == "text" else [self.model.main_input_name]
+            names = self.tokenizer.model_input_names if self.inputs == "text" else [main_input(type(self.model))]
         return tuple(name for name in names if name in self.forward_parameters)
 
     @property
@@ -72,7 +66,7 @@ def _forward_parameters(model: Any) -> Collection[str]:
     found: Collection[str] = ()
     for cls in type(model).__mro__:
         found = inspect.signature(cls.forward).parameters if hasattr(cls, "forward") else ()
-        if model.main_input_name in found:
+        if main_input(type(model)) in found:
             break
     return found
 
@@ -100,8 +94,8 @@ def open_checkpoint(folder: Path, *, task: str | None = None, trust_remote_code:
             f"{config.architectures[0] if config.architectures else config.model_type} is no encoder-decoder: "
             "models that write about images inside a language model are not among those vitrify exports"
         )
-    model, missing = _load_model(folder, head, trust_remote_code=trust_remote_code)
-    inputs = _INPUTS.get(model.main_input_name, "text")
+    model, missing = _load_model(folder, head, config, trust_remote_code=trust_remote_code)
+    inputs = reads(type(model))
     _check_task_input(task, inputs)
     outputs = tuple(name for name in head.outputs if not (name == "pooler_output" and missing))
     checkpoint = Checkpoint(folder, head, model, inputs, outputs)
@@ -193,16 +187,17 @@ def _load_config(folder: Path, *, trust_remote_code: bool) -> Any:
         raise UnsupportedError(f"transformers cannot read '{folder / 'config.json'}': {reason}") from error
 
 
-def _load_model(folder: Path, head: Head, *, trust_remote_code: bool) -> tuple[Any, bool]:
+def _load_model(folder: Path, head: Head, config: Any, *, trust_remote_code: bool) -> tuple[Any, bool]:
     """Return the model and whether weights of a pooler, the only ones a task can do without, are missing."""
     import transformers
 
+    loader = loader_of(head, config)
     bars = transformers.logging.is_progress_bar_enabled()
     transformers.logging.disable_progress_bar()
     verbosity = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity(transformers.logging.CRITICAL)
     try:
-        model, info = getattr(transformers, head.auto_class).from_pretrained(
+        model, info = loader.from_pretrained(
             folder,
             dtype=torch.float32,
             output_loading_info=True,
@@ -212,7 +207,7 @@ def _load_model(folder: Path, head: Head, *, trust_remote_code: bool) -> tuple[A
         )
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
-        raise UsageError(f"transformers cannot load '{folder}' with {head.auto_class}: {reason}") from error
+        raise UsageError(f"transformers cannot load '{folder}' with {loader.__name__}: {reason}") from error
     finally:
         transformers.logging.set_verbosity(verbosity)
         if bars:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..runtime.errors import UnsupportedError, UsageError
+from ..runtime.kinds import TEXT, kind_of
 from ..runtime.pipelines import TASKS, find_task, tasks_of
 
 
@@ -92,32 +93,83 @@ def choose_head(config: Any, task: str | None) -> Head:
         The checkpoint's head belongs to a task that vitrify does not run.
 
     """
-    architecture = next(iter(config.architectures or ()), None)
+    architecture = _architecture(config)
     if task is None:
         return _head_of(architecture)
-    head = _BY_NAME[find_task(task).heads[0]]
-    classes = _classes(head).get(config.model_type, ())
-    if head.name != "base" and architecture is not None and architecture not in classes and not _remote(config):
-        own = _served_by(architecture, "image" if hasattr(config, "num_channels") else "text")
-        raise UsageError(
-            f"the checkpoint's head is {architecture}, which does not serve '{task}' (it serves: {own}). "
-            "Choose one of these tasks, or a checkpoint trained for yours"
-        )
-    return head
+    heads = [_BY_NAME[name] for name in find_task(task).heads]
+    if found := next((head for head in heads if _has(head, config)), None):
+        return found
+    if architecture is None or _remote(config):
+        return heads[0]
+    if not (own := _served_by(architecture)):
+        raise _unknown(architecture)
+    raise UsageError(
+        f"the checkpoint's head is {architecture}, which does not serve '{task}' (it serves: {', '.join(own)}). "
+        "Choose one of these tasks, or a checkpoint trained for yours"
+    )
+
+
+def loader_of(head: Head, config: Any) -> Any:
+    """Return what loads a checkpoint with this head: its auto class, or the class named where that knows it not."""
+    import transformers
+
+    architecture = _architecture(config)
+    known = config.model_type in _classes(head) or _remote(config) or architecture not in _names(head)
+    return getattr(transformers, head.auto_class if known else str(architecture))
+
+
+def main_input(model_class: Any) -> str:
+    """Return the name of a class's main input; the first where it has several."""
+    names = model_class.main_input_name
+    return names if isinstance(names, str) else names[0]
+
+
+def reads(model_class: Any) -> str:
+    """Return what a class reads: "text", "image" or "audio"."""
+    return kind_of([main_input(model_class)]) or TEXT
+
+
+def _architecture(config: Any) -> str | None:
+    return next(iter(config.architectures or ()), None)
+
+
+def _has(head: Head, config: Any) -> bool:
+    """Tell whether a checkpoint has this head, as its class or its own code says or, without a class, its type.
+
+    Every checkpoint has a body.
+    """
+    if head.name == "base" or _architecture(config) in _names(head):
+        return True
+    if _remote(config):
+        return head.auto_class in config.auto_map
+    return _architecture(config) is None and config.model_type in _classes(head)
 
 
 def _head_of(architecture: str | None) -> Head:
     if architecture is None:
         raise UsageError(f"config.json names no architecture to infer the task from. Say --task: {_task_names()}")
     for head in HEADS:
-        if any(architecture in classes for classes in _classes(head).values()):
+        if architecture in _names(head):
             return head
-    raise UnsupportedError(f"the head {architecture} is not among those vitrify exports. Tasks: {_task_names()}")
+    raise _unknown(architecture)
 
 
-def _served_by(architecture: str, inputs: str) -> str:
-    heads = [head.name for head in HEADS if any(architecture in classes for classes in _classes(head).values())]
-    return ", ".join(task for head in dict.fromkeys([*heads, "base"]) for task in tasks_of(head, inputs))
+def _unknown(architecture: str) -> UnsupportedError:
+    return UnsupportedError(f"the head {architecture} is not among those vitrify exports. Tasks: {_task_names()}")
+
+
+def _served_by(architecture: str) -> list[str]:
+    """Return the tasks of a class: those of its heads, and those of its body on what it reads."""
+    import transformers
+
+    kind = reads(getattr(transformers, architecture)) if hasattr(transformers, architecture) else TEXT
+    own = {head.name for head in HEADS if architecture in _names(head)} - {"base"}
+    return [task.name for task in TASKS if own.intersection(task.heads)] + list(tasks_of("base", kind))
+
+
+def _names(head: Head) -> set[str]:
+    """Return the names of the classes that have a head."""
+    return {name for names in _classes(head).values() for name in names}
 
 
 def _classes(head: Head) -> dict[str, tuple[str, ...]]:

@@ -10,6 +10,7 @@ from typing import Any
 from .bundle import Axis, Graph
 from .errors import UnsupportedError, UsageError
 from .generation.growing import BRANCH, CROSS, KEEP, PAST
+from .kinds import PICTURES, SOUND, kind_of
 from .pipelines import tasks_of
 from .sessions.base import Tensor
 
@@ -33,8 +34,6 @@ class Head:
 
 
 _WRITERS = ("ForConditionalGeneration", "MTModel", "EncoderDecoderModel", "ForSpeechSeq2Seq")
-_SOUND = ("input_features", "input_values")
-_PICTURES = ("pixel_values", "flattened_patches")
 # The first whose ending fits counts.
 HEADS = (
     Head("sequence-classification", ("ForSequenceClassification",)),
@@ -44,18 +43,12 @@ HEADS = (
     Head("image-classification", ("ForImageClassification", "ForImageClassificationWithTeacher")),
     Head("ctc", ("ForCTC",)),
     Head("causal-lm", ("ForCausalLM", "LMHeadModel"), family="decoder"),
-    Head("speech-seq2seq", _WRITERS, family="encoder-decoder", reads=_SOUND),
-    Head("image-to-text", _WRITERS, family="encoder-decoder", reads=_PICTURES),
+    Head("speech-seq2seq", _WRITERS, family="encoder-decoder", reads=SOUND),
+    Head("image-to-text", _WRITERS, family="encoder-decoder", reads=PICTURES),
     Head("seq2seq-lm", _WRITERS, family="encoder-decoder", reads=("input_ids",)),
     Head("base", ("Model",), ("last_hidden_state",), by_token=True),
 )
 _BASE = HEADS[-1]
-# What tells that a model reads text, images or sound.
-_KINDS: Mapping[str, str] = {
-    "input_ids": "text",
-    **dict.fromkeys(_PICTURES, "image"),
-    **dict.fromkeys(_SOUND, "audio"),
-}
 # The first name that config.json has is the longest row.
 _LONGEST = ("max_target_positions", "max_decoder_position_embeddings", "max_position_embeddings", "n_positions")
 
@@ -92,11 +85,11 @@ def choose_head(heads: Sequence[Head], graphs: Mapping[str, Graph], where: str) 
     first, last = next(iter(graphs.values())), list(graphs.values())[-1]
     inputs = {tensor.name for tensor in first.inputs}
     given = {tensor.name for tensor in last.outputs}
-    kinds = [kind for name, kind in _KINDS.items() if name in inputs]
+    kind = kind_of(inputs)
     candidates = [*heads, *([_BASE] if heads[0].family == "encoder" else [])]
     for head in candidates:
-        if kinds and set(head.outputs) <= given and (not head.reads or inputs & set(head.reads)):
-            return head, kinds[0]
+        if kind and set(head.outputs) <= given and (not head.reads or inputs & set(head.reads)):
+            return head, kind
     raise UnsupportedError(
         f"the graphs of '{where}' read {', '.join(sorted(inputs))} and give {', '.join(sorted(given)[:5])}; with the "
         f"head {heads[0].name} vitrify runs those that give {', '.join(heads[0].outputs)}. Compile its checkpoint: "
