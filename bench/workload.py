@@ -29,7 +29,7 @@ _DEFAULTS: Mapping[str, tuple[int, ...]] = MappingProxyType(
     }
 )
 _ANY = (128,)  # for an axis of another name
-_WRITERS: Mapping[str, str] = MappingProxyType({"decoder": "model", "encoder-decoder": "encoder_model"})
+_WRITERS = frozenset({"decoder", "encoder-decoder"})
 _GIVEN = frozenset({"input_ids", "input_features", "input_values", "pixel_values", "flattened_patches"})
 _LARGEST = 1 << 24
 _SPECIAL = 1000  # ids below are special tokens in most vocabularies
@@ -66,7 +66,8 @@ def workload(bundle: Bundle, config: Mapping[str, Any], given: Mapping[str, Sequ
     Raises UsageError for an axis that the model does not have, or a size that it does not take.
     """
     writes = bundle.family in _WRITERS
-    graph = bundle.graphs[_WRITERS.get(bundle.family) or next(iter(bundle.graphs))]
+    # What a profile alone has goes by other names: a decoder of one may be in place.
+    graph = bundle.graphs.get("encoder_model") or next(iter(bundle.graphs.values()))
     # A decoder's masks, positions and caches are the token loop's.
     inputs = tuple(tensor for tensor in graph.inputs if not writes or tensor.name in _GIVEN)
     named = dict.fromkeys(axis for tensor in inputs for axis in tensor.axes if isinstance(axis, str))

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from .batches import run_together
-from .bundle import Axis, Bundle, read_bundle
+from .bundle import Axis, Bundle, Graph, read_bundle
 from .choice import Choice, choose_profile, choose_tuned
 from .errors import UsageError
 from .generation.prefixes import Prefixes
+from .kinds import PICTURES
 from .model import Model, Outputs, Row
 from .sessions import open_session
 from .sessions.base import TRACE, Session
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 # What `auto` accepts unless told otherwise: bfloat16 of common encoders stays below it, int8 of some (ViT-base 0.049,
 # BERT-base 0.056, MiniLM's hidden states 0.12).
 MAX_DRIFT = 0.05
-_PICTURES = frozenset({"pixel_values", "flattened_patches"})
 _LOG = logging.getLogger("vitrify")
 
 
@@ -76,8 +76,13 @@ class LoadedBundle:
 
     @property
     def model(self) -> Model:
-        """The graph of a bundle that has one, or else its first; opened on first use."""
+        """The graph of a bundle that has one, or else the profile's first; opened on first use."""
         return self.graph(next(iter(self.manifest.builds[self.profile.name].graphs)))
+
+    @property
+    def signature(self) -> Graph:
+        """The inputs and outputs of `model`, which need not be opened for that."""
+        return self.manifest.graphs[next(iter(self.manifest.builds[self.profile.name].graphs))]
 
     def graph(self, name: str) -> Model:
         """Return one of the graphs, opened on first use; raise UsageError if the profile has none of that name."""
@@ -208,7 +213,7 @@ class LoadedBundle:
     @cached_property
     def image_processor(self) -> "ImageProcessor | None":
         """The image processor, or None for a bundle without one."""
-        if "preprocessor_config.json" not in self.manifest.files or not self._reads(_PICTURES):
+        if "preprocessor_config.json" not in self.manifest.files or not self._reads(PICTURES):
             return None
         self.manifest.check("preprocessor_config.json")
         return _image_processor(self.manifest.folder)
@@ -216,7 +221,7 @@ class LoadedBundle:
     @cached_property
     def speech_processor(self) -> "SpeechProcessor | None":
         """The feature extractor of speech, or None for a bundle without one."""
-        if "preprocessor_config.json" not in self.manifest.files or self._reads(_PICTURES):
+        if "preprocessor_config.json" not in self.manifest.files or self._reads(PICTURES):
             return None
         from .processing.speech import SpeechProcessor
 
@@ -256,8 +261,7 @@ class LoadedBundle:
 
     def _group(self, row: Row) -> tuple[Any, ...]:
         """Return what rows of one batch must share: every size but the padded one."""
-        graph = self.manifest.graphs["model"]
-        sizes = {tensor.name: tensor.axes[1:] for tensor in graph.inputs}
+        sizes = {tensor.name: tensor.axes[1:] for tensor in self.signature.inputs}
         return tuple(
             (name, *(size for axis, size in zip(sizes[name], row[name].shape, strict=False) if axis != "sequence"))
             for name in sorted(row)

@@ -204,7 +204,7 @@ def _may_go_on(bundle: "LoadedBundle", prompts: Sequence[np.ndarray], config: Ge
 
 def _bytes_of_token(bundle: "LoadedBundle") -> int:
     """Return how much the keys and values of a token take."""
-    caches = [tensor for tensor in bundle.manifest.graphs["model"].inputs if tensor.name.startswith(PAST)]
+    caches = [tensor for tensor in bundle.manifest.graphs[bundle.way[-1]].inputs if tensor.name.startswith(PAST)]
     sizes = [[axis for axis in tensor.axes if isinstance(axis, int)] for tensor in caches]
     return sum(math.prod(axes) * tensor.array_dtype.itemsize for axes, tensor in zip(sizes, caches, strict=True))
 
