@@ -75,8 +75,13 @@ class LoadedBundle:
 
     @property
     def model(self) -> Model:
-        """The graph of a bundle that has one, or else its first; opened on first use."""
+        """The graph of a bundle that has one, or else the profile's first; opened on first use."""
         return self.graph(next(iter(self.manifest.builds[self.profile.name].graphs)))
+
+    @property
+    def signature(self) -> Graph:
+        """The inputs and outputs of `model`, which need not be opened for that."""
+        return self.manifest.graphs[next(iter(self.manifest.builds[self.profile.name].graphs))]
 
     def graph(self, name: str) -> Model:
         """Return one of the graphs, opened on first use; raise UsageError if the profile has none of that name."""
@@ -257,8 +262,7 @@ class LoadedBundle:
 
     def _group(self, row: Row) -> tuple[Any, ...]:
         """Return what rows of one batch must share: every size but the padded one."""
-        graph = self.manifest.graphs[self.way[0]]
-        sizes = {tensor.name: tensor.axes[1:] for tensor in graph.inputs}
+        sizes = {tensor.name: tensor.axes[1:] for tensor in self.signature.inputs}
         return tuple(
             (name, *(size for axis, size in zip(sizes[name], row[name].shape, strict=False) if axis != "sequence"))
             for name in sorted(row)

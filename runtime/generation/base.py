@@ -23,7 +23,8 @@ Stop = Callable[[np.ndarray], np.ndarray]
 class Decoding(ABC):
     """A decoder with the keys and values of the rows of one call: a cache bound to a session.
 
-    It belongs to one call, and so to one thread; sessions are shared.
+    It belongs to one call, and so to one thread; sessions are shared. Rows may be selected, and it may be truncated and
+    cloned, before the first `append` too: then only what an encoder gave has rows.
 
     Attributes
     ----------

@@ -188,7 +188,7 @@ def _may_go_on(bundle: LoadedGenerator, prompts: Sequence[np.ndarray], config: G
 
 def _bytes_of_token(bundle: LoadedGenerator) -> int:
     """Return how much the keys and values of a token take."""
-    states = states_of(bundle.graph(bundle.way[0]).session.inputs).values()
+    states = states_of(bundle.manifest.graphs[bundle.way[-1]].inputs).values()
     fixed = [[axis for axis in state.axes if isinstance(axis, int)] for state in states]
     return sum(math.prod(axes) * state.array_dtype.itemsize for axes, state in zip(fixed, states, strict=True))
 

@@ -57,6 +57,11 @@ def test_a_decoder_reads_prompts_alone_and_counts_tokens(tmp_path):
     assert (case.count, case.unit) == (6, "tokens")
 
 
+def test_a_decoder_that_is_in_place_alone_is_measured_too():
+    alone = dataclasses.replace(bundle(STEP, "decoder"), graphs={"in_place": STEP})
+    assert [tensor.name for tensor in workload(alone, {}, {}).inputs] == ["input_ids"]
+
+
 def test_what_an_encoder_reads_for_a_decoder_goes_by_sequence_too():
     graph = Graph((Tensor("input_ids", "int64", ("batch", "encoder_sequence")),), ())
     both = dataclasses.replace(bundle(graph, "encoder-decoder"), graphs={"encoder_model": graph, "decoder_model": STEP})

@@ -268,6 +268,16 @@ def test_an_emptied_decoding_takes_ragged_prompts_again(exported, opened, way):
 
 
 @each_way
+def test_before_its_first_tokens_a_decoding_is_selected_truncated_and_cloned(exported, opened, way):
+    decoding, rows = opened(way), drawn(9, 2)
+    decoding.select(np.array([1, 0, 1]))
+    decoding.truncate(4)
+    decoding = decoding.clone()
+    assert decoding.lengths.tolist() == []
+    np.testing.assert_allclose(decoding.append(rows)[:, -1], reference(exported.model, rows), **CLOSE)
+
+
+@each_way
 def test_a_clone_goes_its_own_way(exported, opened, way):
     decoding, rows = opened(way), drawn(4, 6)
     decoding.append(rows)

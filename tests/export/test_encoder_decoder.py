@@ -99,6 +99,29 @@ def _past(model, *, rows, length):
     }
 
 
+@pytest.mark.parametrize("names", [OURS, OTHERS])
+@pytest.mark.parametrize("chosen", [[1], [2, 0], [0, 1, 2], [2, 2, 1, 0]], ids=str)
+def test_rows_of_what_the_encoder_gave_are_selected_before_the_first_tokens(bart, names, chosen):
+    ids = np.random.default_rng(4).integers(10, 200, (3, 7))
+    mask = (np.arange(7) < np.array([[7], [4], [6]])).astype(np.int64)
+    starts, step = ids[:, :2], ids[:, 2:3]
+    opened = _opener(bart.graphs, names)
+    whole, decoding = (
+        opened({"input_ids": ids, "attention_mask": mask}),
+        opened({"input_ids": ids, "attention_mask": mask}),
+    )
+    decoding.truncate(1)
+    other = decoding.clone()
+    other.select(np.array(chosen))
+    for tokens in (starts, step):
+        expected = whole.append(tokens).copy()
+        assert np.abs(expected[0] - expected[1]).max() > 0.01
+        np.testing.assert_allclose(other.append(tokens[chosen]), expected[chosen], **CLOSE)
+    np.testing.assert_allclose(
+        decoding.append(starts), opened({"input_ids": ids, "attention_mask": mask}).append(starts), **CLOSE
+    )
+
+
 # ------------------------------------------------------------------------------------------------------ the gate fails
 
 

@@ -110,7 +110,8 @@ class GrowingDecoding(Decoding):
 
     def select(self, rows: np.ndarray) -> None:
         self._cache = {name: on_host(value)[rows] for name, value in self._cache.items()}
-        self._mask, self._lengths = self._mask[rows], self._lengths[rows]
+        if len(self._lengths):  # before the first tokens only what the encoder gave has rows
+            self._mask, self._lengths = self._mask[rows], self._lengths[rows]
         if self._constants and not np.array_equal(origin := self._origin[rows], self._origin):
             moved = {name: on_host(value)[rows] for name, value in self._constants.items()}
             self._constants = dict(self._session.placed(moved))

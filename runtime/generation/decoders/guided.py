@@ -39,11 +39,14 @@ class GuidedDecoding(Decoding):
     def select(self, rows: np.ndarray) -> None:
         self._decoding.select(rows)
         self._negative.select(rows)
+        self._prompts = [self._prompts[row] for row in rows]
 
     def truncate(self, length: int) -> None:
+        """Forget as many tokens of both; where nothing is left, the next ones are prompts again."""
         drop = int(self._decoding.lengths.max(initial=0)) - length
         self._decoding.truncate(length)
-        self._negative.truncate(int(self._negative.lengths.max(initial=0)) - drop)
+        self._is_started = self._is_started and length > 0
+        self._negative.truncate(int(self._negative.lengths.max(initial=0)) - drop if self._is_started else 0)
 
     def clone(self) -> Self:
         other = copy(self)

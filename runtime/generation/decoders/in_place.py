@@ -131,8 +131,8 @@ class InPlaceDecoding(Decoding):
         self._buffers, self._room, self._step = grown, room, None
 
     def select(self, rows: np.ndarray) -> None:
-        if np.array_equal(rows, np.arange(len(self._lengths))):
-            return
+        if not len(self._lengths) or np.array_equal(rows, np.arange(len(self._lengths))):
+            return  # before the first tokens there is nothing to move
         self._lengths = self._lengths[rows]
         held = int(self._lengths.max(initial=0))
         moved = {}

@@ -28,6 +28,7 @@ def heal(decoding: Decoding, prompts: Sequence[np.ndarray], tokenizer: Any) -> l
     rows = [row for row, chosen in enumerate(choices) if len(chosen) > 1]
     if not rows:
         return healed
+    decoding.select(np.array(rows))
     logits = decoding.append([prompts[row][:-1] for row in rows])[:, -1]
     for row, scores in zip(rows, logits, strict=True):
         scores[choices[row]] += _LONGER

@@ -309,10 +309,12 @@ class _Run:
         room = positions - prompt
         if wanted is None:  # of the prompt, what was told before does not count
             wanted = room if longest is None else min(longest + min(positions // 2 - 1, prompt) - prompt, room)
+        elif wanted <= positions:  # model cards ask for all positions: the answer ends at the last one
+            wanted = min(wanted, room)
         if not 0 < wanted <= room:
             raise UsageError(
-                f"max_new_tokens={wanted} after a prompt of {prompt} tokens do not fit the {positions} "
-                "that this model holds: lower max_new_tokens, or shorten prompt_ids"
+                f"max_new_tokens={wanted} after a prompt of {prompt} tokens does not fit the {positions} positions "
+                "of this model: lower max_new_tokens, or shorten prompt_ids"
             )
         return wanted
 

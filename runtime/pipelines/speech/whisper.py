@@ -34,17 +34,17 @@ class WhisperParameters(Seq2SeqRecognitionParameters):
     """`return_timestamps`: True adds "chunks" with the times of segments, "word" with those of words.
 
     `return_language` names each chunk's language. Of generation's arguments Whisper takes its own too, see
-    `TranscriptionOptions`.
+    `TranscriptionOptions`; `return_timestamps` among them, in `generate_kwargs`, changes what is generated and adds no
+    "chunks", as in the mirrored pipeline.
     """
 
     beside: ClassVar[tuple[str, ...]] = _OF_GENERATION
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.return_timestamps not in (None, False, True, "word"):
-            raise UsageError(
-                f"return_timestamps={self.return_timestamps!r}; Whisper allows: True for segments, 'word' for words"
-            )
+        for value in (self.return_timestamps, self.generate_kwargs.get("return_timestamps")):
+            if value not in (None, False, True, "word"):
+                raise UsageError(f"return_timestamps={value!r}; Whisper allows: True for segments, 'word' for words")
         if "forced_decoder_ids" in self.generate_kwargs:
             raise UsageError("forced_decoder_ids are no longer taken: say language= and task= instead")
 
@@ -109,10 +109,12 @@ class WhisperRecognitionPipeline(Seq2SeqRecognitionPipeline):
                 f"chunk_length_s={parameters.chunk_length_s}: Whisper hears {window} seconds at once; pass at most that"
             )
         given = dict(parameters.generate_kwargs)
-        mine = {name: given.pop(name) for name in _OF_GENERATION if name in given}
+        mine = {name: given.pop(name) for name in _OPTIONS if name in given}
+        if (timestamps := self._timestamps(parameters)) is not None:
+            mine["return_timestamps"] = timestamps
         if given.pop("do_sample", None) and not mine.get("temperature"):
             _LOG.warning("do_sample=True has no effect on Whisper: pass the temperature=... to sample at")
-        options = TranscriptionOptions(return_timestamps=self._timestamps(parameters), **mine)
+        options = TranscriptionOptions(**mine)
         whisper.check_request(self.config, self.bundle.generation_config, options)
         return options, self.config_of(given)
 

@@ -62,10 +62,16 @@ class TorchDecoding(Decoding):
     def select(self, rows: np.ndarray) -> None:
         index = torch.as_tensor(np.asarray(rows))
         take(self.cache, lambda states: states[index])
-        self.mask = self.mask[index]
+        self._select_mask(index)
+
+    def _select_mask(self, index: torch.Tensor) -> None:
+        if len(self.mask):  # before the first tokens there are no rows
+            self.mask = self.mask[index]
 
     def truncate(self, length: int) -> None:
         """Keep the first tokens of every row, moved to the right end so that new ones follow them."""
+        if not len(self.mask):
+            return
         kept = self.mask.sum(1).clamp(max=length)
         width = int(kept.max())
         starts = self.mask.shape[1] - self.mask.sum(1)
@@ -124,7 +130,8 @@ class TorchSeq2SeqDecoding(TorchDecoding):
         index = torch.as_tensor(np.asarray(rows))
         for part in (self.cache.self_attention_cache, self.cache.cross_attention_cache):
             take(part, lambda states: states[index])
-        self.encoded, self.encoder_mask, self.mask = self.encoded[index], self.encoder_mask[index], self.mask[index]
+        self.encoded, self.encoder_mask = self.encoded[index], self.encoder_mask[index]
+        self._select_mask(index)
 
     def truncate(self, length: int) -> None:
         everything, self.cache = self.cache, self.cache.self_attention_cache

@@ -14,8 +14,8 @@ import pytest
 import soundfile
 from transformers.audio_utils import load_audio as load_audio_of_transformers
 
+import vitrify.runtime.processing.audio.source as audio
 from vitrify.runtime.errors import UsageError
-from vitrify.runtime.processing.audio import source as audio
 from vitrify.runtime.processing.audio.source import BLOCK, FORMATS, MAX_BYTES, audio_blocks, load_audio
 
 RATE = 16_000

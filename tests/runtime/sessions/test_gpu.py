@@ -61,8 +61,7 @@ def tensorrt_rtx(ort, path, *, gpu=None, load_plugin=lambda _: PLUGIN, **options
     return OrtTensorRtRtxSession(
         path,
         options=options,
-        threads=None,
-        machine=ONE_GPU,
+        opening=Opening(machine=ONE_GPU),
         load=lambda: ort,
         load_plugin=load_plugin,
         driver=lambda: gpu or FakeGpu(),

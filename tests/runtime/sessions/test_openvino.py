@@ -11,6 +11,7 @@ from vitrify.profiles import load_profile
 from vitrify.runtime.errors import EnvironmentMissing, IntegrityError, UnsupportedError, UsageError
 from vitrify.runtime.machine import this_machine
 from vitrify.runtime.sessions import installed_packages, open_session
+from vitrify.runtime.sessions.opening import Opening
 
 pytestmark = pytest.mark.skipif("openvino" not in installed_packages(), reason="vitrify[openvino] is absent")
 FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -27,7 +28,7 @@ def test_openvino_without_bfloat16_hardware_is_refused(path):
             path,
             provider="openvino",
             options={"INFERENCE_PRECISION_HINT": "bf16"},
-            machine=cpu("avx2"),
+            opening=Opening(machine=cpu("avx2")),
             installed={"openvino"},
         )
 
