@@ -26,7 +26,12 @@ VOCABULARIES = (
     "*vocab*.json",
     "merges.txt",
     "*.model",
+    "*.spm",
+    "*.tokenizer",
     "*.tiktoken",
+    "tekken.json",
+    "bpe.codes",
+    "dict.txt",
 )
 # Explicit in the bundle, because in the checkpoint they may be a default of the Python class.
 EXPLICIT = (

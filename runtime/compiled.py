@@ -18,6 +18,7 @@ from filelock import FileLock
 
 from ..version import __version__
 from .bundle import MANIFEST
+from .checkpoint_files import checkpoint_files
 from .digests import cache_folder, file_digest, remembered_digest, writing_cache
 from .errors import (
     DependencyMissing,
@@ -29,7 +30,7 @@ from .errors import (
     UsageError,
     VitrifyError,
 )
-from .hub import Source, checkpoint_files
+from .hub import Source
 from .machine import installed_version
 
 _NEEDED = ("torch", "transformers", "onnx", "onnxscript", "onnx_ir")
@@ -112,7 +113,7 @@ def _export(source: Source, folder: Path, options: Sequence[str], run: Runner) -
 
 
 def _key(source: Source, options: Sequence[str], profile: str) -> str:
-    files = {path.name: remembered_digest(path) for path in checkpoint_files(source.folder)}
+    files = {name: remembered_digest(path) for name, path in checkpoint_files(source.folder).items()}
     own_profile = file_digest(Path(profile)) if Path(profile).is_file() else None
     versions = {name: installed_version(name) for name in _MAKERS}
     parts = [files, source.id, source.revision, list(options), own_profile, __version__, versions]
