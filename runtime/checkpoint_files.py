@@ -16,6 +16,7 @@ from fnmatch import translate
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from .bundle import MANIFEST
 from .errors import IntegrityError, UnsupportedError, UsageError
 
 SINGLE = "model.safetensors"
@@ -66,6 +67,9 @@ _BALLAST_FOLDERS = _any_of(
 )
 
 
+_OF_RUNS = {MANIFEST, "trainer_state.json", "training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt"}
+
+
 @dataclass(frozen=True)
 class Listing:
     """The files of a repository or a folder, named relative to it with `/`.
@@ -82,7 +86,7 @@ class Listing:
     @classmethod
     def from_folder(cls, folder: Path) -> "Listing":
         """List a folder: a few levels deep, without folders that are ballast or data."""
-        return cls(str(folder), dict(_walk(folder)), lambda name: (folder / name).is_file(), lambda name: folder / name)
+        return cls(str(folder), dict(_walk(folder)), lambda name: _is_file(folder / name), lambda name: folder / name)
 
 
 @dataclass(frozen=True)
@@ -198,7 +202,7 @@ def _first(listing: Listing, names: Collection[str]) -> Weights | None:
 def _named_by_config(listing: Listing) -> str | None:
     if not listing.has(CONFIG) or not any(name.endswith(_SAFE) for name in listing.sizes):
         return None
-    config = _read_json(listing.path(CONFIG))
+    config = _read_json(listing, CONFIG)
     name = config.get(_EXPLICIT) if isinstance(config, dict) else None
     if name is None:
         return None
@@ -208,7 +212,7 @@ def _named_by_config(listing: Listing) -> str | None:
 
 def _shards(listing: Listing, index: str) -> list[str]:
     """Return the files that an index names; those of a safetensors index must not be pickles."""
-    content = _read_json(listing.path(index))
+    content = _read_json(listing, index)
     table = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(table, dict) or not table:
         raise IntegrityError(f"'{index}' of '{listing.where}' is not an index of shards: download the checkpoint again")
@@ -231,12 +235,21 @@ def _check_name(listing: Listing, by: str, name: Any, endings: tuple[str, ...]) 
         )
 
 
-def _read_json(path: Path) -> Any:
+def _read_json(listing: Listing, name: str) -> Any:
     """Return the content, or None for what cannot be read as JSON."""
+    if listing.sizes.get(name, 0) > _LARGEST:
+        return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(listing.path(name).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def _is_ballast(path: PurePosixPath, data: Collection[str]) -> bool:
@@ -248,13 +261,13 @@ def _is_ballast(path: PurePosixPath, data: Collection[str]) -> bool:
 
 
 def _data_folders(names: Collection[str]) -> set[str]:
-    """Return the folders below the top that have more entries than settings ever have."""
+    """Return the folders below the top that are bundles, a training's states, or data by their number of entries."""
     entries: dict[str, set[str]] = {}
     for name in names:
         parts = name.split("/")
         for depth in range(1, len(parts)):
             entries.setdefault("/".join(parts[:depth]), set()).add(parts[depth])
-    return {folder for folder, inside in entries.items() if len(inside) > _MANY}
+    return {folder for folder, inside in entries.items() if len(inside) > _MANY or not _OF_RUNS.isdisjoint(inside)}
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, int]]:

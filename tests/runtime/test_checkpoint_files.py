@@ -104,6 +104,12 @@ def test_datasets_are_not_settings():
     assert settings_of(there, code=True) == ["config.json", "tokenizer.json"]
 
 
+@pytest.mark.parametrize("sign", ["bundle.json", "trainer_state.json", "optimizer.pt"])
+def test_what_a_run_left_in_the_folder_is_not_settings(sign):
+    there = listing("config.json", "epoch_3/config.json", "epoch_3/more/vocab.txt", f"epoch_3/{sign}")
+    assert settings_of(there, code=True) == ["config.json"]
+
+
 def test_a_folder_of_links_fifos_and_huge_files_is_listed_at_once(tmp_path):
     write(tmp_path, ["config.json", SINGLE, "a/b/deep.json", "shared/vocab.txt"])
     for name in ("here", "a/back", "a/b/back"):
@@ -173,6 +179,7 @@ def test_pickles_count_when_they_are_allowed(tmp_path):
         (index_of("/etc/outside.safetensors"), "do not trust it"),
         (index_of("a\\b.safetensors"), "do not trust it"),
         (index_of("pickle.bin"), "do not trust it"),
+        (index_of("x" * 300 + ".safetensors"), "which is missing"),
         (index_of("absent.safetensors"), "'absent.safetensors', which is missing"),
         ("{}", "is not an index"),
         ('{"weight_map": {}}', "is not an index"),
