@@ -30,6 +30,7 @@ VOCABULARIES = (
     "*.tokenizer",
     "*.tiktoken",
     "tekken.json",
+    "byte_maps.json",
     "bpe.codes",
     "dict.txt",
 )

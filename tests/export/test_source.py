@@ -11,13 +11,14 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from tests.checkpoints import make_checkpoint
-from tests.conftest import run_vitrify
 from tests.hub_server import serving
 from tests.runtime.test_hub import client_of, repository_of
 from vitrify import export_bundle
-from vitrify.export.tokenizer import VOCABULARIES
+from vitrify.export.source import fetch
+from vitrify.export.tokenizer import VOCABULARIES, load_tokenizer
 from vitrify.runtime.checkpoint_files import Listing, checkpoint_files, settings_of
 from vitrify.runtime.digests import file_digest
+from vitrify.runtime.hub import Request
 
 INDEX = "model.safetensors.index.json"
 
@@ -60,15 +61,15 @@ def translator(tmp_path_factory):
     return folder
 
 
-def test_a_pickled_translator_exports_from_its_id_and_its_files_are_listed(translator, tmp_path):
+def test_a_pickled_translator_comes_from_its_id_with_its_vocabulary(translator, tmp_path):
     assert not (translator / "tokenizer.json").exists(), "its vocabulary must be the class's own"
     with serving({"owner/translator": repository_of(translator)}) as hub:
-        env = client_of(hub.url, tmp_path).env
-        done = run_vitrify("export", "owner/translator", "-o", tmp_path / "out", "--allow-pickle", env=env)
-    assert done.code == 0, done.err
-    source = json.loads((tmp_path / "out" / "bundle.json").read_text())["source"]
-    assert source["files"] == {name: file_digest(path) for name, path in checkpoint_files(translator).items()}
-    assert {"source.spm", "target.spm", "vocab.json", "pytorch_model.bin"} <= source["files"].keys()
+        got = client_of(hub.url, tmp_path).resolve("owner/translator", allow_pickle=True)
+    found = fetch(Request(got["folder"], allow_pickle=True), tmp_path)
+    assert type(load_tokenizer(found.folder)).__name__ == "MarianTokenizer"
+    assert (found.folder / "model.safetensors").is_file()
+    assert found.source_files() == {name: file_digest(path) for name, path in checkpoint_files(translator).items()}
+    assert {"source.spm", "target.spm", "vocab.json", "pytorch_model.bin"} <= found.source_files().keys()
 
 
 def test_shards_of_any_name_export_and_are_listed(tmp_path):
