@@ -153,7 +153,7 @@ def export_bundle(
             given = CalibrationInputs() if calibration is None else read_calibration(checkpoint, calibration)
             origin = dataclasses.replace(
                 source or found.provenance,
-                files=checkpoint.source_files() | ({"calibration": given.digest} if given.digest else {}),
+                files=found.source_files() | ({"calibration": given.digest} if given.digest else {}),
                 pickle=found.provenance.pickle,
                 remote_code=trust_remote_code,
             )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...runtime.bundle.digests import file_digest
 from ...runtime.bundle.manifest import Provenance
 from ...runtime.errors import UsageError
 from ...runtime.sources.hub import Request
@@ -12,10 +13,15 @@ from ...runtime.sources.hub import Request
 
 @dataclass(frozen=True)
 class Found:
-    """A checkpoint's folder and what to record of its origin."""
+    """A checkpoint's folder and what to record of its origin; `read` is where its files were before a conversion."""
 
     folder: Path
     provenance: Provenance
+    read: Path
+
+    def source_files(self) -> dict[str, str]:
+        """Return the sha256 of every file that the bundle is made from."""
+        return {name: file_digest(path) for name, path in checkpoint_files(self.read).items()}
 
 
 def fetch(request: Request, scratch: Path, *, processor: Any = None) -> Found:
@@ -26,9 +32,9 @@ def fetch(request: Request, scratch: Path, *, processor: Any = None) -> Found:
     if not isinstance(request.model, (str, Path)):
         return _saved(request.model, processor, scratch)
     source = request.resolve()
-    pickled = request.allow_pickle and not any(source.folder.glob("*.safetensors"))
+    pickled = request.allow_pickle and has_pickles(source.folder)
     folder = _unpickled(source.folder, scratch) if pickled else source.folder
-    return Found(folder, Provenance(source.id, source.revision, pickle=pickled))
+    return Found(folder, Provenance(source.id, source.revision, pickle=pickled), source.folder)
 
 
 def _saved(model: Any, processor: Any, scratch: Path) -> Found:
@@ -39,7 +45,7 @@ def _saved(model: Any, processor: Any, scratch: Path) -> Found:
     folder = scratch / "checkpoint"
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
-    return Found(folder, Provenance(type(model).__name__))
+    return Found(folder, Provenance(type(model).__name__), folder)
 
 
 def _unpickled(folder: Path, scratch: Path) -> Path:
@@ -47,8 +53,8 @@ def _unpickled(folder: Path, scratch: Path) -> Path:
 
     out = scratch / "checkpoint"
     out.mkdir()
-    for path in folder.iterdir():
-        if path.is_file() and path.suffix in {".json", ".txt", ".model", ".py", ".jinja"} and "index" not in path.name:
-            shutil.copyfile(path, out / path.name)
+    for name in settings_of(Listing.from_folder(folder), code=True):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / name, out / name)
     safetensors_from_pickle(folder, out)
     return out

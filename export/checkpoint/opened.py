@@ -12,19 +12,15 @@ from typing import Any
 
 import torch
 
-from ...runtime.bundle.digests import file_digest
 from ...runtime.errors import IntegrityError, UnsupportedError, UsageError
 from ...runtime.graphs.families import FAMILIES
 from ...runtime.graphs.heads import Head
 from ...runtime.graphs.signature import KINDS
-from ...runtime.sources.hub import checkpoint_files
 from ...runtime.tasks import find_task
 from ..processors.image import load_image_processor
 from ..processors.speech import load_speech_processor
 from ..processors.tokenizer import load_tokenizer
 from .heads import choose_head, kinds_read, loader_of, main_input
-
-PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 
 
 @dataclass(frozen=True)
@@ -63,10 +59,6 @@ class Checkpoint:
     def forward_parameters(self) -> Collection[str]:
         """The names of what the model's forward takes."""
         return _forward_parameters(self.model)
-
-    def source_files(self) -> dict[str, str]:
-        """Return the sha256 of every file that the bundle was made from."""
-        return {path.name: file_digest(path) for path in checkpoint_files(self.folder)}
 
 
 def _forward_parameters(model: Any) -> Collection[str]:
@@ -128,15 +120,10 @@ def _with_processor(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Check
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
+    path = folder / CONFIG
     if not folder.is_dir():
         raise UsageError(f"no checkpoint at '{folder}': not a folder. Give a folder with config.json or a Hub id")
-    if (folder / "adapter_config.json").is_file():
-        raise UnsupportedError(f"'{folder}' is a PEFT adapter, not a checkpoint: merge it into its base model first")
-    if any(folder.glob("*.gguf")) and not any(folder.glob("*.safetensors")):
-        raise UnsupportedError(
-            f"'{folder}' holds GGUF weights: vitrify reads safetensors. Take the original checkpoint"
-        )
+    refuse_other_weights(Listing.from_folder(folder))
     if not path.is_file():
         raise UsageError(f"'{folder}' is no checkpoint: it has no config.json")
     try:
@@ -154,14 +141,6 @@ def _refuse(folder: Path, settings: dict[str, Any]) -> None:
             f"'{folder}' is quantized already ({_quantizer(quantization)}): vitrify exports unquantized checkpoints "
             "and quantizes them itself. Take the original checkpoint, with --profile cpu-int8 if you want it small"
         )
-    if any(folder.glob("*.safetensors")):
-        return
-    if found := [path.name for pattern in PICKLES for path in folder.glob(pattern)]:
-        raise UnsupportedError(
-            f"'{folder}' holds pickled weights only ({found[0]}): a pickle can run code when it is opened. Take a "
-            "revision with model.safetensors, or accept the risk with --allow-pickle"
-        )
-    raise UsageError(f"'{folder}' has no model.safetensors: the checkpoint is incomplete")
 
 
 def _quantizer(quantization: Any) -> str:
@@ -175,7 +154,8 @@ def _quantizer(quantization: Any) -> str:
 def _check_weights(folder: Path) -> None:
     from safetensors import safe_open
 
-    for path in sorted(folder.glob("*.safetensors")):
+    for name in weights_of(Listing.from_folder(folder)).shards:
+        path = folder / name
         try:
             with safe_open(path, framework="numpy") as file:
                 file.keys()

@@ -4,7 +4,6 @@ torch reads the pickle with `weights_only=True`, which builds tensors and plain 
 """
 
 import ctypes
-import json
 import os
 import pickle
 import re
@@ -15,12 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ...runtime.child import error_of, run_child
-from ...runtime.errors import EnvironmentMissing, ExportError, IntegrityError, UsageError, VitrifyError
+from ...runtime.errors import EnvironmentMissing, ExportError, IntegrityError, VitrifyError
 from .seccomp import take_sockets_away
 
-WHOLE = "pytorch_model.bin"
-INDEX = "pytorch_model.bin.index.json"
-CONVERTED = "model.safetensors"
 # Tensors that may share one place in the file: an encoder-decoder ties up to four embeddings.
 _NAMES = 4
 # From Linux' sched.h.
@@ -47,7 +43,7 @@ def safetensors_from_pickle(folder: Path, out: Path) -> None:
     ended = run_child(command)
     if ended.code == 0:
         return
-    (out / CONVERTED).unlink(missing_ok=True)
+    (out / SINGLE).unlink(missing_ok=True)
     raise error_of(
         ended, lambda reason: ExportError(f"the pickled weights of '{folder.name}' cannot be converted: {reason}")
     )
@@ -77,24 +73,6 @@ def give_up_network() -> None:
     # Without a mapping the new namespace knows no owner for the file to be written.
     for name, line in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
         Path("/proc/self", name).write_text(line)
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    if (folder / WHOLE).is_file():
-        return [folder / WHOLE]
-    index = folder / INDEX
-    if not index.is_file():
-        raise UsageError(f"'{folder.name}' holds no weights: neither model.safetensors nor {WHOLE}")
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise IntegrityError(f"'{INDEX}' is no index of shards: download the checkpoint again") from error
-    for name in names:
-        if Path(name).name != name or not name.endswith(".bin"):
-            raise IntegrityError(f"'{INDEX}' names '{name}', which is no file of the checkpoint: do not trust it")
-        if not (folder / name).is_file():
-            raise IntegrityError(f"'{INDEX}' names '{name}', which is missing: download the checkpoint again")
-    return [folder / name for name in names]
 
 
 def _is_mappable(path: Path) -> bool:
@@ -156,7 +134,7 @@ def _separate(weights: Mapping[str, Any]) -> dict[str, Any]:
 def _convert(folder: Path, out: Path) -> None:
     """Do the child's work."""
     give_up_network()
-    paths = _weight_files(folder)
+    paths = pickled_shards(folder)
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -168,7 +146,7 @@ def _convert(folder: Path, out: Path) -> None:
     if written > _NAMES * stored:
         raise IntegrityError(f"'{paths[0].name}' holds {stored:,} bytes that stand for {written:,}: do not trust it")
     try:
-        save_file(_separate(weights), out / CONVERTED, metadata={"format": "pt"})
+        save_file(_separate(weights), out / SINGLE, metadata={"format": "pt"})
     except (OSError, SafetensorError) as error:
         raise EnvironmentMissing(f"the converted weights cannot be written to '{out}': {error}") from error
 

@@ -26,7 +26,13 @@ VOCABULARIES = (
     "*vocab*.json",
     "merges.txt",
     "*.model",
+    "*.spm",
+    "*.tokenizer",
     "*.tiktoken",
+    "tekken.json",
+    "byte_maps.json",
+    "bpe.codes",
+    "dict.txt",
 )
 # Explicit in the bundle, because in the checkpoint they may be a default of the Python class.
 EXPLICIT = (

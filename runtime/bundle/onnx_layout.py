@@ -13,8 +13,6 @@ from ..graphs.families import FAMILIES
 
 FOLDER = "onnx/"
 PLAIN = "fp32"
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "adapter_config.json")
-_PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,7 @@ def is_compiled(names: Collection[str], profile: str | None, *, allow_pickle: bo
     It does if it has graphs, and either no weights to compile or the profile named is one of its variants.
     """
     variants = find_variants(names)
-    weights = (*_WEIGHTS, *(_PICKLES if allow_pickle else ()))
-    return bool(variants) and (profile in variants or not any(name in weights for name in names))
+    return bool(variants) and (profile in variants or not has_weights(names, allow_pickle=allow_pickle))
 
 
 def choose_variant(where: str, names: Sequence[str], profile: str | None) -> str:

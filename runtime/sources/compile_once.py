@@ -17,9 +17,13 @@ from ...version import __version__
 from ..bundle.digests import cache_folder, cache_key, file_digest, remembered_digest, writing_cache
 from ..bundle.manifest import MANIFEST
 from ..child import Ended, error_of, run_child
-from ..errors import DependencyMissing, EnvironmentMissing, VitrifyError
+from ..errors import (
+    DependencyMissing,
+    EnvironmentMissing,
+    VitrifyError,
+)
 from ..machine import installed_version
-from .hub import Source, checkpoint_files
+from .hub import Source
 
 _NEEDED = ("torch", "transformers", "onnx", "onnxscript", "onnx_ir")
 _MAKERS = (*_NEEDED, "onnxruntime", "tokenizers", "numpy", "pillow")
@@ -91,7 +95,7 @@ def _export(source: Source, folder: Path, options: Sequence[str], run: Runner) -
 
 
 def _key(source: Source, options: Sequence[str], profile: str) -> str:
-    files = {path.name: remembered_digest(path) for path in checkpoint_files(source.folder)}
+    files = {name: remembered_digest(path) for name, path in checkpoint_files(source.folder).items()}
     own_profile = file_digest(Path(profile)) if Path(profile).is_file() else None
     versions = {name: installed_version(name) for name in _MAKERS}
     return cache_key(files, source.id, source.revision, list(options), own_profile, __version__, versions)

@@ -7,8 +7,8 @@ drops what it has of a file when its process ends.
 """
 
 import contextlib
-import fnmatch
 import glob
+import json
 import os
 import re
 import shutil
@@ -22,13 +22,9 @@ from filelock import FileLock
 
 from ..bundle.digests import cache_folder, file_digest
 from ..bundle.manifest import MANIFEST
-from ..errors import EnvironmentMissing, IntegrityError, UnsupportedError, UsageError
+from ..errors import EnvironmentMissing, IntegrityError, UsageError
 
 _ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
-_SETTINGS = ("*.json", "*.txt", "*.model", "*.jinja", "tokenizer*", "vocab*", "merges*", "spiece*")
-_WEIGHTS = ("model.safetensors", "model-?????-of-?????.safetensors", "model.safetensors.index.json")
-_PICKLES = ("pytorch_model.bin", "pytorch_model-?????-of-?????.bin", "pytorch_model.bin.index.json")
-_ADAPTER = "adapter_config.json"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LARGE = 10 * 2**20  # bytes that huggingface_hub writes at a time: of a smaller file nothing is there to resume
@@ -82,7 +78,7 @@ def resolve_source(
     UsageError
         No such folder, id or revision; no permission.
     UnsupportedError
-        The repository holds pickled weights only, and `allow_pickle` is not given.
+        The repository contains pickled weights only, and `allow_pickle` is not given; or weights of other frameworks.
     EnvironmentMissing
         Offline and not in the cache, a broken connection (run again: the download resumes), or too little disk.
 
@@ -119,8 +115,12 @@ def _from_hub(model: str, revision: str | None, token: Any, local_files_only: bo
     with _explained(model, revision):
         info = huggingface_hub.HfApi(token=token).model_info(model, revision=revision, files_metadata=True)
     files = {item.rfilename: item for item in info.siblings or ()}
-    names = _wanted(model, files, wish)
-    commit = _checked(model, str(info.sha), names)
+    commit = _checked(model, str(info.sha))
+    sizes = {name: item.size or 0 for name, item in files.items()}
+    names = _wanted(
+        Listing(model, sizes, sizes.__contains__, lambda name: _fetch_small(model, name, commit, token)), wish
+    )
+    _checked(model, commit, names)
     has_graphs = MANIFEST in names or any(name.endswith(".onnx") for name in names)
     root = _own_root(model) if has_graphs else _shared_root(model)
     own = root / commit if has_graphs else None
@@ -138,8 +138,7 @@ def _from_hub(model: str, revision: str | None, token: Any, local_files_only: bo
         )
     if revision != commit:
         _remember(root / "refs" / (revision or constants.DEFAULT_REVISION), commit)
-    if own is not None:
-        _remember(root / "listings" / commit, "\n".join(files))
+    _remember(_listing(model, commit), json.dumps(sizes))
     return Source(Path(folder), model, commit)
 
 
@@ -165,12 +164,20 @@ def _shared_root(model: str) -> Path:
     return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=model, repo_type="model")
 
 
-def _checked(model: str, commit: str, names: Iterable[str]) -> str:
+def _checked(model: str, commit: str, names: Iterable[str] = ()) -> str:
     """Return the commit; neither it nor a file's name may lead out of the folder they are joined to."""
     outside = [name for name in names if ".." in PurePosixPath(name).parts or name.startswith("/") or "\\" in name]
     if outside or not _COMMIT.fullmatch(commit):
         raise IntegrityError(f"the Hub's answer for '{model}' names '{(outside or [commit])[0]}': do not trust it")
     return commit
+
+
+def _fetch_small(model: str, name: str, commit: str, token: Any) -> Path:
+    """Return where an index or a config is, in the cache shared with huggingface_hub, after downloading it."""
+    import huggingface_hub
+
+    with _explained(model, commit):
+        return Path(huggingface_hub.hf_hub_download(model, name, revision=commit, token=token))
 
 
 def _is_here(model: str, name: str, commit: str, own: Path | None) -> bool:
@@ -223,43 +230,60 @@ def _from_cache(model: str, revision: str | None, wish: _Wish) -> Source:
     commit = reference.read_text() if reference.is_file() else str(revision)
     if (own / commit / MANIFEST).is_file():
         return Source(own / commit, model, commit)
-    listing = own / "listings" / commit
-    if wish.graphs and listing.is_file() and (names := _graph_files(model, listing.read_text().split("\n"), wish)):
+    sizes = _listed(model, commit)
+    names = _graph_files(model, list(sizes), wish) if wish.graphs else []
+    if names:
         if missing := [name for name in names if not (own / commit / name).is_file()]:
             raise EnvironmentMissing(f"'{missing[0]}' of '{model}' is not in the cache: run once with a connection")
         return Source(own / commit, model, commit)
-    # Of the repository only these were wanted, so only these can be missing.
-    wanted, others = [*_SETTINGS, *_WEIGHTS], ["*/*", "pytorch_model*"]
     with _explained(model, revision):
         folder = Path(
-            huggingface_hub.snapshot_download(
-                model, revision=revision, local_files_only=True, allow_patterns=wanted, ignore_patterns=others
-            )
+            huggingface_hub.snapshot_download(model, revision=revision, local_files_only=True, allow_patterns=[CONFIG])
         )
+    if sizes := _listed(model, folder.name):
+        _require_all(model, folder, sizes, wish)
     return Source(folder, model, folder.name)
 
 
-def _wanted(model: str, names: Iterable[str], wish: _Wish) -> list[str]:
+def _require_all(model: str, folder: Path, sizes: Mapping[str, int], wish: _Wish) -> None:
+    """Raise EnvironmentMissing unless the folder has what is wanted of a repository with these files."""
+
+    def cached(name: str) -> Path:
+        if not (folder / name).is_file():
+            raise EnvironmentMissing(
+                f"only a part of '{model}' is in the cache, without '{name}': run once with a connection"
+            )
+        return folder / name
+
+    for name in _wanted(Listing(model, sizes, sizes.__contains__, cached), wish):
+        cached(name)
+
+
+def _listing(model: str, commit: str) -> Path:
+    return _own_root(model) / "listings" / f"{commit}.json"
+
+
+def _listed(model: str, commit: str) -> dict[str, int]:
+    """Return a repository's files with their sizes, as an earlier run or huggingface_hub noted them; else nothing."""
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(_listing(model, commit).read_text())
+    unknown = getattr(errors, "CachedRepoTreeNotFoundError", AttributeError)
+    with contextlib.suppress(unknown, AttributeError, OSError, ValueError):  # AttributeError: before huggingface_hub 1
+        return {file.path: file.size or 0 for file in huggingface_hub.get_cached_repo_tree(model, revision=commit)}
+    return {}
+
+
+def _wanted(listing: Listing, wish: _Wish) -> list[str]:
     """Return the files to download; refuse before a byte of weights has travelled."""
-    names = list(names)
-    if MANIFEST in names:
-        return names
-    top = [name for name in names if "/" not in name]
-    if wish.graphs and (graphs := _graph_files(model, names, wish)):
-        return sorted({*_matching(top, _SETTINGS), *graphs})
-    settings = _matching(top, (*_SETTINGS, *(("*.py",) if wish.trust_remote_code else ())))
-    weights = _matching(top, _WEIGHTS)
-    pickles = _matching(top, _PICKLES)
-    if weights or _ADAPTER in top:
-        return sorted({*settings, *weights} - {*pickles})
-    if not pickles:
-        raise UsageError(f"'{model}' holds no model.safetensors: it is no checkpoint of transformers")
-    if not wish.allow_pickle:
-        raise UnsupportedError(
-            f"'{model}' holds pickled weights only ({pickles[0]}): a pickle can run code when it is opened. Take a "
-            "revision with model.safetensors, or accept the risk with --allow-pickle"
-        )
-    return sorted({*settings, *pickles})
+    if MANIFEST in listing.sizes:
+        return list(listing.sizes)
+    if wish.graphs and (graphs := _graph_files(listing.where, list(listing.sizes), wish)):
+        return sorted({*settings_of(listing, code=False), *graphs})
+    weights = weights_of(listing, allow_pickle=wish.allow_pickle)
+    return sorted({*settings_of(listing, code=wish.trust_remote_code), *weights.names})
 
 
 def _graph_files(model: str, names: Sequence[str], wish: _Wish) -> list[str]:
@@ -270,18 +294,6 @@ def _graph_files(model: str, names: Sequence[str], wish: _Wish) -> list[str]:
         return []
     variants = find_variants(names)
     return files_of(names, variants[choose_variant(model, list(variants), wish.profile)])
-
-
-def checkpoint_files(folder: Path) -> list[Path]:
-    """Return the files of a checkpoint's folder that an export may read: settings, code and weights."""
-    names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    pickles = _matching(names, _PICKLES)
-    settings = set(_matching(names, (*_SETTINGS, "*.py"))) - set(pickles)
-    return [folder / name for name in sorted({*settings, *(_matching(names, _WEIGHTS) or pickles)})]
-
-
-def _matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
 
 
 def _require_space(folder: Path, needed: int) -> None:

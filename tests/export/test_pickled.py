@@ -164,7 +164,7 @@ def test_the_malicious_pickle_is_one(tmp_path):
 
 
 def test_no_weights_at_all(tmp_path):
-    with pytest.raises(UsageError, match="holds no weights"):
+    with pytest.raises(UsageError, match="contains no weights"):
         safetensors_from_pickle(tmp_path, tmp_path)
 
 

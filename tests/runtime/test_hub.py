@@ -127,9 +127,13 @@ def test_an_incomplete_cache_is_said_offline_and_completed_online(connect):
         assert client.resolve("owner/tiny", offline=True) == found
 
 
+def index_of(shards):
+    return json.dumps({"metadata": {}, "weight_map": {f"layer.{name}": name for name in shards}}).encode()
+
+
 def test_shards(connect):
     shards = {f"model-0000{index}-of-00002.safetensors": b"shard %d" % index for index in (1, 2)}
-    files = {**SMALL, **shards, "model.safetensors.index.json": b"{}", "model.fp16.safetensors": b"other"}
+    files = {**SMALL, **shards, "model.safetensors.index.json": index_of(shards), "model.fp16.safetensors": b"other"}
     with serving({"owner/tiny": Repository(files, frozenset(shards))}) as hub:
         found = connect(hub).resolve("owner/tiny")
         assert names_in(found) == sorted([*shards, "config.json", "model.safetensors.index.json", "tokenizer.json"])
