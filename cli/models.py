@@ -97,7 +97,7 @@ def run(
 ) -> None:
     """Run a task on inputs, without PyTorch."""
     from ..runtime.factory import pipeline
-    from ..runtime.inputs import read_inputs, read_parameters
+    from .inputs import read_inputs, read_parameters
 
     options = read_parameters(param or [])
     if max_drift is not None:

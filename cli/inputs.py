@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import UsageError
-from .pipelines import find_task
+from ..runtime.errors import UsageError
+from ..runtime.pipelines import find_task
 
 
 def read_inputs(task: str, words: Sequence[str], lines: Iterable[str]) -> Iterator[Any]:
