@@ -161,7 +161,7 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Say what a bundle is: its model, tasks, graphs, profiles and origin."""
-    from ..runtime.describe import describe_assignments, describe_bundle
+    from .describe.bundle import describe_assignments, describe_bundle
 
     document, lines = describe_assignments(bundle) if assignments else describe_bundle(bundle)
     print_document(document, lines, as_json=as_json)
@@ -180,7 +180,7 @@ def tasks(as_json: Json = False) -> None:
 @app.command()
 def profiles(as_json: Json = False) -> None:
     """List the profiles, and whether this machine can run them."""
-    from ..runtime.describe import describe_profiles
+    from .describe.profiles import describe_profiles
 
     document, lines = describe_profiles()
     print_document(document, lines, as_json=as_json)
@@ -192,7 +192,7 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Say what this machine is, what is installed, and what is missing for what."""
-    from ..runtime.describe import describe_machine, require_working
+    from .describe.machine import describe_machine, require_working
 
     if tensorrt:
         from ..export.engine.self_test import require_passed, try_engines

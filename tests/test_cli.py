@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from vitrify.runtime.describe import describe_machine, describe_profiles, require_working
+from vitrify.cli.describe.machine import describe_machine, require_working
+from vitrify.cli.describe.profiles import describe_profiles
 from vitrify.runtime.digests import file_digest
 from vitrify.runtime.errors import EnvironmentMissing
 from vitrify.runtime.machine import Machine

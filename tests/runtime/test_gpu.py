@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from tests.runtime.test_choice import machine
+from vitrify.cli.describe.bundle import describe_bundle
 from vitrify.profiles import load_profile
 from vitrify.runtime import gpu, verify
 from vitrify.runtime.bundle import Build, Bundle, Graph, Provenance, write_manifest
-from vitrify.runtime.describe import describe_bundle
 from vitrify.runtime.engines import NOT_RUN, Engine, engines_of, graph_sources, write_sidecar
 from vitrify.runtime.errors import EnvironmentMissing
 from vitrify.runtime.gpu import capability, engine_path, installed_releases, record_proven

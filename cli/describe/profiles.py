@@ -1,0 +1,41 @@
+"""What `vitrify profiles` prints: the presets, and which of them this machine can run; no graph is opened."""
+
+from typing import Any
+
+from ...profiles import Profile, load_profile, profile_names
+from ...runtime.errors import VitrifyError
+from ...runtime.machine import Machine, this_machine
+from . import Description
+
+
+def describe_profiles(*, machine: Machine | None = None) -> Description:
+    """Say of each preset what it is, and whether `machine` (default: this one) can run it, or why not."""
+    machine = machine or this_machine()
+    rows = [_profile(load_profile(name), machine) for name in profile_names()]
+    width = max(len(row["profile"]) for row in rows)
+    lines = []
+    for row in rows:
+        lines += [f"{row['profile']:<{width}} {row['description']}", f"{'':<{width}} {row['obstacle'] or 'runs here'}"]
+    return {"profiles": rows}, lines
+
+
+def _profile(profile: Profile, machine: Machine) -> dict[str, Any]:
+    obstacle = _obstacle(profile, machine)
+    return {
+        "profile": profile.name,
+        "description": profile.description,
+        "provider": profile.provider,
+        "precision": profile.precision,
+        "runs_here": obstacle is None,
+        "obstacle": obstacle,
+    }
+
+
+def _obstacle(profile: Profile, machine: Machine) -> str | None:
+    from ...runtime.choice import check_machine
+
+    try:
+        check_machine(profile, machine)
+    except VitrifyError as error:
+        return str(error)
+    return None
