@@ -21,13 +21,13 @@ from ..runtime.errors import UsageError
 from ..runtime.hub import Request
 from ..runtime.loading import MAX_DRIFT, LoadedBundle, find_choice
 from ..runtime.machine import this_machine, usable_cores
-from .contenders import COUNTER, OWN, Installed, find_peer, own_contender
-from .contest import PAUSE, Crew, Findings, Way, hold
+from .backends import COUNTER, OWN, Installed, find_peer, own_contender
 from .environment import condition, fingerprint
+from .interleaved import PAUSE, Crew, Findings, Way, hold
+from .model_under_test import Subject, find_subject
 from .process import Answer, Child, PeerError
 from .result import Case, Contender, Load, Result, Row
 from .roofline import least_milliseconds, measured_peaks
-from .subject import Subject, find_subject
 from .workload import workload
 
 Progress = Callable[[str], None]

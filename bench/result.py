@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from ..runtime.bundle import write_synced
 from ..runtime.errors import IntegrityError, UsageError
-from .figures import latencies, paired, ratio
+from .percentiles import latencies, paired, ratio
 
 SCHEMA = 1
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from .report.reading import Reading, read
 from .report.svg import clean
-from .report.units import NOTHING, measure, quartiles, share, significant, times
 from .result import Load, Result, Row
+from .units import NOTHING, measure, quartiles, share, significant, times
 
 WIDTH = 120
 _TIMES = ("p50", "p90", "p99")

@@ -10,8 +10,8 @@ from typing import Any
 
 from ..runtime.bundle import read_bundle
 from ..runtime.errors import EnvironmentMissing, UsageError
-from .contenders.bundle import one_run
-from .profiler import Run, by_node, by_operator, perfetto, read_traces, runs_of, traced_bundle
+from .backends.bundle import one_run
+from .op_times import Run, by_node, by_operator, perfetto, read_traces, runs_of, traced_bundle
 from .result import Case
 from .workload import Workload, workload
 

@@ -16,10 +16,10 @@ from ..runtime.errors import EnvironmentMissing, UsageError
 from ..runtime.loading import LoadedBundle
 from ..runtime.machine import Machine, this_machine
 from ..runtime.tuned import Tuned, write_tuned
-from .contenders import own_contender
-from .contest import PAUSE, Crew, Findings, Way, hold
-from .figures import paired, ratio
+from .backends import own_contender
+from .interleaved import PAUSE, Crew, Findings, Way, hold
 from .measure import Measured, settle
+from .percentiles import paired, ratio
 from .process import PeerError
 from .workload import Workload, workload
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vitrify.bench.contest import PAUSE, Crew, Findings, Way, hold
-from vitrify.bench.figures import ratio, spread
+from vitrify.bench.interleaved import PAUSE, Crew, Findings, Way, hold
+from vitrify.bench.percentiles import ratio, spread
 from vitrify.bench.process import PeerError
 
 REFERENCE = "PyTorch fp32"

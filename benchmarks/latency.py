@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vitrify import load_bundle, pipeline
-from vitrify.bench.contest import Way
+from vitrify.bench.interleaved import Way
 from vitrify.bench.process import PeerError
 
 from .artifacts import Bundles, export_bundles, make_for_peer, tuned_bundle

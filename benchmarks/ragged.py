@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from vitrify import load_bundle
-from vitrify.bench.contest import Crew, Findings, Way, hold
-from vitrify.bench.figures import spread
+from vitrify.bench.interleaved import Crew, Findings, Way, hold
+from vitrify.bench.percentiles import spread
 
 from .artifacts import Bundles, export_bundles, make_for_peer
 from .beside import AUTO, Work, ratios_of

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vitrify.bench.contest import Way
+from vitrify.bench.interleaved import Way
 
 from .artifacts import Bundles, export_bundles, make_for_peer
 from .checkpoints import smollm2, smollm2_gguf

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vitrify.bench.contest import Way
+from vitrify.bench.interleaved import Way
 
 from .agreement import same_words
 from .artifacts import export_bundles

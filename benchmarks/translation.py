@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from vitrify import load_bundle
-from vitrify.bench.contest import Way
+from vitrify.bench.interleaved import Way
 
 from .agreement import same_tokens
 from .artifacts import export_bundles, make_for_peer

@@ -54,8 +54,8 @@ def bench(
     from ..bench.environment import fingerprint
     from ..bench.gate import check_baseline, require_kept
     from ..bench.measure import Order, measure_model
-    from ..bench.outputs import prepared_folder, read_numbers, read_rates, read_sizes, write_outputs
     from ..bench.result import Result
+    from ..bench.result_files import prepared_folder, read_numbers, read_rates, read_sizes, write_outputs
     from ..bench.table import table_lines
     from ..runtime.fail_if import read_condition
     from ..runtime.hub import Request
@@ -108,7 +108,7 @@ def trace(
     as_json: Json = False,
 ) -> None:
     """Say where the time goes: by type of operator and by node, as the profiler of its runtime sees it."""
-    from ..bench.outputs import read_sizes
+    from ..bench.result_files import read_sizes
     from ..bench.trace import describe_trace, trace_bundle
 
     sizes = read_sizes({"--batch": batch, "--sequence": sequence, "--new-tokens": new_tokens}, size or [])
@@ -131,7 +131,7 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Measure every way to run a bundle here that is still the same model; `--profile auto` takes the fastest."""
-    from ..bench.outputs import read_sizes
+    from ..bench.result_files import read_sizes
     from ..bench.tune import describe_tuning, tune_bundle
     from ..runtime.loading import MAX_DRIFT
 

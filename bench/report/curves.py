@@ -5,13 +5,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..figures import percentile
+from ..percentiles import percentile
 from ..result import Case, Contender, Load
+from ..units import duration, measure, significant
 from .lines import Axes, Point, Series, lines
 from .plots import Plot, bars_by_contender, plot_of
 from .reading import Reading
 from .svg import Markup
-from .units import duration, measure, significant
 
 # With more lines than this in a panel, each contender gets its own, before the pale lines of the others.
 MOST_LINES = 7

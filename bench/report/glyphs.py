@@ -4,7 +4,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from ..figures import percentile
+from ..percentiles import percentile
 from .marks import shape
 from .reading import Mark
 from .scale import Scale

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ..units import plain
 from .marks import shape
 from .reading import Mark
 from .scale import Scale, scale_of
 from .strips import WIDTH
 from .svg import Box, Markup, drawing, element, fitted, joined, label, line, number, width_of
-from .units import plain
 
 HEIGHT = 270.0
 _GAP = 13.0

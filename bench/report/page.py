@@ -8,7 +8,7 @@ from typing import Any
 from ...version import __version__
 from ..result import Result
 from .curves import by_latency, by_rate, by_size
-from .machine import environment, settings
+from .environment_section import environment, settings
 from .marks import legend
 from .plots import Plot, distribution, ratios, roofline
 from .reading import Reading, read

@@ -5,14 +5,14 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..figures import percentile
+from ..percentiles import percentile
 from ..result import Case, Contender, Row
+from ..units import duration, quartiles, share, times
 from .glyphs import bar_glyph, ratio_glyph, samples_glyph
 from .reading import Compared, Reading
 from .scale import Scale, scale_of
 from .strips import Strip, strips
 from .svg import Markup
-from .units import duration, quartiles, share, times
 
 # More would not be read; the tables have them all.
 MOST_PANELS, MOST_ROWS = 24, 24

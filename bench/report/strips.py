@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from ..units import plain
 from .reading import Mark
 from .scale import Scale
 from .svg import Box, Markup, drawing, element, fitted, joined, label, line, width_of
-from .units import plain
 
 WIDTH = 380.0
 _SIDE, _TEXT, _GAP, _FOOT = 8.0, 18.0, 8.0, 40.0

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from ..units import duration, quartiles, times
 from .reading import Compared, Reading
 from .svg import Markup, element, joined
-from .units import duration, quartiles, times
 
 # More sentences than this would not be read: then only our fastest on each case, beside the fastest peers.
 _MOST_OURS, _MOST_CASES, _MOST_PEERS = 3, 6, 3

@@ -135,7 +135,7 @@ def test_ctrl_c_keeps_what_was_measured(exported, tmp_path):
 
 
 def _measures(pid):
-    return any("vitrify.bench.contenders.bundle" in _words(child) for child in psutil.Process(pid).children())
+    return any("vitrify.bench.backends.bundle" in _words(child) for child in psutil.Process(pid).children())
 
 
 def _words(process):

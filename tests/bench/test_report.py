@@ -11,9 +11,9 @@ from tests.bench import results
 from vitrify.bench.report import html_report
 from vitrify.bench.report.scale import scale_of
 from vitrify.bench.report.svg import element, fitted, width_of
-from vitrify.bench.report.units import duration, significant
 from vitrify.bench.result import Result
 from vitrify.bench.table import table_lines
+from vitrify.bench.units import duration, significant
 
 VOID = {"meta", "link"}
 SVG = re.compile(r"<svg .*?</svg>", re.DOTALL)

@@ -1,8 +1,8 @@
 import pytest
 
 from tests.bench import results
-from vitrify.bench.report.units import significant
 from vitrify.bench.table import WIDTH, table_lines
+from vitrify.bench.units import significant
 
 
 @pytest.mark.parametrize("make", results.ALL)

@@ -7,7 +7,7 @@ from benchmarks.agreement import same_tokens, same_words, word_errors
 from benchmarks.beside import Work, measure_works, ratios_of
 from benchmarks.peers.environments import Peer
 from benchmarks.rows import work_rows
-from vitrify.bench.contest import Way
+from vitrify.bench.interleaved import Way
 from vitrify.bench.process import Child, PeerError
 
 FAKE = "tests.benchmarks.fake_peer"

@@ -5,7 +5,7 @@ import pytest
 from benchmarks import ragged
 from benchmarks.beside import AUTO
 from benchmarks.table import _ragged
-from vitrify.bench.contest import Findings
+from vitrify.bench.interleaved import Findings
 
 OURS, SHIPPED, OTHER = "cpu-fp32", ragged.REFERENCE, "another"
 

@@ -9,7 +9,7 @@ from typing import Any
 from ...profiles import load_profile
 from ...runtime.bundle import read_bundle
 from ...runtime.choice import Choice
-from ..profiler import read_traces, runs_of, traced_bundle
+from ..op_times import read_traces, runs_of, traced_bundle
 from . import read_variant
 from .bundle import one_run
 

@@ -26,11 +26,11 @@ class Installed:
         return sys.executable
 
 
-_TORCH = "vitrify.bench.contenders.pytorch"
+_TORCH = "vitrify.bench.backends.pytorch"
 OWN = "vitrify"
-_OWN = Installed(OWN, "vitrify.bench.contenders.bundle", "", "", ("onnxruntime",))
+_OWN = Installed(OWN, "vitrify.bench.backends.bundle", "", "", ("onnxruntime",))
 # Counts what a bundle computes; it is measured nowhere.
-COUNTER = Installed("counter", "vitrify.bench.contenders.counting", "", "")
+COUNTER = Installed("counter", "vitrify.bench.backends.flops", "", "")
 PEERS: Mapping[str, Installed] = MappingProxyType(
     {
         row.name: row
@@ -38,7 +38,7 @@ PEERS: Mapping[str, Installed] = MappingProxyType(
             Installed("torch", _TORCH, "float32", "fp32", ("torch", "transformers")),
             Installed("torch-bf16", _TORCH, "bfloat16", "bf16", ("torch", "transformers")),
             Installed("torch-compile", _TORCH, "float32 compiled", "fp32", ("torch", "transformers")),
-            Installed("ort", "vitrify.bench.contenders.bare", "", "fp32", ("onnxruntime",)),
+            Installed("ort", "vitrify.bench.backends.bare", "", "fp32", ("onnxruntime",)),
         )
     }
 )

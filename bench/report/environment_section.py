@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..units import measure, significant
 from .reading import Reading
 from .svg import Markup, element
-from .units import measure, significant
 
 _NAMES = {
     "cpu": "CPU",
