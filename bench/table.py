@@ -4,8 +4,8 @@ import textwrap
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from .report.drawing import clean
 from .report.reading import Reading, read
-from .report.svg import clean
 from .result import Load, Result, Row
 from .units import NOTHING, measure, quartiles, share, significant, times
 

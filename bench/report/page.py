@@ -7,15 +7,13 @@ from typing import Any
 
 from ...version import __version__
 from ..result import Result
-from .curves import by_latency, by_rate, by_size
-from .environment_section import environment, settings
-from .marks import legend
-from .plots import Plot, distribution, ratios, roofline
+from .charts import legend
+from .drawing import Markup, element
+from .plots import Plot, by_latency, by_rate, by_size, distribution, ratios, roofline
 from .reading import Reading, read
+from .sections import columns_for, environment, failures, interruption, settings, verdicts
 from .style import STYLE
-from .svg import Markup, element
 from .tables import loads_table, ratios_table, rows_table
-from .verdicts import columns_for, failures, interruption, verdicts
 
 # Not even a name that slipped through escaping may load or run anything.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ..result import Case, Contender, Load, Row
 from ..units import NOTHING, quartiles, share, significant, times
+from .drawing import Markup, element
 from .reading import Reading
-from .svg import Markup, element
 
 _LATENCIES = ("p50", "p90", "p95", "p99", "mean", "deviation")
 _CUT = 18  # names longer than this may be cut by the column's width, and are whole in a tooltip

@@ -9,8 +9,7 @@ import pytest
 
 from tests.bench import results
 from vitrify.bench.report import html_report
-from vitrify.bench.report.scale import scale_of
-from vitrify.bench.report.svg import element, fitted, width_of
+from vitrify.bench.report.drawing import element, fitted, scale_of, width_of
 from vitrify.bench.result import Result
 from vitrify.bench.table import table_lines
 from vitrify.bench.units import duration, significant
