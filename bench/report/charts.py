@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from markupsafe import Markup
+
 from ..percentiles import percentile
 from ..units import plain
-from .drawing import Box, Markup, Scale, drawing, element, fitted, joined, label, line, number, scale_of, width_of
+from .drawing import Box, Scale, drawing, element, fitted, joined, label, line, number, scale_of, width_of
 from .reading import Mark, Reading
 
 WIDTH = 380.0

@@ -1,20 +1,15 @@
 """What a page is drawn with: elements of HTML and SVG, how wide a label will be, and scales; it knows no benchmark."""
 
-import html
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from markupsafe import Markup, escape
 
 _VOID = {"meta", "link", "br"}
 _KEPT_SPACES = "\u00a0\u202f"
 # The widths of DejaVu Sans, the widest of the usual fonts, in parts of the font's size.
 _NARROW, _WIDE = set("iljtfrI.,:;'|!()[]/ -"), set("mwMW@%&QOGDHNU")
-
-
-class Markup(str):
-    """Text that is markup already, and is not escaped again."""
-
-    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -32,24 +27,24 @@ def element(name: str, /, *children: object, **attributes: object) -> Markup:
 
     A number that is not finite is our own bug: it would make the drawing silently wrong.
     """
-    given = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{_attribute(value)}"'
+    given = Markup("").join(
+        Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), _attribute(value))
         for key, value in attributes.items()
         if value is not None
     )
     if name in _VOID:
-        return Markup(f"<{name}{given}>")
-    return Markup(f"<{name}{given}>{joined(*children)}</{name}>")
+        return Markup("<{}{}>").format(name, given)
+    return Markup("<{0}{1}>{2}</{0}>").format(name, given, joined(*children))
 
 
 def joined(*parts: object) -> Markup:
     """Return the parts after each other, each escaped unless it is Markup; None is left out."""
-    return Markup("".join(part if isinstance(part, Markup) else escaped(part) for part in parts if part is not None))
+    return Markup("").join(_shown(part) for part in parts if part is not None)
 
 
-def escaped(text: object) -> str:
+def _shown(part: object) -> Markup:
     """Return text for HTML and XML; what cannot be shown there, or turns the text around it, becomes U+FFFD."""
-    return html.escape(clean(str(text)))
+    return part if isinstance(part, Markup) else escape(clean(str(part)))
 
 
 def clean(text: str) -> str:
@@ -63,10 +58,8 @@ def _clean(char: str) -> str:
     return " " if char.isspace() else "\ufffd"
 
 
-def _attribute(value: object) -> str:
-    if isinstance(value, float):
-        return number(value)
-    return escaped(value)
+def _attribute(value: object) -> Markup:
+    return _shown(number(value) if isinstance(value, float) else value)
 
 
 def number(value: float) -> str:

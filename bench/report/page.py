@@ -1,14 +1,16 @@
 """The page: its parts in order, and the data in it. It asks for nothing from outside and runs no script."""
 
-import json
 import math
 from collections.abc import Iterable
 from typing import Any
 
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
+
 from ...version import __version__
 from ..result import Result
 from .charts import legend
-from .drawing import Markup, element
+from .drawing import element
 from .plots import Plot, by_latency, by_rate, by_size, distribution, ratios, roofline
 from .reading import Reading, read
 from .sections import columns_for, environment, failures, interruption, settings, verdicts
@@ -40,7 +42,7 @@ def page_of(result: Result) -> str:
         element("meta", name="color-scheme", content="light dark"),
         element("link", rel="icon", href="data:,"),
         element("title", f"{name}: vitrify bench"),
-        element("style", Markup(STYLE)),
+        element("style", STYLE),
     )
     body = element("body", _header(reading, name), element("main", *_sections(reading)), _footer(reading))
     return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
@@ -99,8 +101,7 @@ def _footer(reading: Reading) -> Markup:
 
 def _data(result: Result) -> Markup:
     """Return the document as JSON that cannot end the element it stands in, null for what is no number."""
-    text = json.dumps(_finite(result.to_json()), ensure_ascii=True, allow_nan=False, default=str)
-    return Markup(text.replace("<", "\\u003c").replace("&", "\\u0026"))
+    return htmlsafe_json_dumps(_finite(result.to_json()), ensure_ascii=True, allow_nan=False, default=str)
 
 
 def _finite(value: Any) -> Any:

@@ -5,11 +5,13 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from markupsafe import Markup
+
 from ..percentiles import percentile
 from ..result import Case, Contender, Load, Row
 from ..units import duration, measure, quartiles, share, significant, times
 from .charts import Axes, Point, Series, Strip, bar_glyph, lines, ratio_glyph, samples_glyph, strips
-from .drawing import Markup, Scale, scale_of
+from .drawing import Scale, scale_of
 from .reading import Compared, Reading
 
 # More would not be read; the tables have them all.

@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 from ..units import duration, measure, quartiles, significant, times
-from .drawing import Markup, element, joined
+from .drawing import element, joined
 from .reading import Compared, Reading
 
 # More sentences than this would not be read: then only our fastest on each case, beside the fastest peers.

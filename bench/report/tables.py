@@ -3,9 +3,11 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 
+from markupsafe import Markup
+
 from ..result import Case, Contender, Load, Row
 from ..units import NOTHING, quartiles, share, significant, times
-from .drawing import Markup, element
+from .drawing import element
 from .reading import Reading
 
 _LATENCIES = ("p50", "p90", "p95", "p99", "mean", "deviation")
