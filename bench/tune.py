@@ -21,6 +21,7 @@ from .interleaved import PAUSE, Crew, Findings, Way, hold
 from .measure import Measured, settle
 from .percentiles import paired, ratio
 from .process import PeerError
+from .table import Part, figures_table
 from .workload import Workload, workload
 
 # What a variant must gain over all cases to be worth another setting, and may lose in none.
@@ -113,7 +114,7 @@ def tune_bundle(
     return Tuning(folder.resolve().name, ways, trial.left_out, write_tuned([way for _, way in ways], bundle, machine))
 
 
-def describe_tuning(tuning: Tuning) -> tuple[dict[str, Any], list[str]]:
+def describe_tuning(tuning: Tuning) -> tuple[dict[str, Any], list[Part]]:
     """Return the document and a table, the fastest first."""
     best = tuning.ways[0][1]
     rows = [
@@ -121,13 +122,13 @@ def describe_tuning(tuning: Tuning) -> tuple[dict[str, Any], list[str]]:
         for candidate, way in tuning.ways
     ]
     document = {"bundle": tuning.bundle, "ways": rows, "left_out": tuning.left_out, "record": str(tuning.record)}
-    width = max(len(row["name"]) for row in rows)
-    lines = [f"{tuning.bundle}: ways that passed the parity gate, the fastest first"]
+    cells = [["way", "times", "drift", *(f"{case}, ms" for case in best.milliseconds)]]
     for row in rows:
-        spent = ", ".join(f"{case}: {found:.3g} ms" for case, found in row["milliseconds"].items())
-        lines.append(f"  {row['name']:<{width}}  {row['times_the_fastest']:5.2f}x  drift {row['drift']:.1g}  {spent}")
-    lines += [f"  {name}: left out: {reason}" for name, reason in tuning.left_out.items()]
-    return document, [*lines, f"profile auto runs '{rows[0]['name']}' here from now on ({tuning.record})"]
+        spent = (f"{found:.3g}" for found in row["milliseconds"].values())
+        cells.append([row["name"], f"{row['times_the_fastest']:.2f}x", f"{row['drift']:.1g}", *spent])
+    parts = [f"{tuning.bundle}: ways that passed the parity gate, the fastest first", figures_table(cells, names=1)]
+    parts += [f"  {name}: left out: {reason}" for name, reason in tuning.left_out.items()]
+    return document, [*parts, f"profile auto runs '{rows[0]['name']}' here from now on ({tuning.record})"]
 
 
 # Seconds of every call, by case.

@@ -56,7 +56,7 @@ def bench(
     from ..bench.measure import Order, measure_model
     from ..bench.result import Result
     from ..bench.result_files import prepared_folder, read_numbers, read_rates, read_sizes, write_outputs
-    from ..bench.table import table_lines
+    from ..bench.table import table_parts
     from ..runtime.fail_if import read_condition
     from ..runtime.hub import Request
     from ..runtime.loading import MAX_DRIFT
@@ -83,9 +83,9 @@ def bench(
     with progress_shown(quiet=as_json) as progress:
         result = measure_model(order, progress=progress)
     files = write_outputs(result, folder)
-    lines = [*table_lines(result), f"report: {files['html']}"]
+    parts = [*table_parts(result), f"report: {files['html']}"]
     conclude(
-        {**result.to_json(), "files": files}, lines, lambda: require_kept(result, conditions, before), as_json=as_json
+        {**result.to_json(), "files": files}, parts, lambda: require_kept(result, conditions, before), as_json=as_json
     )
     if result.interrupted:
         raise KeyboardInterrupt

@@ -170,11 +170,16 @@ def info(
 @app.command()
 def tasks(as_json: Json = False) -> None:
     """List the tasks, with what they do and their default checkpoints."""
+    from rich.table import Table
+
     from ..runtime.pipelines import TASKS
 
     rows = [{"task": t.name, "aliases": t.aliases, "summary": t.summary, "default": t.default[0]} for t in TASKS]
-    lines = [f"{t.name:<26} {t.summary}{f' (alias: {t.aliases[0]})' if t.aliases else ''}" for t in TASKS]
-    print_document({"tasks": rows}, lines, as_json=as_json)
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    for t in TASKS:
+        table.add_row(t.name, f"{t.summary}{f' (alias: {t.aliases[0]})' if t.aliases else ''}")
+    print_document({"tasks": rows}, [table], as_json=as_json)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from vitrify.cli.describe.machine import describe_machine, require_working
 from vitrify.cli.describe.profiles import describe_profiles
+from vitrify.cli.output import text_lines
 from vitrify.runtime.digests import file_digest
 from vitrify.runtime.errors import EnvironmentMissing
 from vitrify.runtime.machine import Machine
@@ -92,7 +93,8 @@ def test_info_says_which_provider_runs_which_operators(vitrify, exported):
 @pytest.mark.parametrize("gpus", [(), ("NVIDIA H200",)])
 def test_profiles_of_another_machine_say_what_it_lacks(gpus):
     machine = Machine(**{**vars(PLAIN_CPU), "gpus": gpus})
-    document, lines = describe_profiles(machine=machine)
+    document, parts = describe_profiles(machine=machine)
+    lines = list(text_lines(parts))
     rows = {row["profile"]: row for row in document["profiles"]}
     assert rows["cpu-fp32"]["runs_here"] is True
     assert "amx_bf16" in rows["cpu-bf16"]["obstacle"]

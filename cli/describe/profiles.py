@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from rich.table import Table
+
 from ...profiles import Profile, load_profile, profile_names
 from ...runtime.errors import VitrifyError
 from ...runtime.machine import Machine, this_machine
@@ -12,11 +14,12 @@ def describe_profiles(*, machine: Machine | None = None) -> Description:
     """Say of each preset what it is, and whether `machine` (default: this one) can run it, or why not."""
     machine = machine or this_machine()
     rows = [_profile(load_profile(name), machine) for name in profile_names()]
-    width = max(len(row["profile"]) for row in rows)
-    lines = []
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
     for row in rows:
-        lines += [f"{row['profile']:<{width}} {row['description']}", f"{'':<{width}} {row['obstacle'] or 'runs here'}"]
-    return {"profiles": rows}, lines
+        table.add_row(row["profile"], row["description"])
+        table.add_row("", row["obstacle"] or "available")
+    return {"profiles": rows}, [table]
 
 
 def _profile(profile: Profile, machine: Machine) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from tests.bench import results
 from vitrify.bench.report import html_report
 from vitrify.bench.report.drawing import element, fitted, scale_of, width_of
 from vitrify.bench.result import Result
-from vitrify.bench.table import table_lines
+from vitrify.bench.table import table_parts
 from vitrify.bench.units import duration, significant
 
 VOID = {"meta", "link"}
@@ -185,7 +185,7 @@ def test_a_result_without_anything_is_a_page():
     page = html_report(Result({}, {}, {}, (), (), ()))
     assert "Nothing was measured." in page
     assert "<svg" not in page
-    assert table_lines(Result({}, {}, {}, (), (), ())) == ["nothing was measured"]
+    assert table_parts(Result({}, {}, {}, (), (), ())) == ["nothing was measured"]
 
 
 def test_names_are_shown_as_they_are_and_do_nothing():
