@@ -85,12 +85,12 @@ def _bundle_lines(bundle: Bundle, document: Mapping[str, Any]) -> Iterator[str]:
             yield from (f"    {way:<3} {tensor.name}: {tensor}" for tensor in tensors)
     yield f"  axes: {', '.join(f'{name} {_limits(axis)}' for name, axis in bundle.axes.items())}"
     for name, build in document["profiles"].items():
-        verdict = "compiled by others, NOT proven" if bundle.is_foreign else _verdict(build)
+        verdict = "third-party, not verified" if bundle.is_foreign else _verdict(build)
         files = ", ".join(f"{file} {size_text(size)}" for file, size in build["files"].items())
         yield f"  profile {name}: {build['precision']} on {build['provider']}, {verdict}: {files}"
     for engine in document["engines"]:
         yield f"  engine {engine['file']}: {size_text(engine['bytes'])}, {_proof(engine['run_on'])}"
-    yield f"  made with: {', '.join(f'{name} {version}' for name, version in bundle.tools.items())}"
+    yield f"  built with: {', '.join(f'{name} {version}' for name, version in bundle.tools.items())}"
 
 
 def describe_assignments(folder: str | Path) -> Description:
@@ -112,22 +112,18 @@ def describe_assignments(folder: str | Path) -> Description:
         for graph, providers in graphs.items()
         for provider, counts in providers.items()
     ]
-    lines += [f"  {name}: does not run here: {reason}" for name, reason in skipped.items()]
+    lines += [f"  {name}: not available: {reason}" for name, reason in skipped.items()]
     return {"bundle": str(bundle.folder), "profiles": found, "skipped": skipped}, [f"{bundle.folder}:", *lines]
 
 
 def _proof(run_on: str) -> str:
-    return run_on if run_on == NOT_RUN else f"proven on {run_on}"
+    return run_on if run_on == NOT_RUN else f"verified on {run_on}"
 
 
 def _verdict(build: Mapping[str, Any]) -> str:
     if not build["verified"]:
-        return "NOT the same model as the checkpoint"
-    return (
-        "the same model in an emulation; not verified on its device"
-        if build["emulated"]
-        else "verified against PyTorch"
-    )
+        return "does NOT match the checkpoint"
+    return "verified in an emulation, not on its device" if build["emulated"] else "verified against PyTorch"
 
 
 def _origin(bundle: Bundle) -> str:

@@ -1,4 +1,4 @@
-"""What `vitrify doctor` prints: the machine, what is installed, what is missing for what.
+"""What `vitrify doctor` prints: the machine, the installed packages, the extras that are missing.
 
 Nothing is loaded for it but ONNX Runtime, which has to show that it starts.
 """
@@ -6,7 +6,7 @@ Nothing is loaded for it but ONNX Runtime, which has to show that it starts.
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ FEATURES = (
 )
 _REQUIREMENT = re.compile(r"""([\w.-]+).*extra == ['"]([\w-]+)['"]""")
 _DEVELOPMENT = "test"
+_OF_A_GPU = frozenset({"gpu", "tensorrt"})
 
 
 def describe_machine(*, machine: Machine | None = None, installed: Mapping[str, str] | None = None) -> Description:
@@ -133,16 +134,23 @@ def _cache(folder: Path) -> dict[str, Any]:
     return {"folder": str(folder), "bytes": size, "writable": nearest.is_dir() and os.access(nearest, os.W_OK)}
 
 
+def _state_of(extra: str, row: Mapping[str, Any], gpus: Sequence[str]) -> str:
+    """Return what of an extra is installed, and how to install the rest where it is of use."""
+    if row["install"] and extra in _OF_A_GPU and not gpus:
+        return "not needed here (no NVIDIA GPU)"
+    packages = ", ".join(f"{name} {version or 'not installed'}" for name, version in row["packages"].items())
+    return f"{packages}; install: {row['install']}" if row["install"] else packages
+
+
 def _machine_lines(document: Mapping[str, Any]) -> Iterator[str]:
     cpu, cache = document["cpu"], document["cache"]
     yield f"vitrify {document['vitrify']}, Python {document['python']}, {document['system']}"
-    yield f"  cpu: {cpu['model']}, {cpu['cores']} usable cores, {', '.join(cpu['features']) or 'no vector extensions'}"
+    yield f"  cpu: {cpu['model']}, {cpu['cores']} cores, {', '.join(cpu['features']) or 'no vector extensions'}"
     yield f"  memory: {size_text(document['memory_bytes'])}"
     yield f"  gpus: {', '.join(document['gpus']) or 'none'}"
     yield f"  providers: {', '.join(document['providers']) or 'none'}"
     for extra, row in document["extras"].items():
-        packages = ", ".join(f"{name} {version or 'MISSING'}" for name, version in row["packages"].items())
-        yield f"  extra {extra}: {packages}" + (f" ({row['install']})" if row["install"] else "")
-    state = "" if cache["writable"] else ", NOT writable: set VITRIFY_CACHE to a folder that is"
+        yield f"  extra {extra}: {_state_of(extra, row, document['gpus'])}"
+    state = "" if cache["writable"] else ", not writable: set VITRIFY_CACHE to a writable folder"
     yield f"  cache: {cache['folder']}, {size_text(cache['bytes'])}{state}"
     yield from (f"  PROBLEM: {problem}" for problem in document["problems"])

@@ -94,10 +94,10 @@ def test_a_baseline_from_another_machine_is_refused_before_anything_runs(vitrify
         (["--against", "tensorflow"], 2, "expected one of torch, torch-bf16, torch-compile, ort"),
         (["--batch", "none"], 2, "expected whole numbers of at least 1"),
         (["--batch", "0"], 2, "expected whole numbers of at least 1"),
-        (["--size", "height"], 2, "no size"),
+        (["--size", "height"], 2, "not a size"),
         (["--size", "height=3"], 2, "no axis 'height'"),
         (["--size", "batch=1", "--batch", "2"], 2, "given twice"),
-        (["--rate", "fast"], 2, "expected arrivals a second"),
+        (["--rate", "fast"], 2, "expected requests per second"),
         (["--rounds", "0"], 2, "rounds: got 0"),
         (["--profile", "cpu-w4"], 2, "no profile 'cpu-w4'"),
         (["--fail-if", "p95"], 2, "--fail-if"),
@@ -110,6 +110,12 @@ def test_bad_words_are_told_in_one_line(vitrify, exported, tmp_path, words, code
     assert done.code == code
     (line,) = done.err.splitlines()
     assert said in line
+
+
+def test_a_model_that_is_not_there_leaves_no_folder(vitrify, tmp_path):
+    done = vitrify("bench", "./nope", cwd=tmp_path)
+    assert done.code != 0
+    assert not list(tmp_path.iterdir())
 
 
 def test_ctrl_c_keeps_what_was_measured(exported, tmp_path):

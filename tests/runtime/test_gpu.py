@@ -114,7 +114,7 @@ def test_the_sidecar_of_the_engine_that_ran_says_which_gpu_has_proven_it(bundle)
     assert found.read_bytes() == b"89"
     document, lines = describe_bundle(bundle.folder)
     assert {one["sm"]: one["run_on"] for one in document["engines"]} == run_on(bundle.folder)
-    assert sum("proven on NVIDIA L4" in line for line in lines) == 1
+    assert sum("verified on NVIDIA L4" in line for line in lines) == 1
 
 
 def recorded(monkeypatch, bundle, *, passed, record):
