@@ -69,12 +69,12 @@ def _rows(reading: Reading) -> Iterator[list[Part]]:
 
 def _figures(reading: Reading) -> Cells:
     """Return a head and a line for each row; a column without any figure is left out."""
-    head = ["case", "contender", *(f"{name} ms" for name in _TIMES), "served/s", "peak MB", "limit"]
+    head = ["case", "backend", *(f"{name} ms" for name in _TIMES), "served/s", "peak MB", "limit"]
     body = []
     for row, case in zip(reading.measured, _case_names(reading.measured), strict=True):
         limit = share(row.roofline).replace("\u00a0", "")
         figures = [_served(reading, row), significant(row.peak_mb), limit]
-        body.append([case, row.contender, *(significant(row.latencies[name]) for name in _TIMES), *figures])
+        body.append([case, row.backend, *(significant(row.latencies[name]) for name in _TIMES), *figures])
     kept = [place for place in range(len(head)) if any(line[place] != NOTHING for line in body)]
     return [[line[place] for place in kept] for line in [head, *body]]
 
@@ -93,7 +93,7 @@ def _served(reading: Reading, record: Row | Load) -> str:
 
 
 def _ratios(reading: Reading, row: Row) -> Ratios:
-    return {each.peer: each.found for each in reading.compared if (each.case, each.ours) == (row.case, row.contender)}
+    return {each.peer: each.found for each in reading.compared if (each.case, each.ours) == (row.case, row.backend)}
 
 
 def _columns(peers: Sequence[str], found: Sequence[Ratios]) -> Cells:
@@ -108,13 +108,13 @@ def _below(reading: Reading, peers: Sequence[str], found: Sequence[Ratios]) -> l
     """Return the ratios as a table of their own, or in sentences where that is too wide."""
     ours = [(row, ratios) for row, ratios in zip(reading.measured, found, strict=True) if ratios]
     cases = _case_names(row for row, _ in ours)
-    names = [["case", "contender"], *([case, row.contender] for case, (row, _) in zip(cases, ours, strict=True))]
+    names = [["case", "backend"], *([case, row.backend] for case, (row, _) in zip(cases, ours, strict=True))]
     columns = _columns(peers, [ratios for _, ratios in ours])
     table = figures_table([left + right for left, right in zip(names, columns, strict=True)], names=2)
     if _fits(table):
         return [table]
     said = (
-        f"{row.case}, {row.contender}: " + ", ".join(f"{peer} {_ratio(each)}" for peer, each in ratios.items())
+        f"{row.case}, {row.backend}: " + ", ".join(f"{peer} {_ratio(each)}" for peer, each in ratios.items())
         for row, ratios in ours
     )
     return [clean(text) for text in said]
@@ -124,20 +124,20 @@ def _loads(reading: Reading) -> list[Part]:
     loads = [load for load in reading.result.loads if load.samples_ms]
     if not loads:
         return []
-    head = ["case", "contender", "arrivals/s", *(f"{name} ms" for name in _TIMES), "served/s"]
+    head = ["case", "backend", "arrivals/s", *(f"{name} ms" for name in _TIMES), "served/s"]
     body = []
     for case, load in zip(_case_names(loads), loads, strict=True):
         figures = (significant(load.latencies[name]) for name in _TIMES)
-        body.append([case, load.contender, significant(load.rate), *figures, _served(reading, load)])
+        body.append([case, load.backend, significant(load.rate), *figures, _served(reading, load)])
     return ["Arrivals at random; latency counts from the intended start:", figures_table([head, *body], names=2)]
 
 
 def _failures(reading: Reading) -> Iterable[str]:
-    """Yield each reason once for a contender, with the cases that it is the reason of."""
+    """Yield each reason once for a backend, with the cases that it is the reason of."""
     if reading.failures:
         yield "not measured:"
-    for (contender, reason), places in reading.failures.items():
-        yield clean(f"  {contender} ({', '.join(places)}): {reason}")
+    for (backend, reason), places in reading.failures.items():
+        yield clean(f"  {backend} ({', '.join(places)}): {reason}")
 
 
 def _fits(table: Table) -> bool:

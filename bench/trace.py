@@ -14,7 +14,7 @@ from ..runtime.bundle import read_bundle
 from ..runtime.errors import EnvironmentMissing, UsageError
 from .backends.bundle import one_run
 from .op_times import Run, by_node, by_operator, perfetto, read_traces, runs_of, traced_bundle
-from .result import Case
+from .result import GridCase
 from .table import Part, figures_table
 from .workload import Workload, workload
 
@@ -103,7 +103,7 @@ def _table(head: str, rows: Sequence[Mapping[str, Any]], calls: int) -> Table:
     return figures_table(cells, names=1)
 
 
-def _single_case(work: Workload, given: Mapping[str, Sequence[int]]) -> Case:
+def _single_case(work: Workload, given: Mapping[str, Sequence[int]]) -> GridCase:
     """Return the one case that is asked for: of axes that are not given, a batch of the fewest and most of others."""
     if several := [axis for axis, values in given.items() if len(values) > 1]:
         raise UsageError(f"a trace is of one size: '{several[0]}' was given {len(given[several[0]])}")

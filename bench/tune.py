@@ -16,11 +16,11 @@ from ..runtime.errors import EnvironmentMissing, UsageError
 from ..runtime.loading import LoadedBundle
 from ..runtime.machine import Machine, this_machine
 from ..runtime.tuned import Tuned, write_tuned
-from .backends import own_contender
-from .interleaved import PAUSE, Crew, Findings, Way, hold
-from .measure import Measured, settle
+from .backends import own_backend
+from .interleaved import PAUSE, Observations, Processes, Runner, run_interleaved
+from .measure import CaseJob, settle
 from .percentiles import paired, ratio
-from .process import PeerError
+from .process import BackendError
 from .table import Part, figures_table
 from .workload import Workload, workload
 
@@ -48,10 +48,10 @@ class Candidate:
     entries: tuple[tuple[str, str], ...] = ()
     prepacked: bool = False
 
-    def way(self, folder: Path) -> Way:
+    def way(self, folder: Path) -> Runner:
         """Return how a contest runs it."""
-        program = own_contender(self.profile, self.entries, prepacked=self.prepacked)
-        return Way(self.name, program, program.variant, lambda: str(folder), threads=self.threads)
+        program = own_backend(self.profile, self.entries, prepacked=self.prepacked)
+        return Runner(self.name, program, program.variant, lambda: str(folder), threads=self.threads)
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ def tune_bundle(
     if bundle.is_foreign:
         raise UsageError(f"'{folder}' was compiled by others: it holds no outputs of PyTorch to prove a way by")
     work = workload(bundle, LoadedBundle(bundle).config, sizes)
-    with Crew() as crew, tempfile.TemporaryDirectory(prefix="vitrify-tune-") as scratch:
-        trial = _Trial(bundle, work, crew, Path(scratch), max_drift, rounds, pause, progress)
+    with Processes() as processes, tempfile.TemporaryDirectory(prefix="vitrify-tune-") as scratch:
+        trial = _Trial(bundle, work, processes, Path(scratch), max_drift, rounds, pause, progress)
         plain = trial.measured(list(_profiles(bundle, machine)))
         best = _fastest(plain)
         variants = trial.measured([best, *_variants(best, bundle.profile(best.profile), machine)])
@@ -141,7 +141,7 @@ class _Trial:
 
     bundle: Bundle
     work: Workload
-    crew: Crew
+    processes: Processes
     scratch: Path
     max_drift: float
     rounds: int
@@ -158,21 +158,21 @@ class _Trial:
         found: dict[Candidate, dict[str, Sequence[float]]] = {candidate: {} for candidate in passed}
         for case in self.work.cases():
             self.progress(case.name)
-            findings = Findings()
+            observed = Observations()
             ways = [candidate.way(self.bundle.folder) for candidate in found]
-            hold(
-                Measured(case.name, self.work.arguments(case, self.scratch)),
+            run_interleaved(
+                CaseJob(case.name, self.work.arguments(case, self.scratch)),
                 ways,
-                self.crew,
-                findings,
+                self.processes,
+                observed,
                 rounds=self.rounds,
                 pause=self.pause,
                 settle=settle,
             )
-            self.left_out |= findings.failed
-            found = {candidate: each for candidate, each in found.items() if candidate.name in findings.samples}
+            self.left_out |= observed.failed
+            found = {candidate: each for candidate, each in found.items() if candidate.name in observed.samples}
             for candidate, samples in found.items():
-                samples[case.name] = findings.samples[candidate.name]
+                samples[case.name] = observed.samples[candidate.name]
         return dict(found)
 
     def with_prepacked(self, order: Sequence[tuple[Candidate, Samples]]) -> list[tuple[Candidate, Samples]]:
@@ -189,8 +189,8 @@ class _Trial:
             return list(order)
         self.progress("packing weights")
         try:
-            self.crew.child(winner.way(self.bundle.folder)).ask("prepack", {}, limit=_VERIFY_SECONDS)
-        except PeerError as error:
+            self.processes.child(winner.way(self.bundle.folder)).ask("prepack", {}, limit=_VERIFY_SECONDS)
+        except BackendError as error:
             raise EnvironmentMissing(f"--prepack: {error}") from error
         if not self._passes(candidate):
             raise EnvironmentMissing(f"--prepack: {self.left_out[candidate.name]}: leave it out")
@@ -202,8 +202,10 @@ class _Trial:
             return True
         self.progress(f"parity of {candidate.name}")
         try:
-            found = self.crew.child(candidate.way(self.bundle.folder)).ask("verify", {}, limit=_VERIFY_SECONDS).made
-        except PeerError as error:
+            found = (
+                self.processes.child(candidate.way(self.bundle.folder)).ask("verify", {}, limit=_VERIFY_SECONDS).made
+            )
+        except BackendError as error:
             self.left_out[candidate.name] = str(error)
             return False
         if not found["passed"]:

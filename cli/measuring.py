@@ -79,7 +79,7 @@ def bench(
     """Benchmark latency, throughput and memory against baselines. Exit code 5 if a --fail-if condition holds."""
     from ..bench.environment import fingerprint
     from ..bench.gate import check_baseline, require_kept
-    from ..bench.measure import Order, measure_model
+    from ..bench.measure import Measurement, measure_model
     from ..bench.result import Result
     from ..bench.result_files import writable_folder, write_outputs
     from ..bench.table import table_parts
@@ -88,7 +88,7 @@ def bench(
     from ..runtime.loading import MAX_DRIFT
     from .grid import read_numbers, read_rates, read_sizes
 
-    order = Order(
+    measurement = Measurement(
         Request(model, revision, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle),
         task=task,
         checkpoint=checkpoint,
@@ -108,7 +108,7 @@ def bench(
         check_baseline(fingerprint(), before, forced=force)
     folder = writable_folder(output or Path(f"{Path(model).name}-bench"))
     with progress_shown(quiet=as_json) as progress:
-        result = measure_model(order, progress=progress)
+        result = measure_model(measurement, progress=progress)
     files = write_outputs(result, folder)
     parts = [*table_parts(result), f"report: {files['html']}"]
     conclude(

@@ -15,7 +15,7 @@ from .bundle import one_run
 
 
 def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Callable[[], Any]]]:
-    """Return the works of a bundle's folder, whose `variant` is an own contender's."""
+    """Return the works of a bundle's folder, whose `variant` is an own backend's."""
     profile, *_ = read_variant(variant)
 
     def count(**given: Any) -> Callable[[], list[list[float]]]:

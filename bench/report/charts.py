@@ -267,7 +267,7 @@ _SIDES = {1: (4, math.pi / 4), 2: (3, -math.pi / 2), 3: (4, 0.0)}  # corners, an
 
 
 def shape(mark: Mark, x: float, y: float, *, size: float = 4.0) -> Markup:
-    """Return the mark of a contender at a point: a circle, square, triangle or diamond."""
+    """Return the mark of a backend at a point: a circle, square, triangle or diamond."""
     classes = f"mark {mark.classes}"
     if mark.shape not in _SIDES:
         return element("circle", cx=x, cy=y, r=float(size), class_=classes)
@@ -278,7 +278,7 @@ def shape(mark: Mark, x: float, y: float, *, size: float = 4.0) -> Markup:
 
 
 def legend(reading: Reading, names: Iterable[str]) -> Markup:
-    """Return the list of contenders with their marks, ours filled."""
+    """Return the list of backends with their marks, ours filled."""
     items = (element("li", _sample(reading.marks[name]), name) for name in names)
     return element("ul", *items, class_="legend")
 

@@ -26,7 +26,7 @@ _GUIDE = (
     ("limit", "what the machine can do at most in that precision, arithmetic or memory, by the peaks of this run."),
     ("first call", "the first one after loading, which may build or compile; load is what came before it, in ms."),
     ("drift", "how far the outputs are from PyTorch's in float32, as recorded when the model was exported."),
-    ("peak MB", "the most memory of the contender's process that was resident while it ran."),
+    ("peak MB", "the most memory of the backend's process that was resident while it ran."),
 )
 
 

@@ -84,10 +84,10 @@ def _without(reading: Reading) -> str:
         return "Nothing was measured: every row failed. The reasons are below."
     if not reading.measured and not reading.result.loads:
         return "Nothing was measured."
-    there = {row.contender for row in reading.measured} | {load.contender for load in reading.result.loads}
+    there = {row.backend for row in reading.measured} | {load.backend for load in reading.result.loads}
     if all(mark.is_own for name, mark in reading.marks.items() if name in there):
         return "No peer was measured, so there is nothing to compare with: the figures stand alone."
-    return "None of our contenders was measured beside a peer on the same case."
+    return "None of our backends was measured beside a peer on the same case."
 
 
 def interruption(reading: Reading) -> Markup | None:

@@ -29,14 +29,14 @@ def test_every_contender_has_a_row_for_every_case(measured):
     folder, document = measured
     result = Result.read(folder / "result.json")
     assert [case.name for case in result.cases] == ["batch 1 x sequence 8", "batch 1 x sequence 16"]
-    assert [contender.name for contender in result.contenders] == ["cpu-fp32", "ort", "torch"]
+    assert [backend.name for backend in result.backends] == ["cpu-fp32", "ort", "torch"]
     assert len(result.rows) == 6
     for row in result.rows:
         assert row.failed is None
         assert len(row.samples_ms) >= 2
         assert min(row.first_ms, row.peak_mb, row.throughput) > 0
         assert 0 < row.roofline < 2
-    assert all(contender.load_ms > 0 for contender in result.contenders)
+    assert all(backend.load_ms > 0 for backend in result.backends)
     assert result.cases[1].flops > result.cases[0].flops > 0
     assert document["rows"] == json.loads((folder / "result.json").read_text())["rows"]
     assert document["model"]["architecture"] == "BertModel"
@@ -45,8 +45,8 @@ def test_every_contender_has_a_row_for_every_case(measured):
 
 def test_arrivals_at_random_were_served_at_each_rate(measured):
     result = Result.read(measured[0] / "result.json")
-    assert {load.contender for load in result.loads} == {"cpu-fp32", "ort", "torch"}
-    # The rate that was given, and four shares of what each serves, at two cases by three contenders.
+    assert {load.backend for load in result.loads} == {"cpu-fp32", "ort", "torch"}
+    # The rate that was given, and four shares of what each serves, at two cases by three backends.
     assert sum(load.rate == 20.0 for load in result.loads) == 6
     assert len(result.loads) == 30
     assert all(load.samples_ms and load.failed is None for load in result.loads)
@@ -126,7 +126,7 @@ def test_ctrl_c_keeps_what_was_measured(exported, tmp_path):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         try:
             deadline = time.monotonic() + 90
-            # The contender's process is there when rounds are under way.
+            # The backend's process is there when rounds are under way.
             while time.monotonic() < deadline and not _measures(child.pid):
                 time.sleep(0.2)
             time.sleep(6)

@@ -5,7 +5,7 @@ import pytest
 
 from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle
-from vitrify.bench.backends import flops, own_contender
+from vitrify.bench.backends import flops, own_backend
 from vitrify.bench.op_times import by_node, by_operator, perfetto, read_traces, runs_of, traced_bundle
 from vitrify.bench.roofline import least_milliseconds, measured_peaks
 from vitrify.bench.trace import describe_trace, trace_bundle
@@ -116,7 +116,7 @@ def test_what_runs_on_openvino_is_counted_by_onnxruntime(tmp_path):
     arguments = given.arguments(case, tmp_path)
     counts = []
     for name in names:
-        count = flops.load(str(tmp_path / "bundle"), own_contender(name).variant, 1)["count"]
+        count = flops.load(str(tmp_path / "bundle"), own_backend(name).variant, 1)["count"]
         ((computed, read),) = count(**arguments)()
         counts.append(computed)
         assert read > 0

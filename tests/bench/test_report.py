@@ -119,7 +119,7 @@ def test_every_row_is_in_the_page(name):
     said = tree(name).text
     for row in MADE[name].rows:
         if name != "nasty":
-            assert row.contender in said
+            assert row.backend in said
             assert row.failed is None or row.failed in said
             assert all(significant(value) in said for value in row.latencies.values())
 
@@ -159,12 +159,12 @@ def test_a_verdict_says_how_many_times_as_fast_and_that_nothing_is_claimed_withi
     ours, found = next(
         (ours, found)
         for other, ours, found in MADE["minilm"].ratios()
-        if (other.contender, ours.contender) == ("PyTorch fp32", "cpu-int8")
+        if (other.backend, ours.backend) == ("PyTorch fp32", "cpu-int8")
     )
     sentence = f"cpu-int8 ({duration(ours.latencies['p50'])}) is {significant(found['median'])}x as fast as"
     assert f"{sentence} PyTorch fp32 [{significant(found['q1'])}-{significant(found['q3'])}]" in said
-    same = replace(MADE["tiny"], contenders=(*MADE["tiny"].contenders, results.PEERS[0]))
-    same = replace(same, rows=(*same.rows, replace(same.rows[0], contender="PyTorch fp32")))
+    same = replace(MADE["tiny"], backends=(*MADE["tiny"].backends, results.BASELINES[0]))
+    same = replace(same, rows=(*same.rows, replace(same.rows[0], backend="PyTorch fp32")))
     assert "is on a par with PyTorch fp32, 1.00x" in re.sub(r"<[^>]+>", "", html_report(same))
 
 

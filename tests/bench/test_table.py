@@ -30,7 +30,7 @@ def test_columns_are_aligned_and_ratios_stand_beside_ours_where_there_is_room():
     assert len(head) == len(rule) == len(first)
     row = results.interrupted().rows[0]
     _, _, found = next(results.interrupted().ratios())
-    assert first.split()[:6] == ["batch", "1", "x", "sequence", "128", row.contender]
+    assert first.split()[:6] == ["batch", "1", "x", "sequence", "128", row.backend]
     assert significant(row.latencies["p50"]) in first
     assert f"{significant(found['median'])}x [{significant(found['q1'])}-{significant(found['q3'])}]" in first
     assert "x [" not in peer
