@@ -24,7 +24,7 @@ class ModelUnderTest:
     def checkpoint_folder(self) -> Path:
         """Return the checkpoint's folder, downloaded where it is missing; raise BackendError where none is known."""
         if self.checkpoint is None:
-            raise BackendError("needs the checkpoint that the bundle was made from: give --checkpoint FOLDER")
+            raise BackendError("needs the original checkpoint: give --checkpoint FOLDER")
         try:
             return self.checkpoint.resolve().folder
         except VitrifyError as error:

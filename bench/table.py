@@ -56,7 +56,7 @@ def _rows(reading: Reading) -> Iterator[list[Part]]:
     figures = _figures(reading)
     peers = list(dict.fromkeys(each.peer for each in reading.compared))
     found = [_ratios(reading, row) for row in reading.measured]
-    note = "Under a peer's name: how many times as long it takes, with quartiles; above 1x ours is faster."
+    note = "Columns of baselines: speedup (baseline time / vitrify time) with quartiles; above 1x vitrify is faster."
     beside = [left + right for left, right in zip(figures, _columns(peers, found), strict=True)]
     if not peers:
         yield [figures_table(figures, names=2)]
@@ -69,7 +69,7 @@ def _rows(reading: Reading) -> Iterator[list[Part]]:
 
 def _figures(reading: Reading) -> Cells:
     """Return a head and a line for each row; a column without any figure is left out."""
-    head = ["case", "backend", *(f"{name} ms" for name in _TIMES), "served/s", "peak MB", "limit"]
+    head = ["case", "backend", *(f"{name} ms" for name in _TIMES), "throughput/s", "peak MB", "roofline"]
     body = []
     for row, case in zip(reading.measured, _case_names(reading.measured), strict=True):
         limit = share(row.roofline).replace("\u00a0", "")
@@ -124,12 +124,12 @@ def _loads(reading: Reading) -> list[Part]:
     loads = [load for load in reading.result.loads if load.samples_ms]
     if not loads:
         return []
-    head = ["case", "backend", "arrivals/s", *(f"{name} ms" for name in _TIMES), "served/s"]
+    head = ["case", "backend", "requests/s", *(f"{name} ms" for name in _TIMES), "throughput/s"]
     body = []
     for case, load in zip(_case_names(loads), loads, strict=True):
         figures = (significant(load.latencies[name]) for name in _TIMES)
         body.append([case, load.backend, significant(load.rate), *figures, _served(reading, load)])
-    return ["Arrivals at random; latency counts from the intended start:", figures_table([head, *body], names=2)]
+    return ["Poisson arrivals; latency counts from the intended start:", figures_table([head, *body], names=2)]
 
 
 def _failures(reading: Reading) -> Iterable[str]:

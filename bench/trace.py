@@ -88,7 +88,7 @@ def describe_trace(trace: Trace, *, top: int) -> tuple[dict[str, Any], list[Part
         "trace": str(trace.file) if trace.file else None,
     }
     where = " x ".join(f"{axis} {size}" for axis, size in trace.sizes.items())
-    head = f"{trace.bundle}, {trace.profile}, {where}: {whole / trace.calls:.2f} ms a call under the profiler, "
+    head = f"{trace.bundle}, {trace.profile}, {where}: {whole / trace.calls:.2f} ms per call under the profiler, "
     tables = [_table("operator", operators, trace.calls), "", _table("node", nodes[:top], trace.calls)]
     parts = [f"{head}{(whole - inside) / trace.calls:.2f} ms of it between nodes", "", *tables]
     return document, [*parts, *([f"trace: {trace.file} (open it in ui.perfetto.dev)"] if trace.file else [])]

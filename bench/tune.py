@@ -33,7 +33,7 @@ _VERIFY_SECONDS = 600.0
 # 1.6 times the time.
 _SETTINGS: Sequence[tuple[str, Mapping[str, str], frozenset[str]]] = (
     ("with fused norms", {"optimization.disable_specified_optimizers": ""}, frozenset()),
-    ("threads that do not spin", {"session.intra_op.allow_spinning": "0"}, frozenset()),
+    ("allow_spinning=0", {"session.intra_op.allow_spinning": "0"}, frozenset()),
     ("bfloat16 products of ARM", {"mlas.enable_gemm_fastmath_arm64_bfloat16": "1"}, frozenset({"bf16"})),
 )
 
@@ -49,7 +49,7 @@ class Candidate:
     prepacked: bool = False
 
     def way(self, folder: Path) -> Runner:
-        """Return how a contest runs it."""
+        """Return how it is run."""
         program = own_backend(self.profile, self.entries, prepacked=self.prepacked)
         return Runner(self.name, program, program.variant, lambda: str(folder), threads=self.threads)
 
@@ -85,7 +85,7 @@ def tune_bundle(
     max_drift
         The largest difference from PyTorch accepted, over the outputs' largest magnitude.
     rounds
-        Turns of each candidate on each case.
+        Repetitions of each candidate on each case.
     prepack
         Keep the winner's graphs in the cache too, packed for this CPU, which loads faster and takes about the weights'
         size twice.
@@ -100,7 +100,9 @@ def tune_bundle(
     """
     bundle, machine = read_bundle(folder), this_machine()
     if bundle.is_foreign:
-        raise UsageError(f"'{folder}' was compiled by others: it holds no outputs of PyTorch to prove a way by")
+        raise UsageError(
+            f"'{folder}' is a third-party model: it contains no PyTorch outputs to check a configuration against"
+        )
     work = workload(bundle, LoadedBundle(bundle).config, sizes)
     with Processes() as processes, tempfile.TemporaryDirectory(prefix="vitrify-tune-") as scratch:
         trial = _Trial(bundle, work, processes, Path(scratch), max_drift, rounds, pause, progress)
@@ -122,13 +124,13 @@ def describe_tuning(tuning: Tuning) -> tuple[dict[str, Any], list[Part]]:
         for candidate, way in tuning.ways
     ]
     document = {"bundle": tuning.bundle, "ways": rows, "left_out": tuning.left_out, "record": str(tuning.record)}
-    cells = [["way", "times", "drift", *(f"{case}, ms" for case in best.milliseconds)]]
+    cells = [["configuration", "relative time", "rel. error", *(f"{case}, ms" for case in best.milliseconds)]]
     for row in rows:
         spent = (f"{found:.3g}" for found in row["milliseconds"].values())
         cells.append([row["name"], f"{row['times_the_fastest']:.2f}x", f"{row['drift']:.1g}", *spent])
-    parts = [f"{tuning.bundle}: ways that passed the parity gate, the fastest first", figures_table(cells, names=1)]
+    parts = [f"{tuning.bundle}: configurations that pass the accuracy check", figures_table(cells, names=1)]
     parts += [f"  {name}: left out: {reason}" for name, reason in tuning.left_out.items()]
-    return document, [*parts, f"profile auto runs '{rows[0]['name']}' here from now on ({tuning.record})"]
+    return document, [*parts, f"profile auto uses '{rows[0]['name']}' on this machine from now on ({tuning.record})"]
 
 
 # Seconds of every call, by case.
@@ -183,9 +185,7 @@ class _Trial:
         winner, samples = order[0]
         candidate = replace(winner, name=f"{winner.name}, prepacked", prepacked=True)
         if (provider := self.bundle.profile(winner.profile).provider) != "cpu":
-            self.left_out[candidate.name] = (
-                f"only ONNX Runtime's weights are packed beforehand, not those of '{provider}'"
-            )
+            self.left_out[candidate.name] = f"only ONNX Runtime's weights can be prepacked, not those of '{provider}'"
             return list(order)
         self.progress("packing weights")
         try:
@@ -200,7 +200,7 @@ class _Trial:
         """Replay the parity cases, once for each candidate."""
         if candidate.name in self.drift:
             return True
-        self.progress(f"parity of {candidate.name}")
+        self.progress(f"accuracy check of {candidate.name}")
         try:
             found = (
                 self.processes.child(candidate.way(self.bundle.folder)).ask("verify", {}, limit=_VERIFY_SECONDS).made
@@ -209,9 +209,9 @@ class _Trial:
             self.left_out[candidate.name] = str(error)
             return False
         if not found["passed"]:
-            self.left_out[candidate.name] = "it is not the same model here: it fails the parity gate"
+            self.left_out[candidate.name] = "it fails the accuracy check on this machine"
         elif not found["drift"] <= self.max_drift:
-            self.left_out[candidate.name] = f"its drift {found['drift']:.2g} is more than {self.max_drift:.2g}"
+            self.left_out[candidate.name] = f"its max relative error {found['drift']:.2g} exceeds {self.max_drift:.2g}"
         else:
             self.drift[candidate.name] = found["drift"]
         return candidate.name in self.drift
@@ -237,7 +237,7 @@ def _variants(best: Candidate, profile: Profile, machine: Machine) -> Iterator[C
 def _fastest(found: Mapping[Candidate, Samples]) -> Candidate:
     if not found:
         raise EnvironmentMissing(
-            "tune: no profile of the bundle runs here within the drift accepted: raise --max-drift"
+            "tune: no profile of the bundle is available here within the accepted error: raise --max-drift"
         )
     return min(found, key=lambda candidate: _score(medians(found[candidate])))
 

@@ -85,7 +85,7 @@ def _sizes(axis: str, given: Sequence[int] | None, bundle: Bundle) -> tuple[int,
     if given is None:
         return tuple(dict.fromkeys(min(max(size, low), high) for size in _DEFAULTS.get(axis, _ANY)))
     if wrong := [size for size in given if not low <= size <= high]:
-        raise UsageError(f"'{axis}' is {wrong[0]}, this model takes {low} to {high}")
+        raise UsageError(f"'{axis}' is {wrong[0]}, this model accepts {low} to {high}")
     return tuple(dict.fromkeys(given))
 
 

@@ -24,7 +24,7 @@ NEVER = {
     "profiles": COMPILERS,
     "runtime": COMPILERS,
     "export": {"optimum.onnxruntime"},
-    "bench": COMPILERS - {"torch", "transformers"},  # which are contenders, in processes of their own
+    "bench": COMPILERS - {"torch", "transformers"},  # which are backends of a benchmark, in processes of their own
 }
 # Modules of the top folder that every part may read: they import nothing.
 LEAVES = {"version"}

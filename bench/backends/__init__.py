@@ -58,7 +58,7 @@ def read_variant(variant: str) -> tuple[str, dict[str, str], bool]:
 
 
 def find_baseline(name: str) -> Installed:
-    """Return the peer of this name; raise UsageError for a name that is none."""
+    """Return the baseline of this name; raise UsageError for an unknown one."""
     if name not in BASELINES:
         raise UsageError(f"--against: got '{name}', expected one of {', '.join(BASELINES)}")
     return BASELINES[name]

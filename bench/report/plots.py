@@ -1,4 +1,4 @@
-"""The plots of a result: the distribution of each case, the ratio to each peer, the share of the limit, and curves."""
+"""The plots of a result: the distribution of each case, speedups, roofline efficiency, and curves."""
 
 import itertools
 import math
@@ -45,7 +45,7 @@ def distribution(reading: Reading) -> Plot | None:
     return plot_of(
         "Latency, every call",
         "Each dot is a call. The box holds the middle half of them, the line in it is the median, and the whisker ends "
-        "at p95. Calls of one length stand above each other; where they are very many, not each has its dot.",
+        "at p95. Overlapping points are stacked; where there are very many, not every call has a dot.",
         (_distribution(reading, index, case, rows) for index, (case, rows) in enumerate(cases) if rows),
     )
 
@@ -120,9 +120,9 @@ def ratios(reading: Reading) -> Plot | None:
         groups.setdefault(f"{each.ours} at {each.case}" if apart else each.case, []).append(each)
     ends = [1.0, *(each.found[name] for each in known for name in ("q1", "median", "q3") if each.found[name] > 0)]
     return plot_of(
-        "Beside each peer",
-        "How many times as long the peer takes: right of the line at 1x ours is faster. The dot is the median of the "
-        "same rounds' ratios, the bar goes from quartile to quartile. All panels have one logarithmic scale.",
+        "Speedup over each baseline",
+        "Baseline time / vitrify time: right of the line at 1x vitrify is faster. The dot is the median ratio within "
+        "the same rounds, the bar the interquartile range. All panels share one logarithmic scale.",
         (_ratio(reading, index, name, group, ends) for index, (name, group) in enumerate(groups.items())),
     )
 
@@ -132,7 +132,7 @@ def _ratio(reading: Reading, index: int, name: str, group: Sequence[Compared], e
     ordered = sorted(group, key=lambda each: list(reading.marks).index(each.ours))
     for each in ordered[:MOST_ROWS]:
         if each.ours != ours:
-            rows.append(Strip(f"{each.ours} beside"))
+            rows.append(Strip(f"{each.ours} against"))
             ours = each.ours
         figure = f"{times(each.found['median'])} {quartiles(each.found)}"
         words = f"takes {figure} as long as {each.ours} at {each.case}"
@@ -144,7 +144,7 @@ def _ratio(reading: Reading, index: int, name: str, group: Sequence[Compared], e
         f"Ratios at {name}: " + "; ".join(f"{row.name} {row.words}" for row in rows if row.words),
         rows,
         lambda start, end: scale_of(ends, start, end, is_log=True),
-        axis="the peer's time over ours",
+        axis="speedup (baseline time / vitrify time)",
         guide=1.0,
     )
 
@@ -160,8 +160,8 @@ def roofline(reading: Reading) -> Plot | None:
     ends = [1.0, *(part for _, _, part in known)]
     grouped = itertools.groupby(known, key=lambda each: each[0])
     return plot_of(
-        "Share of the machine's limit",
-        "The least time that the graph's arithmetic and reads take in the backend's precision, at the peaks "
+        "Roofline efficiency",
+        "The least time that the graph's arithmetic and memory reads need in the backend's precision, at the peaks "
         "measured in this run, over p50.",
         (_roofline(reading, index, case, list(group), ends) for index, (case, group) in enumerate(grouped)),
     )
@@ -175,16 +175,16 @@ def _roofline(
     ends: Sequence[float],
 ) -> Markup:
     rows = [
-        Strip(who.name, share(part), f"{share(part)} of the limit", bar_glyph(100 * part), reading.marks[who.name])
+        Strip(who.name, share(part), f"{share(part)} of the roofline", bar_glyph(100 * part), reading.marks[who.name])
         for _, who, part in group[:MOST_ROWS]
     ]
     return strips(
         f"limit-{index}",
         _caption(case.name, len(group)),
-        f"Share of the limit at {case.name}: " + "; ".join(f"{row.name} {row.figure}" for row in rows),
+        f"Roofline efficiency at {case.name}: " + "; ".join(f"{row.name} {row.figure}" for row in rows),
         rows,
         lambda start, end: scale_of([100 * part for part in ends], start, end, zero=True, is_log=False),
-        axis="share of the limit, %",
+        axis="roofline efficiency, %",
         guide=100.0,
     )
 
@@ -249,7 +249,7 @@ def by_latency(reading: Reading) -> Plot | None:
         "Up and to the left is better: each line goes from the smallest batch to the largest. "
         "Both scales are logarithmic where the values span much."
     )
-    axes = Axes("p50, ms", f"{' or '.join(units)} a second", [], [])
+    axes = Axes("p50, ms", f"throughput, {' or '.join(units)}/s", [], [])
     return _curves(reading, "throughput", "Throughput against latency", how, found, axes)
 
 
@@ -274,10 +274,12 @@ def by_rate(reading: Reading) -> Plot | None:
         if (points := _arrived(reading.result.loads, case, backend, part))
     ]
     how = (
-        "Calls arrive at random, this many a second, and wait for their turn: latency counts from the intended start. "
-        "Where a line bends up, the backend does not keep up any more."
+        "Poisson arrivals at this rate; latency counts from the intended start, so queueing is included. "
+        "Where a line bends up, the backend is saturated."
     )
-    return _curves(reading, "rate", "Latency under load", how, found, Axes("arrivals a second", "latency, ms", [], []))
+    return _curves(
+        reading, "rate", "Latency under load", how, found, Axes("requests per second", "latency, ms", [], [])
+    )
 
 
 def _arrived(loads: Sequence[Load], case: GridCase, backend: BackendInfo, part: float) -> list[Point]:
@@ -285,7 +287,7 @@ def _arrived(loads: Sequence[Load], case: GridCase, backend: BackendInfo, part: 
     for load in sorted(loads, key=lambda load: load.rate):
         if (load.case, load.backend) == (case.name, backend.name) and (samples := load.samples_ms):
             value = percentile(samples, part)
-            words = f"{backend.name}, {significant(load.rate)} arrivals a second: p{100 * part:g} {duration(value)}"
+            words = f"{backend.name}, {significant(load.rate)} requests per second: p{100 * part:g} {duration(value)}"
             points.append(Point(load.rate, value, words))
     return points
 

@@ -39,7 +39,7 @@ def _card(reading: Reading, case: str, *, brief: bool) -> Markup | None:
     if brief or len(ours) > _MOST_OURS:
         count = len(ours)
         shown = shown[:1]
-        note = element("p", f"The fastest of our {count}; the others are in the table.", class_="note")
+        note = element("p", f"The fastest of {count} profiles; the others are in the table.", class_="note")
     sentences = (_sentence(reading, case, name, ours[name]) for name in shown)
     return element("section", element("h3", case), *sentences, note if len(ours) > len(shown) else None, class_="card")
 
@@ -51,7 +51,7 @@ def _sentence(reading: Reading, case: str, ours: str, found: Sequence[Compared])
     parts = [_part(each, full=index == 0) for index, each in enumerate(shown)]
     ends = [", "] * (len(parts) - 2) + [" and "] * (len(parts) > 1) + ["."]
     if len(shown) < len(found):
-        ends[-1] = f"; {len(found) - len(shown)} slower peers are in the table."
+        ends[-1] = f"; {len(found) - len(shown)} slower baselines are in the table."
     body = joined(*(piece for pair in zip(parts, ends, strict=True) for piece in pair))
     return element("p", first, body)
 
@@ -86,8 +86,8 @@ def _without(reading: Reading) -> str:
         return "Nothing was measured."
     there = {row.backend for row in reading.measured} | {load.backend for load in reading.result.loads}
     if all(mark.is_own for name, mark in reading.marks.items() if name in there):
-        return "No peer was measured, so there is nothing to compare with: the figures stand alone."
-    return "None of our backends was measured beside a peer on the same case."
+        return "No baseline was measured, so there is nothing to compare with."
+    return "No profile was measured together with a baseline on the same case."
 
 
 def interruption(reading: Reading) -> Markup | None:
@@ -128,10 +128,10 @@ _NAMES = {
     "load": "load",
 }
 _PEAKS = {
-    "gflops": ("float32 peak", "GFLOP/s"),
-    "gflops_bf16": ("bfloat16 peak", "GFLOP/s"),
-    "gflops_int8": ("int8 peak", "GOP/s"),
-    "gigabytes_per_second": ("memory peak", "GB/s"),
+    "gflops": ("peak float32", "GFLOP/s"),
+    "gflops_bf16": ("peak bfloat16", "GFLOP/s"),
+    "gflops_int8": ("peak int8", "GOP/s"),
+    "gigabytes_per_second": ("peak memory bandwidth", "GB/s"),
 }
 
 

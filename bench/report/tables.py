@@ -1,4 +1,4 @@
-"""The report's tables of figures: every row, the ratios to each peer, the rates of arrivals."""
+"""The report's tables of figures: every row, the ratios to each baseline, the rates of arrivals."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -44,12 +44,12 @@ def _columns() -> list[tuple[str, Callable[[GridCase, BackendInfo, Row], str]]]:
         ("precision", lambda _, backend, __: backend.precision or NOTHING),
         ("threads", lambda _, backend, __: str(backend.threads)),
         *((name, latency(name)) for name in _LATENCIES),
-        ("per second", lambda _, __, row: significant(row.throughput)),
-        ("first call", lambda _, __, row: significant(row.first_ms)),
+        ("throughput/s", lambda _, __, row: significant(row.throughput)),
+        ("cold call", lambda _, __, row: significant(row.first_ms)),
         ("load", lambda _, backend, __: significant(backend.load_ms)),
         ("peak MB", lambda _, __, row: significant(row.peak_mb)),
-        ("of limit", lambda _, __, row: share(row.roofline)),
-        ("drift", lambda _, backend, __: _drift(backend.drift)),
+        ("roofline", lambda _, __, row: share(row.roofline)),
+        ("rel. error", lambda _, backend, __: _drift(backend.drift)),
         ("calls", lambda _, __, row: str(len(row.samples_ms) or NOTHING)),
     ]
 
@@ -109,7 +109,7 @@ def ratios_table(reading: Reading) -> Markup | None:
         ]
         if rows:
             bodies.append(element("tbody", _case_line(case, len(peers) + 1), *rows))
-    caption = "How many times as long each peer takes, with quartiles: above 1x, ours is faster."
+    caption = "Speedup over each baseline (baseline time / vitrify time), with quartiles: above 1x, vitrify is faster."
     return _table(caption, ["backend", *peers], bodies, len(reading.compared) // len(peers), class_="narrow")
 
 
@@ -129,8 +129,8 @@ def loads_table(reading: Reading) -> Markup | None:
         rows = [_load(reading, load, units[case.name]) for load in reading.result.loads if load.case == case.name]
         if rows:
             bodies.append(element("tbody", _case_line(case, len(_LATENCIES) + 3), *rows))
-    caption = "Arrivals at random: latency in ms from the intended start, and what was served."
-    head = ["backend", "arrivals a second", *_LATENCIES, "served a second"]
+    caption = "Poisson arrivals: latency in ms from the intended start, and throughput."
+    head = ["backend", "requests/s", *_LATENCIES, "throughput/s"]
     return _table(caption, head, bodies, len(reading.result.loads))
 
 

@@ -136,18 +136,18 @@ def plots(name):
 
 
 OTHERS = {"In short", "Machine", "Figures", "Not measured", "How it was measured", "How to read it"}
-DISTRIBUTION, LIMIT = "Latency, every call", "Share of the machine's limit"
+DISTRIBUTION, LIMIT = "Latency, every call", "Roofline efficiency"
 SHAPE, THROUGHPUT = "Latency by shape", "Throughput against latency"
 
 
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
-        ("minilm", [DISTRIBUTION, SHAPE, THROUGHPUT, "Beside each peer", LIMIT]),
-        ("open_loop", [DISTRIBUTION, "Latency under load", "Beside each peer", LIMIT]),
+        ("minilm", [DISTRIBUTION, SHAPE, THROUGHPUT, "Speedup over each baseline", LIMIT]),
+        ("open_loop", [DISTRIBUTION, "Latency under load", "Speedup over each baseline", LIMIT]),
         ("tiny", [DISTRIBUTION]),
         ("all_failed", []),
-        ("words", [DISTRIBUTION, "Latency by case", "Beside each peer"]),
+        ("words", [DISTRIBUTION, "Latency by case", "Speedup over each baseline"]),
     ],
 )
 def test_plots_with_nothing_to_show_are_left_out(name, shown):
@@ -171,7 +171,7 @@ def test_a_verdict_says_how_many_times_as_fast_and_that_nothing_is_claimed_withi
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("tiny", "No peer was measured"),
+        ("tiny", "No baseline was measured"),
         ("all_failed", "Nothing was measured: every row failed"),
         ("interrupted", "Interrupted at batch 4 x sequence 128"),
         ("many", "24 more panels are left out here"),

@@ -46,7 +46,7 @@ def test_ratios_stand_below_where_there_is_no_room():
 
 def test_arrivals_have_lines():
     lines = table_lines(results.open_loop())
-    assert any("arrivals/s" in line for line in lines)
+    assert any("requests/s" in line for line in lines)
     assert sum(line.startswith(" " * 24 + "cpu-int8 ") for line in lines) == 9  # a row, its ratios, seven rates
 
 
