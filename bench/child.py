@@ -1,6 +1,6 @@
-"""A contender's process: it loads its model once, then answers each line of JSON with the seconds that runs took.
+"""A backend's process: it loads its model once, then answers each line of JSON with the seconds that runs took.
 
-It runs in every contender's environment, so it knows nothing but the standard library. The module that it is started
+It runs in every backend's environment, so it knows nothing but the standard library. The module that it is started
 with has `load(model, variant, threads)`, which returns for each kind of work a function of the work's arguments; that
 prepares, and returns the function which is timed and whose last result goes back.
 """
@@ -45,7 +45,7 @@ def main() -> None:
                 forget_peak()
                 samples, made = timed(kinds[kind](**asked), calls)
                 say(samples=samples, made=made, peak_mb=peak_megabytes())
-            except Exception as error:  # noqa: BLE001 - whatever a contender raises is its answer
+            except Exception as error:  # noqa: BLE001 - whatever a backend raises is its answer
                 say(error=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ..runtime.errors import PerformanceError, UsageError
 from ..runtime.proof.conditions import Condition
-from .result import Contender, Result, Row
+from .result import BackendInfo, Result, Row
 
 # What must be the same for a ratio to mean something.
 _MACHINE = ("cpu", "features", "cores")
@@ -30,14 +30,14 @@ def require_kept(result: Result, conditions: Sequence[Condition], baseline: Resu
     """
     broken = []
     seen: set[str] = set()
-    for row, contender in _own_rows(result):
+    for row, backend in _own_rows(result):
         if row.failed and conditions:
-            broken.append(f"{row.contender} at {row.case} has no figure: {row.failed}")
+            broken.append(f"{row.backend} at {row.case} has no figure: {row.failed}")
             continue
-        found = figures(result, row, contender, baseline)
+        found = figures(result, row, backend, baseline)
         seen |= set(found)
         broken += [
-            f"{row.contender} at {row.case}: {condition} ({condition.name} is {found[condition.name]:.4g})"
+            f"{row.backend} at {row.case}: {condition} ({condition.name} is {found[condition.name]:.4g})"
             for condition in conditions
             if condition.name in found and condition.holds(found)
         ]
@@ -48,19 +48,19 @@ def require_kept(result: Result, conditions: Sequence[Condition], baseline: Resu
         raise PerformanceError(f"the performance gate failed: {'; '.join(broken)}")
 
 
-def figures(result: Result, row: Row, contender: Contender, baseline: Result | None) -> dict[str, float]:
+def figures(result: Result, row: Row, backend: BackendInfo, baseline: Result | None) -> dict[str, float]:
     """Return a row's figures by the names that conditions use."""
-    found = {**row.latencies, "throughput": row.throughput, "first": row.first_ms, "load": contender.load_ms}
+    found = {**row.latencies, "throughput": row.throughput, "first": row.first_ms, "load": backend.load_ms}
     found |= {"peak": row.peak_mb, "roofline": row.roofline}
     for other, ratio in result.ratios_to(row):
-        found[f"{other.contender.replace('-', '_')}_ratio"] = ratio["median"]
-    if baseline is not None and (before := baseline.row(row.case, row.contender)) is not None and before.samples_ms:
+        found[f"{other.backend.replace('-', '_')}_ratio"] = ratio["median"]
+    if baseline is not None and (before := baseline.row(row.case, row.backend)) is not None and before.samples_ms:
         found |= {f"{name}_ratio": row.latencies[name] / before.latencies[name] for name in _TIMES}
         if row.throughput and before.throughput:
             found["throughput_ratio"] = row.throughput / before.throughput
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _own_rows(result: Result) -> Iterator[tuple[Row, Contender]]:
-    own = {contender.name: contender for contender in result.contenders if contender.is_own}
-    return ((row, own[row.contender]) for row in result.rows if row.contender in own)
+def _own_rows(result: Result) -> Iterator[tuple[Row, BackendInfo]]:
+    own = {backend.name: backend for backend in result.backends if backend.is_own}
+    return ((row, own[row.backend]) for row in result.rows if row.backend in own)

@@ -1,4 +1,4 @@
-"""`vitrify bench`: a model's profiles and their peers over a grid, interleaved, each in a process of its own.
+"""`vitrify bench`: a model's profiles and baselines over a grid, interleaved, each in a process of its own.
 
 Closed loop: one call after the other, which gives latency and the most that can be served. Open loop: arrivals at
 random times, which gives the latency that users of a busy server see.
@@ -22,31 +22,31 @@ from ..runtime.machine import this_machine, usable_cores
 from ..runtime.selection.find import find_choice
 from ..runtime.selection.profiles import Choice
 from ..runtime.sources.hub import Request
-from .contenders import COUNTER, OWN, Installed, find_peer, own_contender
-from .contest import PAUSE, Crew, Findings, Way, hold
+from .backends import COUNTER, OWN, Installed, find_baseline, own_backend
 from .environment import condition, fingerprint
-from .process import Answer, Child, PeerError
-from .result import Case, Contender, Load, Result, Row
+from .interleaved import PAUSE, Observations, Processes, Runner, run_interleaved
+from .model_under_test import ModelUnderTest, find_model
+from .process import Answer, BackendError, Child
+from .result import BackendInfo, GridCase, Load, Result, Row
 from .roofline import least_milliseconds, measured_peaks
-from .subject import Subject, find_subject
 from .workload import workload
 
 Progress = Callable[[str], None]
-_TURN_SECONDS, _MOST_CALLS = 0.25, 50
+_REPETITION_SECONDS, _MOST_CALLS = 0.25, 50
 _SETTLE_SECONDS, _STEADY = 2.0, 0.05
 _SHARES = (0.3, 0.6, 0.8, 0.95)  # of what a closed loop serves
 
 
 @dataclass(frozen=True)
-class Order:
+class Measurement:
     """What is asked for.
 
     Attributes
     ----------
     model, checkpoint
-        A bundle, a checkpoint or a Hub id; where peers find the checkpoint if that is a bundle.
+        A bundle, a checkpoint or a Hub id; where baselines find the checkpoint if that is a bundle.
     profiles, against
-        Own profiles (default: all of a bundle), "auto" among them, and names of peers.
+        Own profiles (default: all of a bundle), "auto" among them, and names of baselines.
     max_drift
         For "auto": the largest difference from PyTorch accepted, over the outputs' largest magnitude.
     sizes
@@ -54,13 +54,13 @@ class Order:
     threads
         Numbers of threads (default: the cores that are granted).
     rounds
-        Turns of each contender on each case; a turn takes a quarter of a second or one call.
+        Repetitions of each backend on each case; each takes a quarter of a second or one call.
     rates
-        Arrivals a second for the open loop; 0 stands for shares of what each contender's closed loop serves.
+        Requests per second for the open loop; 0: shares of the throughput of each backend's closed loop.
     seconds
         How long arrivals come at each rate.
     limit
-        Seconds that one turn may take.
+        Seconds that one repetition may take.
     command
         What was typed, for the record.
 
@@ -89,12 +89,12 @@ class Order:
             if value <= 0:
                 raise UsageError(f"{name}: got {value}, expected more than 0")
         for name in self.against:
-            find_peer(name)
+            find_baseline(name)
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One case as `contest.hold` takes it."""
+class CaseJob:
+    """One case as `run_interleaved` expects it."""
 
     name: str
     arguments: Mapping[str, Any]
@@ -102,86 +102,90 @@ class Measured:
     kind: str = "run"
 
 
-def measure_model(order: Order, *, progress: Progress = lambda _: None, pause: float = PAUSE) -> Result:
+def measure_model(measurement: Measurement, *, progress: Progress = lambda _: None, pause: float = PAUSE) -> Result:
     """Measure what is asked for; Ctrl-C keeps what was measured, and `interrupted` says where it came.
 
     Raises
     ------
     UsageError
-        A profile, an axis, a size or a peer that is none. What cannot run here is a row with the reason instead.
+        A profile, an axis, a size or a baseline that is unknown. What cannot run here is a row with the reason instead.
 
     """
-    subject = find_subject(order.model, task=order.task, profiles=order.profiles, checkpoint=order.checkpoint)
-    work = workload(subject.bundle, LoadedBundle(subject.bundle).config, order.sizes)
-    ways, contenders = _contenders(order, subject)
-    progress("the machine's limits")
+    model = find_model(
+        measurement.model, task=measurement.task, profiles=measurement.profiles, checkpoint=measurement.checkpoint
+    )
+    work = workload(model.bundle, LoadedBundle(model.bundle).config, measurement.sizes)
+    runners, backends = _backends(measurement, model)
+    progress("peak performance of the machine")
     result = Result(
-        model=_described(subject),
+        model=_described(model),
         environment={**fingerprint(), "before": condition()},
-        settings=_settings(order, pause),
+        settings=_settings(measurement, pause),
         cases=(),
-        contenders=tuple(contenders.values()),
+        backends=tuple(backends.values()),
         rows=(),
         peaks=measured_peaks(this_machine()),
     )
-    with Crew() as crew, tempfile.TemporaryDirectory(prefix="vitrify-bench-") as scratch:
+    with Processes() as processes, tempfile.TemporaryDirectory(prefix="vitrify-bench-") as scratch:
         for case in work.cases():
             progress(case.name)
-            result = _measured_case(result, order, case, work.arguments(case, Path(scratch)), ways, crew, pause)
+            result = _measured_case(
+                result, measurement, case, work.arguments(case, Path(scratch)), runners, processes, pause
+            )
             if result.interrupted:
                 break
-        loaded = {name: 1000 * seconds for name, seconds in crew.load_seconds.items()}
-        found = tuple(replace(each, load_ms=loaded.get(each.name)) for each in result.contenders)
+        loaded = {name: 1000 * seconds for name, seconds in processes.load_seconds.items()}
+        found = tuple(replace(each, load_ms=loaded.get(each.name)) for each in result.backends)
         environment = {**result.environment, "after": condition()}
-        return replace(result, contenders=found, versions=crew.versions, environment=environment)
+        return replace(result, backends=found, versions=processes.versions, environment=environment)
 
 
-def _contenders(order: Order, subject: Subject) -> tuple[list[Way], dict[str, Contender]]:
-    counts = list(order.threads) or [usable_cores()]
-    bundles = {name: read_bundle(folder, name) for name, folder in subject.folders.items()}
-    own = {name: find_choice(bundle, name, max_drift=order.max_drift) for name, bundle in bundles.items()}
+def _backends(measurement: Measurement, tested: ModelUnderTest) -> tuple[list[Runner], dict[str, BackendInfo]]:
+    counts = list(measurement.threads) or [usable_cores()]
+    bundles = {name: read_bundle(folder, name) for name, folder in tested.folders.items()}
+    own = {name: find_choice(bundle, name, max_drift=measurement.max_drift) for name, bundle in bundles.items()}
     programs = {
         **{name: _own(choice) for name, choice in own.items()},
-        **{name: find_peer(name) for name in order.against},
+        **{name: find_baseline(name) for name in measurement.against},
     }
-    ways, contenders = [], {}
+    runners, backends = [], {}
     for count in counts:
         for name, program in programs.items():
             shown = name if len(counts) == 1 else f"{name}, {count} thread{'s' * (count > 1)}"
-            threads, drift, model = count, None, _model_of(program, subject)
+            threads, drift, model = count, None, _model_of(program, tested)
             if name in own:
-                model = partial(str, subject.folders[name])
+                model = partial(str, tested.folders[name])
                 drift = bundles[name].recorded_drift().get(own[name].profile.name)
-                threads = count if order.threads else own[name].threads or count
-            ways.append(Way(shown, program, program.variant, model, threads=threads))
-            contenders[shown] = Contender(shown, name in own, program.precision, threads, drift)
-    return ways, contenders
+                threads = count if measurement.threads else own[name].threads or count
+            runners.append(Runner(shown, program, program.variant, model, threads=threads))
+            backends[shown] = BackendInfo(shown, name in own, program.precision, threads, drift)
+    return runners, backends
 
 
 def _own(choice: Choice) -> Installed:
     profile = choice.profile
-    return own_contender(profile.name, choice.entries.items(), prepacked=choice.prepacked, precision=profile.precision)
+    return own_backend(profile.name, choice.entries.items(), prepacked=choice.prepacked, precision=profile.precision)
 
 
-def _model_of(program: Installed, subject: Subject) -> Callable[[], str]:
-    """Return what a peer loads, told when its process starts."""
+def _model_of(program: Installed, tested: ModelUnderTest) -> Callable[[], str]:
+    """Return what a baseline loads, told when its process starts."""
 
     def model() -> str:
         if program.name == "ort":
-            if subject.bundle.topology.generates:
-                raise PeerError("runs one graph, and this model writes with a loop around several")
-            exact = [build for build in subject.bundle.builds.values() if build.profile.precision == "fp32"]
+            if tested.bundle.topology.generates:
+                raise BackendError("runs a single graph, and generative models need a loop around several")
+            exact = [build for build in tested.bundle.builds.values() if build.profile.precision == "fp32"]
             if not exact:
-                raise PeerError("the bundle holds no graph in float32")
-            return str(subject.bundle.path(subject.bundle.graph_files(exact[0].profile.name, "model")[0]))
-        described = {"checkpoint": str(subject.checkpoint_folder()), "architecture": subject.bundle.architecture}
+                raise BackendError("the bundle contains no float32 graph")
+            return str(tested.bundle.path(tested.bundle.graph_files(exact[0].profile.name, "model")[0]))
+        described = {"checkpoint": str(tested.checkpoint_folder()), "architecture": tested.bundle.architecture}
         return json.dumps(described)
 
     return model
 
 
-def _described(subject: Subject) -> dict[str, Any]:
-    bundle = subject.bundle
+def _described(model: ModelUnderTest) -> dict[str, Any]:
+    bundle = model.bundle
     return {
         "name": bundle.folder.resolve().name,
         "source": bundle.source.id,
@@ -192,14 +196,14 @@ def _described(subject: Subject) -> dict[str, Any]:
     }
 
 
-def _settings(order: Order, pause: float) -> dict[str, Any]:
-    lists = {name: list(getattr(order, name)) for name in ("profiles", "against", "threads", "rates")}
-    sizes = {axis: list(values) for axis, values in order.sizes.items()}
+def _settings(measurement: Measurement, pause: float) -> dict[str, Any]:
+    lists = {name: list(getattr(measurement, name)) for name in ("profiles", "against", "threads", "rates")}
+    sizes = {axis: list(values) for axis, values in measurement.sizes.items()}
     single = {
-        "command": order.command,
-        "task": order.task,
-        "rounds": order.rounds,
-        "seconds": order.seconds,
+        "command": measurement.command,
+        "task": measurement.task,
+        "rounds": measurement.rounds,
+        "seconds": measurement.seconds,
         "pause": pause,
     }
     return {**lists, "sizes": sizes, **single}
@@ -207,29 +211,31 @@ def _settings(order: Order, pause: float) -> dict[str, Any]:
 
 def _measured_case(
     result: Result,
-    order: Order,
-    case: Case,
+    measurement: Measurement,
+    case: GridCase,
     given: Mapping[str, Any],
-    ways: Sequence[Way],
-    crew: Crew,
+    runners: Sequence[Runner],
+    processes: Processes,
     pause: float,
 ) -> Result:
     """Return the result with one more case in it, as far as it came."""
-    findings, loads, runs, interrupted = Findings(), [], [], None
+    observed, loads, runs, interrupted = Observations(), [], [], None
     try:
-        runs = _runs_of(given, ways, order.limit)
+        runs = _runs_of(given, runners, measurement.limit)
         if runs:
             case = replace(case, flops=sum(run[0] for run in runs), bytes=sum(run[1] for run in runs))
-        task = Measured(case.name, given, order.limit)
-        hold(task, ways, crew, findings, rounds=order.rounds, pause=pause, settle=settle)
-        for way in ways:
-            if way.name in findings.samples:
-                loads += _loads(order, case, way, given, crew, findings.samples[way.name])
+        job = CaseJob(case.name, given, measurement.limit)
+        run_interleaved(job, runners, processes, observed, rounds=measurement.rounds, pause=pause, settle=settle)
+        for runner in runners:
+            if runner.name in observed.samples:
+                loads += _loads(measurement, case, runner, given, processes, observed.samples[runner.name])
     except KeyboardInterrupt:
         interrupted = case.name
-    precisions = {contender.name: contender.precision for contender in result.contenders}
+    precisions = {backend.name: backend.precision for backend in result.backends}
     least = {name: least_milliseconds(runs, result.peaks, precision) for name, precision in precisions.items()}
-    rows = [_row(case, way.name, findings, least[way.name]) for way in ways if _is_known(way.name, findings)]
+    rows = [
+        _row(case, runner.name, observed, least[runner.name]) for runner in runners if _is_known(runner.name, observed)
+    ]
     return replace(
         result,
         cases=(*result.cases, case),
@@ -239,12 +245,12 @@ def _measured_case(
     )
 
 
-def _is_known(name: str, findings: Findings) -> bool:
-    return bool(findings.samples.get(name)) or name in findings.failed
+def _is_known(name: str, observed: Observations) -> bool:
+    return bool(observed.samples.get(name)) or name in observed.failed
 
 
 def settle(ask: Callable[[int], Answer]) -> int:
-    """Warm a way up until two turns agree within 5 % or two seconds are over; return how many calls a turn takes."""
+    """Warm up until two repetitions agree within 5 % or two seconds are over; return how many calls each takes."""
     spent, before = 0.0, None
     while True:
         calls = 1 if before is None else calls_for(before)
@@ -256,60 +262,67 @@ def settle(ask: Callable[[int], Answer]) -> int:
 
 
 def calls_for(seconds: float) -> int:
-    """Return how many calls of this length make a turn."""
-    return max(1, min(_MOST_CALLS, int(_TURN_SECONDS / max(seconds, 1e-6))))
+    """Return how many calls of this length make a repetition."""
+    return max(1, min(_MOST_CALLS, int(_REPETITION_SECONDS / max(seconds, 1e-6))))
 
 
-def _runs_of(given: Mapping[str, Any], ways: Sequence[Way], limit: float) -> list[Sequence[float]]:
+def _runs_of(given: Mapping[str, Any], runners: Sequence[Runner], limit: float) -> list[Sequence[float]]:
     """Return what each run of a graph computes and reads: floating-point operations, bytes of weights in float32.
 
-    It is told by the first own way that ONNX Runtime can profile, in a process of its own; empty where none can.
+    It is told by the first own runner that ONNX Runtime can profile, in a process of its own; empty where none can.
     """
-    for way in ways:
-        if way.peer.name == OWN:
+    for runner in runners:
+        if runner.program.name == OWN:
             try:
-                with Child(COUNTER, model=way.model(), variant=way.variant, threads=way.threads) as child:
+                with Child(COUNTER, model=runner.model(), variant=runner.variant, threads=runner.threads) as child:
                     return child.ask("count", given, limit=limit).made
-            except PeerError:
+            except BackendError:
                 continue
     return []
 
 
-def _row(case: Case, name: str, findings: Findings, least: float | None) -> Row:
-    if name in findings.failed:
-        return Row(case.name, name, failed=findings.failed[name])
-    samples = findings.samples[name]
+def _row(case: GridCase, name: str, observed: Observations, least: float | None) -> Row:
+    if name in observed.failed:
+        return Row(case.name, name, failed=observed.failed[name])
+    samples = observed.samples[name]
     middle = statistics.median(samples)
     return Row(
         case.name,
         name,
         samples_ms=tuple(1000 * value for value in samples),
-        first_ms=1000 * findings.first[name],
-        peak_mb=findings.peak_mb.get(name),
+        first_ms=1000 * observed.first[name],
+        peak_mb=observed.peak_mb.get(name),
         throughput=case.count / statistics.fmean(samples),
         roofline=least / (1000 * middle) if least else None,
     )
 
 
 def _loads(
-    order: Order, case: Case, way: Way, given: Mapping[str, Any], crew: Crew, samples: Sequence[float]
+    measurement: Measurement,
+    case: GridCase,
+    runner: Runner,
+    given: Mapping[str, Any],
+    processes: Processes,
+    samples: Sequence[float],
 ) -> list[Load]:
-    """Return what a way does under arrivals at each rate."""
+    """Return what a runner does under arrivals at each rate."""
     capacity = 1 / statistics.fmean(samples)
-    rates = [rate for rate in order.rates if rate] + [share * capacity for share in _SHARES if 0 in order.rates]
+    rates = [rate for rate in measurement.rates if rate] + [
+        share * capacity for share in _SHARES if 0 in measurement.rates
+    ]
     found = []
     for rate in rates:
-        arrivals = drawn_arrivals(rate, order.seconds)
+        arrivals = drawn_arrivals(rate, measurement.seconds)
         try:
             # What is not served in time stays in the queue, so a rate beyond the capacity takes longer than it lasts.
             asked = {**given, "arrivals": arrivals}
-            answer = crew.child(way).ask("serve", asked, limit=order.limit + 4 * order.seconds)
-        except PeerError as error:
-            found.append(Load(case.name, way.name, rate, failed=str(error)))
+            answer = processes.child(runner).ask("serve", asked, limit=measurement.limit + 4 * measurement.seconds)
+        except BackendError as error:
+            found.append(Load(case.name, runner.name, rate, failed=str(error)))
             continue
         latencies = [1000 * value for value in answer.made]
         served = len(latencies) * case.count / answer.seconds
-        found.append(Load(case.name, way.name, rate, tuple(latencies), served))
+        found.append(Load(case.name, runner.name, rate, tuple(latencies), served))
     return found
 
 

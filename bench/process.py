@@ -1,4 +1,4 @@
-"""The parent's side of a contender's process: start it, ask it, and say in one line what went wrong."""
+"""The parent's side of a backend's process: start it, ask it, and say in one line what went wrong."""
 
 import json
 import os
@@ -20,14 +20,15 @@ LOAD_SECONDS = 180.0
 _CHILD = Path(__file__).with_name("child.py")
 
 
-class PeerError(Exception):
-    """A contender that is not there, fails or gives what was not asked for; the row of it says the reason."""
+class BackendError(Exception):
+    """A backend that is not there, fails or gives what was not asked for; the row of it says the reason."""
 
 
 class Program(Protocol):
     """What runs a model: `module` answers for it in the interpreter that `python()` returns, under `folder`.
 
-    `shown` are the packages whose versions stand beside its figures. `python()` raises PeerError if it is not set up.
+    `shown` are the packages whose versions stand beside its figures. `python()` raises BackendError
+    if it is not set up.
     """
 
     @property
@@ -56,7 +57,7 @@ class Answer:
 
 
 class Child:
-    """A process that has loaded a model; raises PeerError where it does not start or answer.
+    """A process that has loaded a model; raises BackendError where it does not start or answer.
 
     `load_seconds` is what loading took in it, imports included, `versions` are those of the program's packages.
     """
@@ -114,7 +115,7 @@ class Child:
             raise self._ended() from None
         answer = json.loads(self._line(limit))
         if "error" in answer:
-            raise PeerError(answer["error"])
+            raise BackendError(answer["error"])
         return answer
 
     def _line(self, limit: float) -> bytes:
@@ -124,7 +125,7 @@ class Child:
             left = max(0.0, deadline - time.monotonic())
             if not select.select([self._process.stdout], [], [], left)[0]:
                 self._process.kill()
-                raise PeerError(f"no answer within {limit:.0f} seconds")
+                raise BackendError(f"no answer within {limit:.0f} seconds")
             piece = os.read(self._process.stdout.fileno(), 1 << 16)
             if not piece:
                 raise self._ended()
@@ -132,11 +133,11 @@ class Child:
         line, _, self._unread = self._unread.partition(b"\n")
         return line
 
-    def _ended(self) -> PeerError:
+    def _ended(self) -> BackendError:
         code = self._process.wait()
         how = f"exit status {code}" if code >= 0 else signal.Signals(-code).name
         self._errors.seek(0)
-        return PeerError(f"crashed with {how}: {last_line(self._errors.read().decode(errors='replace'))}")
+        return BackendError(f"crashed with {how}: {last_line(self._errors.read().decode(errors='replace'))}")
 
 
 def _import_path(program: Program) -> dict[str, str]:

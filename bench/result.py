@@ -7,20 +7,22 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from ..runtime.bundle.files import write_synced
 from ..runtime.errors import IntegrityError, UsageError
-from .figures import latencies, paired, ratio
+from .percentiles import latencies, paired, ratio
 
 SCHEMA = 1
+# What the document calls fields of ours, since its first release.
+_KEYS = {"backends": "contenders", "backend": "contender"}
 
 
 @dataclass(frozen=True)
-class Case:
+class GridCase:
     """A point of the grid: `sizes` by axis (batch, sequence, height, new tokens), and what one run of it is worth.
 
     One run gives `count` of `unit` (rows, or tokens written). `flops` and `bytes` are what the model's graph in float32
@@ -36,7 +38,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Contender:
+class BackendInfo:
     """What was measured: a profile of the model (`is_own`), or a peer; `precision` in words, drift where recorded."""
 
     name: str
@@ -60,14 +62,14 @@ class _Sampled:
 
 @dataclass(frozen=True)
 class Row(_Sampled):
-    """One contender on one case, calls one after the other: `samples_ms` in rounds, or why there are none (`failed`).
+    """One backend on one case, calls one after the other: `samples_ms` in rounds, or why there are none (`failed`).
 
     `first_ms` is the first call after loading, `peak_mb` the most memory that was resident. `roofline` is the share
     of the machine's limit: the least time that `flops` and `bytes` take at the peaks of its precision, over p50.
     """
 
     case: str
-    contender: str
+    backend: str
     samples_ms: tuple[float, ...] = ()
     first_ms: float | None = None
     peak_mb: float | None = None
@@ -78,13 +80,13 @@ class Row(_Sampled):
 
 @dataclass(frozen=True)
 class Load(_Sampled):
-    """One contender on one case under arrivals at random, `rate` a second: latency counts from the intended start.
+    """One backend on one case under arrivals at random, `rate` a second: latency counts from the intended start.
 
     `throughput` is what was served, in the case's unit a second.
     """
 
     case: str
-    contender: str
+    backend: str
     rate: float
     samples_ms: tuple[float, ...] = ()
     throughput: float | None = None
@@ -103,40 +105,40 @@ class Result:
     model: Mapping[str, Any]
     environment: Mapping[str, Any]
     settings: Mapping[str, Any]
-    cases: tuple[Case, ...]
-    contenders: tuple[Contender, ...]
+    cases: tuple[GridCase, ...]
+    backends: tuple[BackendInfo, ...]
     rows: tuple[Row, ...]
     loads: tuple[Load, ...] = ()
     peaks: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     interrupted: str | None = None
 
-    def row(self, case: str, contender: str) -> Row | None:
-        """Return the row of a contender on a case, or None where it was not reached."""
-        return next((row for row in self.rows if (row.case, row.contender) == (case, contender)), None)
+    def row(self, case: str, backend: str) -> Row | None:
+        """Return the row of a backend on a case, or None where it was not reached."""
+        return next((row for row in self.rows if (row.case, row.backend) == (case, backend)), None)
 
     def ratios(self) -> Iterator[tuple[Row, Row, dict[str, float]]]:
         """Yield each peer's row, ours on the same case, and how many times as long the peer takes (with quartiles)."""
-        own = {contender.name for contender in self.contenders if contender.is_own}
+        own = {backend.name for backend in self.backends if backend.is_own}
         for ours in self.rows:
-            if ours.contender in own:
+            if ours.backend in own:
                 yield from ((other, ours, found) for other, found in self.ratios_to(ours))
 
     def ratios_to(self, ours: Row) -> Iterator[tuple[Row, dict[str, float]]]:
         """Yield each peer's row on the case of one of ours, and how many times as long the peer takes."""
-        own = {contender.name for contender in self.contenders if contender.is_own}
+        own = {backend.name for backend in self.backends if backend.is_own}
         for other in self.rows:
-            if other.case == ours.case and other.contender not in own and other.samples_ms and ours.samples_ms:
+            if other.case == ours.case and other.backend not in own and other.samples_ms and ours.samples_ms:
                 yield other, ratio(*paired(other.samples_ms, ours.samples_ms))
 
     def to_json(self) -> dict[str, Any]:
         """Return the document, figures beside the samples they come from."""
-        content = dataclasses.asdict(self)
+        content = dataclasses.asdict(self, dict_factory=_keyed)
         for name, records in (("rows", self.rows), ("loads", self.loads)):
             for item, record in zip(content[name], records, strict=True):
                 item["latency_ms"] = record.latencies
         content["ratios"] = [
-            {"case": ours.case, "peer": other.contender, "contender": ours.contender, **found}
+            {"case": ours.case, "peer": other.backend, "contender": ours.backend, **found}
             for other, ours, found in self.ratios()
         ]
         return {"schema": SCHEMA, **content}
@@ -146,16 +148,16 @@ class Result:
         sizes = list(dict.fromkeys(axis for case in self.cases for axis in case.sizes))
         file = io.StringIO()
         names = ["p50", "p90", "p95", "p99", "mean", "deviation"]
-        head = ["case", *sizes, "contender", "precision", "threads", *(f"{name}_ms" for name in names)]
+        head = ["case", *sizes, _KEYS["backend"], "precision", "threads", *(f"{name}_ms" for name in names)]
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*head, "throughput", "unit", "first_ms", "load_ms", "peak_mb", "roofline", "failed"])
         cases = {case.name: case for case in self.cases}
-        contenders = {contender.name: contender for contender in self.contenders}
+        backends = {backend.name: backend for backend in self.backends}
         for row in self.rows:
-            case, contender = cases[row.case], contenders[row.contender]
-            who = [contender.name, contender.precision, contender.threads]
+            case, backend = cases[row.case], backends[row.backend]
+            who = [backend.name, backend.precision, backend.threads]
             figures = [row.latencies.get(name) for name in names]
-            more = [row.throughput, case.unit, row.first_ms, contender.load_ms, row.peak_mb, row.roofline, row.failed]
+            more = [row.throughput, case.unit, row.first_ms, backend.load_ms, row.peak_mb, row.roofline, row.failed]
             writer.writerow([case.name, *(case.sizes.get(axis) for axis in sizes), *who, *figures, *more])
         return file.getvalue()
 
@@ -177,15 +179,23 @@ class Result:
             ) from error
         if schema != SCHEMA:
             raise IntegrityError(f"'{path}' has schema {schema}, this vitrify reads schema {SCHEMA}: measure it again")
-        kinds = {"cases": Case, "contenders": Contender, "rows": Row, "loads": Load}
+        kinds = {"cases": GridCase, "backends": BackendInfo, "rows": Row, "loads": Load}
         try:
-            records = {name: tuple(_record(kind, item) for item in content[name]) for name, kind in kinds.items()}
-            fields = {name: content[name] for name in (item.name for item in dataclasses.fields(cls))}
+            records = {name: tuple(_record(kind, item) for item in content[_key(name)]) for name, kind in kinds.items()}
+            fields = {name: content[_key(name)] for name in (item.name for item in dataclasses.fields(cls))}
             return cls(**{**fields, **records})
         except (TypeError, KeyError, AttributeError) as error:
             raise IntegrityError(f"'{path}' is broken ({error!r}): measure it again") from error
 
 
+def _key(name: str) -> str:
+    return _KEYS.get(name, name)
+
+
+def _keyed(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    return {_key(name): value for name, value in items}
+
+
 def _record(kind: Any, content: Mapping[str, Any]) -> Any:
-    values = {item.name: content[item.name] for item in dataclasses.fields(kind)}
+    values = {item.name: content[_key(item.name)] for item in dataclasses.fields(kind)}
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from ..runtime.machine import BF16, INT8, Machine
 from ..runtime.sessions import installed_packages
-from .contenders import Installed
+from .backends import Installed
 from .process import Child
 
-_MACHINE = Installed("machine", "vitrify.bench.contenders.machine", "", "fp32")
+_MACHINE = Installed("machine", "vitrify.bench.backends.peaks", "", "fp32")
 _CALLS = 12
 _LIMIT = 120.0
 # Where each peak is kept, and of what features the CPU must have one for it to be more than float32's.

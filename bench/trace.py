@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+
 from ..runtime.bundle.reading import read_bundle
 from ..runtime.errors import EnvironmentMissing, UsageError
-from .contenders.bundle import one_run
-from .profiler import Run, by_node, by_operator, perfetto, read_traces, runs_of, traced_bundle
-from .result import Case
+from .backends.bundle import one_run
+from .op_times import Run, by_node, by_operator, perfetto, read_traces, runs_of, traced_bundle
+from .result import GridCase
+from .table import Part, figures_table
 from .workload import Workload, workload
 
 _WARM = 2
@@ -68,8 +71,8 @@ def trace_bundle(
     return Trace(bundle.name, bundle.profile.name, case.sizes, runs, kept, output)
 
 
-def describe_trace(trace: Trace, *, top: int) -> tuple[dict[str, Any], list[str]]:
-    """Return the document, per call, and the lines of two tables: types of operators, and the longest nodes."""
+def describe_trace(trace: Trace, *, top: int) -> tuple[dict[str, Any], list[Part]]:
+    """Return the document, per call, and a line above two tables: types of operators, and the longest nodes."""
     operators, nodes = by_operator(trace.runs), by_node(trace.runs)
     inside = sum(row["ms"] for row in operators)
     whole = sum(run.microseconds for run in trace.runs) / 1000
@@ -85,23 +88,22 @@ def describe_trace(trace: Trace, *, top: int) -> tuple[dict[str, Any], list[str]
         "trace": str(trace.file) if trace.file else None,
     }
     where = " x ".join(f"{axis} {size}" for axis, size in trace.sizes.items())
-    head = f"{trace.bundle}, {trace.profile}, {where}: {whole / trace.calls:.2f} ms a call under the profiler, "
-    lines = [f"{head}{(whole - inside) / trace.calls:.2f} ms of it between nodes", ""]
-    lines += [*_lines("operator", operators, trace.calls), "", *_lines("node", nodes[:top], trace.calls)]
-    return document, [*lines, *([f"trace: {trace.file} (open it in ui.perfetto.dev)"] if trace.file else [])]
+    head = f"{trace.bundle}, {trace.profile}, {where}: {whole / trace.calls:.2f} ms per call under the profiler, "
+    tables = [_table("operator", operators, trace.calls), "", _table("node", nodes[:top], trace.calls)]
+    parts = [f"{head}{(whole - inside) / trace.calls:.2f} ms of it between nodes", "", *tables]
+    return document, [*parts, *([f"trace: {trace.file} (open it in ui.perfetto.dev)"] if trace.file else [])]
 
 
-def _lines(head: str, rows: Sequence[Mapping[str, Any]], calls: int) -> list[str]:
-    width = max([len(head), *(len(row["name"]) for row in rows)])
-    made = [f"{head:<{width}}  {'calls':>7}  {'ms':>9}  {'share':>6}  {'GFLOP/s':>8}"]
+def _table(head: str, rows: Sequence[Mapping[str, Any]], calls: int) -> Table:
+    cells = [[head, "calls", "ms", "share", "GFLOP/s"]]
     for row in (row for row in rows if row["share"] >= _SHOWN):
-        speed = f"{row['gflops']:8.1f}" if row["gflops"] else " " * 8
-        figures = f"{row['calls'] / calls:7.1f}  {row['ms'] / calls:9.3f}  {row['share']:6.1%}  {speed}"
-        made.append(f"{row['name']:<{width}}  {figures}".rstrip())
-    return made
+        speed = f"{row['gflops']:.1f}" if row["gflops"] else ""
+        figures = [f"{row['calls'] / calls:.1f}", f"{row['ms'] / calls:.3f}", f"{row['share']:.1%}", speed]
+        cells.append([row["name"], *figures])
+    return figures_table(cells, names=1)
 
 
-def _single_case(work: Workload, given: Mapping[str, Sequence[int]]) -> Case:
+def _single_case(work: Workload, given: Mapping[str, Sequence[int]]) -> GridCase:
     """Return the one case that is asked for: of axes that are not given, a batch of the fewest and most of others."""
     if several := [axis for axis, values in given.items() if len(values) > 1]:
         raise UsageError(f"a trace is of one size: '{several[0]}' was given {len(given[several[0]])}")

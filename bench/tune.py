@@ -17,11 +17,12 @@ from ..runtime.errors import EnvironmentMissing, UsageError
 from ..runtime.loading import LoadedBundle
 from ..runtime.machine import Machine, this_machine
 from ..runtime.selection.tuned import Tuned, write_tuned
-from .contenders import own_contender
-from .contest import PAUSE, Crew, Findings, Way, hold
-from .figures import paired, ratio
-from .measure import Measured, settle
-from .process import PeerError
+from .backends import own_backend
+from .interleaved import PAUSE, Observations, Processes, Runner, run_interleaved
+from .measure import CaseJob, settle
+from .percentiles import paired, ratio
+from .process import BackendError
+from .table import Part, figures_table
 from .workload import Workload, workload
 
 # What a variant must gain over all cases to be worth another setting, and may lose in none.
@@ -33,7 +34,7 @@ _VERIFY_SECONDS = 600.0
 # 1.6 times the time.
 _SETTINGS: Sequence[tuple[str, Mapping[str, str], frozenset[str]]] = (
     ("with fused norms", {"optimization.disable_specified_optimizers": ""}, frozenset()),
-    ("threads that do not spin", {"session.intra_op.allow_spinning": "0"}, frozenset()),
+    ("allow_spinning=0", {"session.intra_op.allow_spinning": "0"}, frozenset()),
     ("bfloat16 products of ARM", {"mlas.enable_gemm_fastmath_arm64_bfloat16": "1"}, frozenset({"bf16"})),
 )
 
@@ -48,10 +49,10 @@ class Candidate:
     entries: tuple[tuple[str, str], ...] = ()
     prepacked: bool = False
 
-    def way(self, folder: Path) -> Way:
-        """Return how a contest runs it."""
-        program = own_contender(self.profile, self.entries, prepacked=self.prepacked)
-        return Way(self.name, program, program.variant, lambda: str(folder), threads=self.threads)
+    def way(self, folder: Path) -> Runner:
+        """Return how it is run."""
+        program = own_backend(self.profile, self.entries, prepacked=self.prepacked)
+        return Runner(self.name, program, program.variant, lambda: str(folder), threads=self.threads)
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def tune_bundle(
     max_drift
         The largest difference from PyTorch accepted, over the outputs' largest magnitude.
     rounds
-        Turns of each candidate on each case.
+        Repetitions of each candidate on each case.
     prepack
         Keep the winner's graphs in the cache too, packed for this CPU, which loads faster and takes about the weights'
         size twice.
@@ -100,10 +101,12 @@ def tune_bundle(
     """
     bundle, machine = read_bundle(folder), this_machine()
     if not bundle.is_verified:
-        raise UsageError(f"'{folder}' was compiled by others: it holds no outputs of PyTorch to prove a way by")
+        raise UsageError(
+            f"'{folder}' is an ONNX folder: it contains no PyTorch outputs to check a configuration against"
+        )
     work = workload(bundle, LoadedBundle(bundle).config, sizes)
-    with Crew() as crew, tempfile.TemporaryDirectory(prefix="vitrify-tune-") as scratch:
-        trial = _Trial(bundle, work, crew, Path(scratch), max_drift, rounds, pause, progress)
+    with Processes() as processes, tempfile.TemporaryDirectory(prefix="vitrify-tune-") as scratch:
+        trial = _Trial(bundle, work, processes, Path(scratch), max_drift, rounds, pause, progress)
         plain = trial.measured(list(_profiles(bundle, machine)))
         best = _fastest(plain)
         variants = trial.measured([best, *_variants(best, bundle.profile(best.profile), machine)])
@@ -114,7 +117,7 @@ def tune_bundle(
     return Tuning(folder.resolve().name, ways, trial.left_out, write_tuned([way for _, way in ways], bundle, machine))
 
 
-def describe_tuning(tuning: Tuning) -> tuple[dict[str, Any], list[str]]:
+def describe_tuning(tuning: Tuning) -> tuple[dict[str, Any], list[Part]]:
     """Return the document and a table, the fastest first."""
     best = tuning.ways[0][1]
     rows = [
@@ -122,13 +125,13 @@ def describe_tuning(tuning: Tuning) -> tuple[dict[str, Any], list[str]]:
         for candidate, way in tuning.ways
     ]
     document = {"bundle": tuning.bundle, "ways": rows, "left_out": tuning.left_out, "record": str(tuning.record)}
-    width = max(len(row["name"]) for row in rows)
-    lines = [f"{tuning.bundle}: ways that passed the parity gate, the fastest first"]
+    cells = [["configuration", "relative time", "rel. error", *(f"{case}, ms" for case in best.milliseconds)]]
     for row in rows:
-        spent = ", ".join(f"{case}: {found:.3g} ms" for case, found in row["milliseconds"].items())
-        lines.append(f"  {row['name']:<{width}}  {row['times_the_fastest']:5.2f}x  drift {row['drift']:.1g}  {spent}")
-    lines += [f"  {name}: left out: {reason}" for name, reason in tuning.left_out.items()]
-    return document, [*lines, f"profile auto runs '{rows[0]['name']}' here from now on ({tuning.record})"]
+        spent = (f"{found:.3g}" for found in row["milliseconds"].values())
+        cells.append([row["name"], f"{row['times_the_fastest']:.2f}x", f"{row['drift']:.1g}", *spent])
+    parts = [f"{tuning.bundle}: configurations that pass the accuracy check", figures_table(cells, names=1)]
+    parts += [f"  {name}: left out: {reason}" for name, reason in tuning.left_out.items()]
+    return document, [*parts, f"profile auto uses '{rows[0]['name']}' on this machine from now on ({tuning.record})"]
 
 
 # Seconds of every call, by case.
@@ -141,7 +144,7 @@ class _Trial:
 
     bundle: Bundle
     work: Workload
-    crew: Crew
+    processes: Processes
     scratch: Path
     max_drift: float
     rounds: int
@@ -158,21 +161,21 @@ class _Trial:
         found: dict[Candidate, dict[str, Sequence[float]]] = {candidate: {} for candidate in passed}
         for case in self.work.cases():
             self.progress(case.name)
-            findings = Findings()
+            observed = Observations()
             ways = [candidate.way(self.bundle.folder) for candidate in found]
-            hold(
-                Measured(case.name, self.work.arguments(case, self.scratch)),
+            run_interleaved(
+                CaseJob(case.name, self.work.arguments(case, self.scratch)),
                 ways,
-                self.crew,
-                findings,
+                self.processes,
+                observed,
                 rounds=self.rounds,
                 pause=self.pause,
                 settle=settle,
             )
-            self.left_out |= findings.failed
-            found = {candidate: each for candidate, each in found.items() if candidate.name in findings.samples}
+            self.left_out |= observed.failed
+            found = {candidate: each for candidate, each in found.items() if candidate.name in observed.samples}
             for candidate, samples in found.items():
-                samples[case.name] = findings.samples[candidate.name]
+                samples[case.name] = observed.samples[candidate.name]
         return dict(found)
 
     def with_prepacked(self, order: Sequence[tuple[Candidate, Samples]]) -> list[tuple[Candidate, Samples]]:
@@ -183,14 +186,12 @@ class _Trial:
         winner, samples = order[0]
         candidate = replace(winner, name=f"{winner.name}, prepacked", prepacked=True)
         if (provider := self.bundle.profile(winner.profile).provider) != "cpu":
-            self.left_out[candidate.name] = (
-                f"only ONNX Runtime's weights are packed beforehand, not those of '{provider}'"
-            )
+            self.left_out[candidate.name] = f"only ONNX Runtime's weights can be prepacked, not those of '{provider}'"
             return list(order)
         self.progress("packing weights")
         try:
-            self.crew.child(winner.way(self.bundle.folder)).ask("prepack", {}, limit=_VERIFY_SECONDS)
-        except PeerError as error:
+            self.processes.child(winner.way(self.bundle.folder)).ask("prepack", {}, limit=_VERIFY_SECONDS)
+        except BackendError as error:
             raise EnvironmentMissing(f"--prepack: {error}") from error
         if not self._passes(candidate):
             raise EnvironmentMissing(f"--prepack: {self.left_out[candidate.name]}: leave it out")
@@ -200,16 +201,18 @@ class _Trial:
         """Replay the parity cases, once for each candidate."""
         if candidate.name in self.drift:
             return True
-        self.progress(f"parity of {candidate.name}")
+        self.progress(f"accuracy check of {candidate.name}")
         try:
-            found = self.crew.child(candidate.way(self.bundle.folder)).ask("verify", {}, limit=_VERIFY_SECONDS).made
-        except PeerError as error:
+            found = (
+                self.processes.child(candidate.way(self.bundle.folder)).ask("verify", {}, limit=_VERIFY_SECONDS).made
+            )
+        except BackendError as error:
             self.left_out[candidate.name] = str(error)
             return False
         if not found["passed"]:
-            self.left_out[candidate.name] = "it is not the same model here: it fails the parity gate"
+            self.left_out[candidate.name] = "it fails the accuracy check on this machine"
         elif not found["drift"] <= self.max_drift:
-            self.left_out[candidate.name] = f"its drift {found['drift']:.2g} is more than {self.max_drift:.2g}"
+            self.left_out[candidate.name] = f"its max relative error {found['drift']:.2g} exceeds {self.max_drift:.2g}"
         else:
             self.drift[candidate.name] = found["drift"]
         return candidate.name in self.drift
@@ -235,7 +238,7 @@ def _variants(best: Candidate, profile: Profile, machine: Machine) -> Iterator[C
 def _fastest(found: Mapping[Candidate, Samples]) -> Candidate:
     if not found:
         raise EnvironmentMissing(
-            "tune: no profile of the bundle runs here within the drift accepted: raise --max-drift"
+            "tune: no profile of the bundle is available here within the accepted error: raise --max-drift"
         )
     return min(found, key=lambda candidate: _score(medians(found[candidate])))
 

@@ -12,7 +12,7 @@ import numpy as np
 from ..runtime.bundle.manifest import Bundle
 from ..runtime.errors import UsageError
 from ..runtime.graphs.signature import KINDS, Tensor
-from .result import Case
+from .result import GridCase
 
 NEW = "new"  # tokens that are written
 _READ = "encoder_sequence"
@@ -41,16 +41,16 @@ class Workload:
     vocabulary: int
     grid: Mapping[str, tuple[int, ...]]
 
-    def cases(self) -> Iterator[Case]:
+    def cases(self) -> Iterator[GridCase]:
         """Yield every point of the grid."""
         for values in itertools.product(*self.grid.values()):
             sizes = dict(zip(self.grid, values, strict=True))
             rows = sizes.get("batch", 1)
             count, unit = (rows * sizes[NEW], "tokens") if NEW in sizes else (rows, "rows")
-            yield Case(" x ".join(f"{axis} {size}" for axis, size in sizes.items()), sizes, count, unit)
+            yield GridCase(" x ".join(f"{axis} {size}" for axis, size in sizes.items()), sizes, count, unit)
 
-    def arguments(self, case: Case, folder: Path) -> dict[str, Any]:
-        """Return what a contender is asked for at a case: the file of its inputs, written into a folder, and `new`."""
+    def arguments(self, case: GridCase, folder: Path) -> dict[str, Any]:
+        """Return what a backend is asked for at a case: the file of its inputs, written into a folder, and `new`."""
         random = np.random.default_rng(list(case.sizes.values()))
         arrays = {tensor.name: _values(tensor, case.sizes, self.vocabulary, random) for tensor in self.inputs}
         path = folder / f"{'-'.join(map(str, case.sizes.values()))}.npz"
@@ -83,7 +83,7 @@ def _sizes(axis: str, given: Sequence[int] | None, bundle: Bundle) -> tuple[int,
     if given is None:
         return tuple(dict.fromkeys(min(max(size, low), high) for size in _DEFAULTS.get(axis, _ANY)))
     if wrong := [size for size in given if not low <= size <= high]:
-        raise UsageError(f"'{axis}' is {wrong[0]}, this model takes {low} to {high}")
+        raise UsageError(f"'{axis}' is {wrong[0]}, this model accepts {low} to {high}")
     return tuple(dict.fromkeys(given))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from vitrify.bench.process import PeerError
+from vitrify.bench.process import BackendError
 
 
 def same_tokens(rows: int, new: int) -> Callable[[Any, Any], dict[str, Any]]:
@@ -17,7 +17,7 @@ def _judged_tokens(wanted: list[int], made: Sequence[Sequence[int]], reference: 
     """Return how many tokens there are, and how many are the reference's before the first other one in each row."""
     lengths = [len(row) for row in made]
     if lengths != wanted:
-        raise PeerError(f"wrote {lengths} tokens where {wanted} were asked for")
+        raise BackendError(f"wrote {lengths} tokens where {wanted} were asked for")
     if reference is None:
         return {"tokens": sum(lengths)}
     return {"tokens": sum(lengths), "as_reference": sum(map(_common, made, reference))}
@@ -32,7 +32,7 @@ def same_words(made: str, reference: str | None) -> dict[str, Any]:
     """Return a transcript's words, and the share of words that are wrong by the reference."""
     found = _words(made)
     if not found:
-        raise PeerError("heard no words")
+        raise BackendError("heard no words")
     kept = {"words": len(found), "begins": " ".join(made.split()[:12])}
     return kept if reference is None else {**kept, "word_errors": word_errors(found, _words(reference))}
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vitrify.bench.process import PeerError, last_line
+from vitrify.bench.process import BackendError, last_line
 from vitrify.runtime.bundle.digests import cache_folder, remembered_digest
 from vitrify.runtime.sessions.telemetry import without_telemetry
 
@@ -36,9 +36,9 @@ class Bundles:
     reports: list[dict[str, Any]]
 
     def folder(self, profile: str) -> Path:
-        """Return the bundle that holds the profile; raise PeerError with the reason if none does."""
+        """Return the bundle that holds the profile; raise BackendError with the reason if none does."""
         if profile not in self.folders:
-            raise PeerError(f"does not export: {self.refused[profile]}")
+            raise BackendError(f"does not export: {self.refused[profile]}")
         return Path(self.folders[profile])
 
 
@@ -54,20 +54,20 @@ def export_bundles(name: str, checkpoint: Path, profiles: Sequence[str]) -> Bund
 def tuned_bundle(bundles: Bundles, *, max_drift: float) -> Path:
     """Run `vitrify tune` on a checkpoint's bundle, and return it: `auto` takes what was the fastest on this machine.
 
-    Raises PeerError if nothing could be tuned.
+    Raises BackendError if nothing could be tuned.
     """
     folder = next(iter(bundles.folders.values()), None)
     if folder is None:
-        raise PeerError("no profile exports")
+        raise BackendError("no profile exports")
     command = [_vitrify(), "tune", folder, "--max-drift", str(max_drift), "--rounds", str(_TUNING_ROUNDS), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise PeerError(f"tune: {last_line(done.stderr)}")
+        raise BackendError(f"tune: {last_line(done.stderr)}")
     return Path(folder)
 
 
 def make_for_peer(peer: Peer, recipe: str, checkpoint: Path, *, name: str = "") -> Path:
-    """Return what the peer's own tool makes of a checkpoint; raise PeerError if it is not there or fails.
+    """Return what the peer's own tool makes of a checkpoint; raise BackendError if it is not there or fails.
 
     `name` tells checkpoints apart of which it makes the same.
     """
@@ -81,7 +81,7 @@ def make_for_peer(peer: Peer, recipe: str, checkpoint: Path, *, name: str = "") 
             [python, *words], cwd=ROOT, env=without_telemetry(), capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise PeerError(f"makes nothing of the checkpoint: {last_line(done.stderr or done.stdout)}")
+            raise BackendError(f"makes nothing of the checkpoint: {last_line(done.stderr or done.stdout)}")
 
     return _made("-".join(filter(None, [peer.name, recipe, name])), key, make) / "made"
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vitrify.bench.contest import PAUSE, Crew, Findings, Way, hold
-from vitrify.bench.figures import ratio, spread
-from vitrify.bench.process import PeerError
+from vitrify.bench.interleaved import PAUSE, Observations, Processes, Runner, run_interleaved
+from vitrify.bench.percentiles import ratio, spread
+from vitrify.bench.process import BackendError
 
 REFERENCE = "PyTorch fp32"
 # Our own way that is compared with our others too: after `vitrify tune` it should be the fastest of them.
@@ -25,7 +25,7 @@ class Work:
         How many tokens one run writes; 0 where only its seconds count.
     judged
         Given what a way made and what the reference made (None where that failed), returns what to keep of it;
-        raises PeerError where it is not the work that was asked for.
+        raises BackendError where it is not the work that was asked for.
     rounds
         How many rounds, in place of the measurement's.
     calls
@@ -46,19 +46,21 @@ class Work:
     limit: float = 120.0
 
 
-def measure_works(works: Sequence[Work], ways: Sequence[Way], *, rounds: int, pause: float = PAUSE) -> dict[str, Any]:
+def measure_works(
+    works: Sequence[Work], ways: Sequence[Runner], *, rounds: int, pause: float = PAUSE
+) -> dict[str, Any]:
     """Return for each work the seconds of every way, ratios of the same rounds, and why a way has none.
 
     Ctrl-C ends the run and keeps what was measured: then `interrupted` says at which work.
     """
     by_name = {way.name: way for way in ways}
     result: dict[str, Any] = {"work": {}, "versions": {}}
-    with Crew() as crew:
+    with Processes() as crew:
         for work in works:
-            findings = Findings()
+            findings = Observations()
             try:
                 chosen = [by_name[name] for name in work.ways]
-                hold(
+                run_interleaved(
                     work,
                     chosen,
                     crew,
@@ -77,17 +79,17 @@ def measure_works(works: Sequence[Work], ways: Sequence[Way], *, rounds: int, pa
     return result
 
 
-def _summary(work: Work, ways: Mapping[str, Way], findings: Findings) -> dict[str, Any]:
+def _summary(work: Work, ways: Mapping[str, Runner], findings: Observations) -> dict[str, Any]:
     """Return what is kept of a work."""
     made, failed, notes = findings.made, dict(findings.failed), {}
     for name in findings.samples:
         if ways[name].kind is None:
             try:
                 notes[name] = dict(work.judged(made[name], made.get(REFERENCE)))
-            except PeerError as error:
+            except BackendError as error:
                 failed[name] = str(error)
     samples = {name: values for name, values in findings.samples.items() if name not in failed}
-    ours = [name for name in samples if ways[name].peer.name == "vitrify" and ways[name].kind is None]
+    ours = [name for name in samples if ways[name].program.name == "vitrify" and ways[name].kind is None]
     speeds = {name: spread([work.tokens / value for value in values]) for name, values in samples.items()}
     return {
         "seconds": {name: spread(values) for name, values in samples.items()},

@@ -12,7 +12,7 @@ from benchmarks.checkpoints import minilm, smollm2, whisper_tiny
 from benchmarks.measure import interleaved
 from benchmarks.texts import TEXTS
 from vitrify import pipeline
-from vitrify.bench.figures import ratio, spread
+from vitrify.bench.percentiles import ratio, spread
 
 VITRIFY = str(Path(sys.executable).with_name("vitrify"))
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vitrify.bench.figures import spread
+from vitrify.bench.percentiles import spread
 
 from .checkpoints import minilm, smollm2
 from .measure import processes

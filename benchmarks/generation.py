@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vitrify import load_bundle
-from vitrify.bench.process import PeerError
+from vitrify.bench.process import BackendError
 
 from .agreement import same_tokens
 from .beside import Work, measure_works
@@ -84,7 +84,7 @@ def _overhead(found: Contest) -> dict[str, Any]:
 
     try:
         folder = found.bundles.folder("cpu-w4")
-    except PeerError:
+    except BackendError:
         return {}
     decoding, spent = load_bundle(folder, profile="cpu-w4").decoding(), []
     append = decoding.append

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from vitrify import load_bundle, pipeline
-from vitrify.bench.contest import Way
-from vitrify.bench.process import PeerError
+from vitrify.bench.interleaved import Runner
+from vitrify.bench.process import BackendError
 
 from .artifacts import Bundles, export_bundles, make_for_peer, tuned_bundle
 from .beside import AUTO, Work, measure_works
@@ -86,16 +86,16 @@ def _works(encoder: Encoder, rounds: int) -> list[Work]:
     ]
 
 
-def own_ways(bundles: Bundles) -> list[Way]:
+def own_ways(bundles: Bundles) -> list[Runner]:
     """Return vitrify's ways: each profile as it is, and `auto` after `vitrify tune`."""
     vitrify = find_peer("vitrify")
     return [
-        *(Way(name, vitrify, name, lambda name=name: str(bundles.folder(name))) for name in PROFILES),
-        Way(AUTO, vitrify, f"auto within {MAX_DRIFT}", lambda: str(tuned_bundle(bundles, max_drift=MAX_DRIFT))),
+        *(Runner(name, vitrify, name, lambda name=name: str(bundles.folder(name))) for name in PROFILES),
+        Runner(AUTO, vitrify, f"auto within {MAX_DRIFT}", lambda: str(tuned_bundle(bundles, max_drift=MAX_DRIFT))),
     ]
 
 
-def _ways(encoder: Encoder, checkpoint: Path, bundles: Bundles) -> list[Way]:
+def _ways(encoder: Encoder, checkpoint: Path, bundles: Bundles) -> list[Runner]:
     pytorch, bare = map(find_peer, ("pytorch", "onnxruntime"))
     exporter, optimum, openvino = map(find_peer, ("transformers-exporter", "optimum-onnx", "openvino"))
 
@@ -104,14 +104,14 @@ def _ways(encoder: Encoder, checkpoint: Path, bundles: Bundles) -> list[Way]:
 
     return [
         *own_ways(bundles),
-        Way("PyTorch fp32", pytorch, "fp32", lambda: str(checkpoint)),
-        Way("PyTorch bf16", pytorch, "bf16", lambda: str(checkpoint)),
-        Way("PyTorch compiled", pytorch, "compile", lambda: str(checkpoint)),
-        Way("bare onnxruntime fp32", bare, "fp32", lambda: str(bundles.folder("cpu-fp32") / "onnx" / "model.onnx")),
-        Way("transformers' exporter", exporter, "fp32", made(exporter, "exported")),
-        Way("optimum-onnx", optimum, "fp32", made(optimum, encoder.task)),
-        Way("OpenVINO fp32", openvino, "fp32", made(openvino, encoder.task)),
-        Way("OpenVINO bf16", openvino, "bf16", made(openvino, encoder.task)),
+        Runner("PyTorch fp32", pytorch, "fp32", lambda: str(checkpoint)),
+        Runner("PyTorch bf16", pytorch, "bf16", lambda: str(checkpoint)),
+        Runner("PyTorch compiled", pytorch, "compile", lambda: str(checkpoint)),
+        Runner("bare onnxruntime fp32", bare, "fp32", lambda: str(bundles.folder("cpu-fp32") / "onnx" / "model.onnx")),
+        Runner("transformers' exporter", exporter, "fp32", made(exporter, "exported")),
+        Runner("optimum-onnx", optimum, "fp32", made(optimum, encoder.task)),
+        Runner("OpenVINO fp32", openvino, "fp32", made(openvino, encoder.task)),
+        Runner("OpenVINO bf16", openvino, "bf16", made(openvino, encoder.task)),
     ]
 
 
@@ -122,7 +122,7 @@ def compared(made: Sequence[float], reference: Sequence[float] | None) -> dict[s
     largest = max(map(abs, reference))
     difference = max(abs(a - b) for a, b in zip(made, reference, strict=True)) / largest
     if not difference < _ANOTHER_MODEL:
-        raise PeerError(f"computes something else: {made[:3]} where the reference has {list(reference[:3])}")
+        raise BackendError(f"computes something else: {made[:3]} where the reference has {list(reference[:3])}")
     return {"difference": difference}
 
 

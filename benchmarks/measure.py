@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from vitrify.bench.contest import shuffled
+from vitrify.bench.interleaved import shuffled
 from vitrify.runtime.sessions.telemetry import without_telemetry
 
 PAUSE = 0.03

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from vitrify import load_bundle
-from vitrify.bench.contest import Crew, Findings, Way, hold
-from vitrify.bench.figures import spread
+from vitrify.bench.interleaved import Observations, Processes, Runner, run_interleaved
+from vitrify.bench.percentiles import spread
 
 from .artifacts import Bundles, export_bundles, make_for_peer
 from .beside import AUTO, Work, ratios_of
@@ -47,12 +47,12 @@ def measure(scratch: Path, *, rounds: int) -> dict:
     texts.write_text(json.dumps(paragraphs(COUNT)))
     ways = _ways(bundles)
     work = Work("texts", "embed", {"texts": str(texts), "max_length": LONGEST}, [way.name for way in ways], limit=600.0)
-    findings, among_ours, interrupted = Findings(), Findings(), {}
-    with Crew() as crew:
+    findings, among_ours, interrupted = Observations(), Observations(), {}
+    with Processes() as crew:
         try:
-            hold(work, ways, crew, findings, rounds=rounds)
+            run_interleaved(work, ways, crew, findings, rounds=rounds)
             # Ours take seconds, some peers most of a minute: what is close needs more rounds, and those side by side.
-            hold(work, [way for way in ways if way.name in OURS], crew, among_ours, rounds=_MORE * rounds)
+            run_interleaved(work, [way for way in ways if way.name in OURS], crew, among_ours, rounds=_MORE * rounds)
         except KeyboardInterrupt:
             interrupted = {"interrupted": work.name}
         versions = crew.versions
@@ -100,7 +100,7 @@ def _paragraphs_of(path: Path) -> Iterator[str]:
             yield from (text for text in texts if len(text) >= _SHORTEST)
 
 
-def _ways(bundles: Bundles) -> list[Way]:
+def _ways(bundles: Bundles) -> list[Runner]:
     """Return every way; what is missing is told when it starts."""
     checkpoint = minilm()
     pytorch, fastembed = map(find_peer, ("pytorch", "fastembed"))
@@ -111,13 +111,13 @@ def _ways(bundles: Bundles) -> list[Way]:
 
     return [
         *own_ways(bundles),
-        Way(REFERENCE, pytorch, "fp32", lambda: str(checkpoint)),
-        Way(f"{REFERENCE} of batch_size=32", pytorch, "fp32", lambda: str(checkpoint), kind="embed-batches"),
-        Way("sentence-transformers fp32", sentences, "fp32", lambda: str(checkpoint)),
-        Way("sentence-transformers bf16", sentences, "bf16", lambda: str(checkpoint)),
-        Way("sentence-transformers onnx", sentences_onnx, "onnx", lambda: exported("optimum-onnx")),
-        Way("sentence-transformers openvino", sentences, "openvino", lambda: exported("openvino")),
-        Way("fastembed fp32", fastembed, "fp32", lambda: str(bundles.folder("cpu-fp32"))),
+        Runner(REFERENCE, pytorch, "fp32", lambda: str(checkpoint)),
+        Runner(f"{REFERENCE} of batch_size=32", pytorch, "fp32", lambda: str(checkpoint), kind="embed-batches"),
+        Runner("sentence-transformers fp32", sentences, "fp32", lambda: str(checkpoint)),
+        Runner("sentence-transformers bf16", sentences, "bf16", lambda: str(checkpoint)),
+        Runner("sentence-transformers onnx", sentences_onnx, "onnx", lambda: exported("optimum-onnx")),
+        Runner("sentence-transformers openvino", sentences, "openvino", lambda: exported("openvino")),
+        Runner("fastembed fp32", fastembed, "fp32", lambda: str(bundles.folder("cpu-fp32"))),
     ]
 
 
@@ -127,12 +127,12 @@ def _lengths(bundles: Bundles, texts: Path) -> list[int]:
     return [len(tokenizer(text, **options)["input_ids"][0]) for text in json.loads(texts.read_text())]
 
 
-def _taken(findings: Findings) -> dict[str, list[float]]:
+def _taken(findings: Observations) -> dict[str, list[float]]:
     """Return the samples of the ways that finished a round before somebody interrupted."""
     return {name: values for name, values in findings.samples.items() if values}
 
 
-def _summary(findings: Findings, among_ours: Findings) -> dict[str, Any]:
+def _summary(findings: Observations, among_ours: Observations) -> dict[str, Any]:
     samples, ours = _taken(findings), _taken(among_ours)
     timed = {name: [*values, *ours.get(name, ())] for name, values in samples.items()}
     reference = findings.made.get(REFERENCE)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vitrify.bench.contest import Way
+from vitrify.bench.interleaved import Runner
 
 from .artifacts import Bundles, export_bundles, make_for_peer
 from .checkpoints import smollm2, smollm2_gguf
@@ -22,7 +22,7 @@ class Contest:
     """The bundles, and every way to run the model."""
 
     bundles: Bundles
-    ways: Sequence[Way]
+    ways: Sequence[Runner]
 
 
 def contest() -> Contest:
@@ -37,13 +37,13 @@ def contest() -> Contest:
     def built(kind: str) -> Callable[[], str]:
         return lambda: str(make_for_peer(genai, kind, checkpoint))
 
-    ways = [Way(profile, vitrify, profile, bundle(profile)) for profile in PROFILES]
+    ways = [Runner(profile, vitrify, profile, bundle(profile)) for profile in PROFILES]
     ways += [
-        Way(f"{name} {profile}", vitrify, profile, bundle(profile), kind=kind)
+        Runner(f"{name} {profile}", vitrify, profile, bundle(profile), kind=kind)
         for profile in WRITING
         for name, kind in (("bare steps", "bare-steps"), ("first turn", "first-turn"))
     ]
-    ways += [Way(name, pytorch, name.split()[1], lambda: str(checkpoint)) for name in PYTORCH]
-    ways += [Way(name, genai, name.split()[1], built(name.split()[1])) for name in GENAI]
-    ways += [Way(LLAMA, llama, "Q4_1", lambda: str(smollm2_gguf()))]
+    ways += [Runner(name, pytorch, name.split()[1], lambda: str(checkpoint)) for name in PYTORCH]
+    ways += [Runner(name, genai, name.split()[1], built(name.split()[1])) for name in GENAI]
+    ways += [Runner(LLAMA, llama, "Q4_1", lambda: str(smollm2_gguf()))]
     return Contest(bundles, ways)

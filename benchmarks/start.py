@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from vitrify import export_bundle
-from vitrify.bench.figures import spread
+from vitrify.bench.percentiles import spread
 
 from .checkpoints import minilm
 from .measure import processes

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vitrify.bench.contest import Way
+from vitrify.bench.interleaved import Runner
 
 from .agreement import same_words
 from .artifacts import export_bundles
@@ -22,10 +22,10 @@ def measure(scratch: Path, *, rounds: int) -> dict:
     bundles = export_bundles("whisper-tiny", whisper_tiny(), PROFILES)
     vitrify, pytorch, whisper = map(find_peer, ("vitrify", "pytorch", "faster-whisper"))
     ways = [
-        *(Way(name, vitrify, name, lambda name=name: str(bundles.folder(name))) for name in PROFILES),
-        *(Way(f"PyTorch {dtype}", pytorch, dtype, lambda: str(whisper_tiny())) for dtype in ("fp32", "bf16")),
-        Way("faster-whisper fp32", whisper, "float32", lambda: str(whisper_ctranslate2())),
-        Way("faster-whisper int8", whisper, "int8", lambda: str(whisper_ctranslate2())),
+        *(Runner(name, vitrify, name, lambda name=name: str(bundles.folder(name))) for name in PROFILES),
+        *(Runner(f"PyTorch {dtype}", pytorch, dtype, lambda: str(whisper_tiny())) for dtype in ("fp32", "bf16")),
+        Runner("faster-whisper fp32", whisper, "float32", lambda: str(whisper_ctranslate2())),
+        Runner("faster-whisper int8", whisper, "int8", lambda: str(whisper_ctranslate2())),
     ]
     names = [way.name for way in ways]
     works = []

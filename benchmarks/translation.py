@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from vitrify import load_bundle
-from vitrify.bench.contest import Way
+from vitrify.bench.interleaved import Runner
 
 from .agreement import same_tokens
 from .artifacts import export_bundles, make_for_peer
@@ -27,10 +27,10 @@ def measure(scratch: Path, *, rounds: int) -> dict:
         return str(make_for_peer(ctranslate2, "converted", checkpoint))
 
     ways = [
-        *(Way(name, vitrify, name, lambda name=name: str(bundles.folder(name))) for name in PROFILES),
-        Way("PyTorch fp32", pytorch, "fp32", lambda: str(checkpoint)),
-        Way("CTranslate2 fp32", ctranslate2, "float32", converted),
-        Way("CTranslate2 int8", ctranslate2, "int8", converted),
+        *(Runner(name, vitrify, name, lambda name=name: str(bundles.folder(name))) for name in PROFILES),
+        Runner("PyTorch fp32", pytorch, "fp32", lambda: str(checkpoint)),
+        Runner("CTranslate2 fp32", ctranslate2, "float32", converted),
+        Runner("CTranslate2 int8", ctranslate2, "int8", converted),
     ]
     tokenizer: Any = load_bundle(bundles.folder("cpu-fp32")).tokenizer
     works = []

@@ -19,7 +19,11 @@ def main() -> None:
     """Run the command line; every failure is one line on stderr and an exit code."""
     as_json = "--json" in sys.argv
     try:
-        code = app(standalone_mode=False)  # Ctrl-C comes out as its exit code
+        code = app(prog_name="vitrify", standalone_mode=False)  # Ctrl-C comes out as its exit code
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        code = 0  # the reader of the help has gone away (`| head`)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last resort: our own bug, or typer's usage errors
@@ -46,7 +50,7 @@ def _told(error: Exception, *, as_json: bool) -> int:
         words = getattr(error, "format_message", lambda: str(error))()
         if not words:
             return UsageError.exit_code  # no command was given, and the help was printed
-        return failed(f"{words.rstrip('.')}. Try: vitrify --help", UsageError.exit_code, as_json=as_json)
+        return failed(f"{_sentence(words)} Try: {_command_of(error)} --help", UsageError.exit_code, as_json=as_json)
     if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
         missing = DependencyMissing(f"{error.name} is not installed: pip install 'vitrify[{EXTRAS[error.name]}]'")
         return failed(str(missing), missing.exit_code, as_json=as_json)
@@ -56,3 +60,12 @@ def _told(error: Exception, *, as_json: bool) -> int:
     return failed(
         f"bug in vitrify: {type(error).__name__}: {reason} (VITRIFY_TRACEBACK=1 shows where)", 1, as_json=as_json
     )
+
+
+def _sentence(words: str) -> str:
+    return words if words.endswith(("?", ".")) else f"{words}."
+
+
+def _command_of(error: Exception) -> str:
+    """Return the command that a usage error of typer is about, as it is typed."""
+    return getattr(getattr(error, "ctx", None), "command_path", "vitrify")

@@ -1,13 +1,53 @@
-"""The `vitrify` command itself, and the options that several commands share."""
+"""The `vitrify` command itself, how its help reads, and the options that several commands share."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from ..version import __version__
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MODELS, MEASURING, ENGINES = PANELS = ("Models", "Measuring", "TensorRT engines")
+
+
+class Command(TyperCommand):
+    """A command whose help reads as a manual page: `TASK [INPUTS]...`, and flags without a type."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return flags_without_type(super().get_params(ctx))
+
+
+class Group(TyperGroup):
+    """All commands: the panels in their order, and in each the commands as they are defined."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=lambda name: PANELS.index(_panel(self.commands[name])))
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return flags_without_type(super().get_params(ctx))
+
+
+def flags_without_type(params: "Sequence[Any]") -> list[Any]:
+    """Return the parameters; a flag says no type, as it takes no value."""
+    for param in params:
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+    return list(params)
+
+
+def _panel(command: Any) -> str:
+    return command.rich_help_panel
+
+
 app = typer.Typer(
     name="vitrify",
+    cls=Group,
     help="Compile a Hugging Face checkpoint once; run it anywhere through pipeline(), without PyTorch.",
     no_args_is_help=True,
     add_completion=True,
@@ -15,34 +55,59 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else.")]
+
+def command(panel: str, *, example: str) -> Any:
+    """Return the decorator of a command: the panel that lists it, and the example at the end of its help."""
+    return app.command(cls=Command, rich_help_panel=panel, epilog=f"Example: {example}")
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout instead of text.")]
 Profiles = Annotated[
-    list[str] | None, typer.Option("--profile", "-p", help="Deployment target; may be given several times.")
+    list[str] | None,
+    typer.Option("--profile", "-p", metavar="TEXT", help="Profile to build (see `vitrify profiles`); repeatable."),
 ]
-Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub id.")]
-TrustRemoteCode = Annotated[bool, typer.Option(help="Run the checkpoint's own Python code while exporting.")]
+Revision = Annotated[str | None, typer.Option(metavar="TEXT", help="Branch, tag or commit of a Hub id.")]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run the checkpoint's own Python code during export.")
+]
 Sm = Annotated[
     str | None,
-    typer.Option("--sm", help="Compute capabilities, as 86,89,120 (default: portable, one engine for all)."),
+    typer.Option(
+        "--sm", metavar="TEXT", help="Compute capabilities, e.g. 86,89,120 (default: portable, one engine for all)."
+    ),
 ]
-EngineBuilder = Annotated[str, typer.Option("--builder", help="What builds engines: tensorrt-rtx or tensorrt.")]
+EngineBuilder = Annotated[
+    str, typer.Option("--builder", metavar="TEXT", help="Engine builder: tensorrt-rtx or tensorrt.")
+]
 Shapes = Annotated[
-    list[str] | None, typer.Option("--shapes", help="A range in place of the profile's, as sequence=1:128:512.")
+    list[str] | None,
+    typer.Option(
+        "--shapes", metavar="TEXT", help="Optimization range of an axis, e.g. sequence=1:128:512; repeatable."
+    ),
 ]
-Timeout = Annotated[float, typer.Option(help="Seconds that one build may take.")]
-Memory = Annotated[float | None, typer.Option(help="Gigabytes that one build may take.")]
+Timeout = Annotated[float, typer.Option(metavar="SECONDS", help="Time limit of one build.")]
+Memory = Annotated[float | None, typer.Option(metavar="GB", help="Memory limit of one build.")]
 EngineProfiles = Annotated[
-    list[str] | None, typer.Option("--profile", "-p", help="A profile of the bundle (default: all that have engines).")
+    list[str] | None,
+    typer.Option(
+        "--profile", "-p", metavar="TEXT", help="Profile of the bundle (default: all with engines); repeatable."
+    ),
 ]
 MaxDrift = Annotated[
     float | None,
-    typer.Option(help="For profile auto: the largest drift from PyTorch, over the outputs' largest magnitude (0.05)."),
+    typer.Option(
+        metavar="NUMBER",
+        help="For profile auto: largest accepted max relative error against PyTorch (default: 0.05).",
+    ),
 ]
-AllowPickle = Annotated[bool, typer.Option(help="Load pickled weights, in a child process without network.")]
+AllowPickle = Annotated[
+    bool, typer.Option("--allow-pickle", help="Load pickled weights, in a child process without network access.")
+]
+Threads = Annotated[int | None, typer.Option(metavar="INTEGER", help="Intra-op threads (default: available cores).")]
 
 
 @app.callback(invoke_without_command=True)
-def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def root(version: Annotated[bool, typer.Option("--version", "-V", help="Show the version and exit.")] = False) -> None:
     if version:
         print(__version__)
         raise typer.Exit

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from .app import EngineBuilder, EngineProfiles, Json, Memory, Shapes, Sm, Timeout, app
+from .app import ENGINES, EngineBuilder, EngineProfiles, Json, Memory, Shapes, Sm, Timeout, command
 from .output import conclude, print_document, progress_shown
 
 
-@app.command()
+@command(ENGINES, example="vitrify build-engine minilm --profile trt-fp16 --sm 86,89")
 def build_engine(
-    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle.")],
     profile: EngineProfiles = None,
     sm: Sm = None,
     builder: EngineBuilder = "tensorrt-rtx",
@@ -19,15 +19,15 @@ def build_engine(
     timeout: Timeout = 1800.0,
     memory: Memory = None,
     stripped: Annotated[
-        bool, typer.Option("--stripped", help="Leave the weights out: the graph's are read when an engine is opened.")
+        bool, typer.Option("--stripped", help="Build weight-stripped engines (refit from the ONNX file at load).")
     ] = False,
-    force: Annotated[bool, typer.Option(help="Build engines anew that are there already.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Rebuild existing engines.")] = False,
     ep_context: Annotated[
-        bool, typer.Option(help="Write an ONNX graph around each, for ONNX Runtime's plugin.")
+        bool, typer.Option("--ep-context", help="Also write an EPContext ONNX model for each (ONNX Runtime plugin).")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Build TensorRT engines of a bundle's graphs and add them to it; needs no GPU with tensorrt-rtx."""
+    """Build TensorRT engines for a bundle and add them to it (tensorrt-rtx needs no GPU)."""
     from ..export.engine.build import build_engines, read_order
     from ..export.engine.report import describe_reports
 
@@ -39,20 +39,25 @@ def build_engine(
     print_document(*describe_reports(bundle, reports, done="built, in trt/"), as_json=as_json)
 
 
-@app.command()
+@command(ENGINES, example="vitrify check-engine minilm --fail-if 'fused<1'")
 def check_engine(
-    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle.")],
     profile: EngineProfiles = None,
     sm: Sm = None,
     builder: EngineBuilder = "tensorrt-rtx",
     shapes: Shapes = None,
     timeout: Timeout = 1800.0,
     memory: Memory = None,
-    once: Annotated[bool, typer.Option(help="Do not build twice to compare the bytes.")] = False,
-    fail_if: Annotated[list[str] | None, typer.Option(help="A condition that fails the check: 'fused<1'.")] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Skip the reproducibility check (build once, not twice).")
+    ] = False,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="Condition that fails the check, e.g. 'fused<1'; repeatable."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Build engines, keep none, and report what was fused, in which types, how large; exit 3 if one fails."""
+    """Build engines without keeping them; report fusions, precisions and sizes. Exit code 3 if one fails."""
     from ..export.engine.build import check_engines, read_order, require_built
     from ..export.engine.report import describe_reports
     from ..runtime.proof.conditions import read_condition

@@ -1,4 +1,4 @@
-"""Commands that measure: how fast a model is here, where its time goes, which way is the fastest."""
+"""Commands that measure: how fast a model runs, where its time goes, which configuration is the fastest."""
 
 import shlex
 import sys
@@ -7,61 +7,88 @@ from typing import Annotated
 
 import typer
 
-from .app import AllowPickle, Json, MaxDrift, Profiles, Revision, TrustRemoteCode, app
+from .app import MEASURING, AllowPickle, Json, MaxDrift, Revision, Threads, TrustRemoteCode, command
 from .output import conclude, print_document, progress_shown
 
-Model = Annotated[str, typer.Argument(help="A bundle, an ONNX folder, a checkpoint's folder or a Hub id.")]
-Batch = Annotated[str | None, typer.Option(help="Rows at a time, as 1,8.")]
-Sequence = Annotated[str | None, typer.Option(help="Tokens of each row, as 16,128.")]
-NewTokens = Annotated[str | None, typer.Option(help="Tokens that are written, as 1,32.")]
-Sizes = Annotated[list[str] | None, typer.Option("--size", help="Sizes of another axis, as height=224,384.")]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="Bundle, ONNX folder, checkpoint folder or Hub id.")]
+Batch = Annotated[str | None, typer.Option(metavar="TEXT", help="Batch sizes, e.g. 1,8.")]
+Sequence = Annotated[str | None, typer.Option(metavar="TEXT", help="Sequence lengths, e.g. 16,128.")]
+NewTokens = Annotated[str | None, typer.Option(metavar="TEXT", help="New tokens to generate, e.g. 1,32.")]
+Sizes = Annotated[
+    list[str] | None,
+    typer.Option("--size", metavar="TEXT", help="Sizes of another axis, e.g. height=224,384; repeatable."),
+]
+Rounds = Annotated[int, typer.Option(metavar="INTEGER", help="Repetitions per backend and case.")]
 
 
-@app.command()
+@command(MEASURING, example="vitrify bench minilm --against torch,ort --checkpoint ./all-MiniLM-L6-v2 --batch 1,8")
 def bench(
     model: Model,
-    profile: Profiles = None,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--profile",
+            "-p",
+            metavar="TEXT",
+            help="Profile to measure, or auto (default: all of a bundle); repeatable.",
+        ),
+    ] = None,
     against: Annotated[
-        str | None, typer.Option(help="Peers beside it: torch, torch-bf16, torch-compile, ort; with commas.")
+        str | None,
+        typer.Option(metavar="TEXT", help="Baselines, comma-separated: torch, torch-bf16, torch-compile, ort."),
     ] = None,
     max_drift: MaxDrift = None,
     batch: Batch = None,
     sequence: Sequence = None,
     new_tokens: NewTokens = None,
     size: Sizes = None,
-    threads: Annotated[str | None, typer.Option(help="Threads of one run, as 1,2 (default: usable cores).")] = None,
-    rounds: Annotated[int, typer.Option(help="Turns of each contender on each case.")] = 15,
+    threads: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Intra-op threads, e.g. 1,2 (default: available cores).")
+    ] = None,
+    rounds: Rounds = 15,
     rate: Annotated[
-        str | None, typer.Option(help="Arrivals a second at random times, as 5,20; or auto: shares of what is served.")
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="Poisson arrivals, requests per second, e.g. 5,20; or auto: shares of the throughput."
+        ),
     ] = None,
-    seconds: Annotated[float, typer.Option(help="How long arrivals come at each rate.")] = 10.0,
-    checkpoint: Annotated[str | None, typer.Option(help="What the bundle was made from, for torch.")] = None,
-    task: Annotated[str | None, typer.Option(help="Which head of a checkpoint.")] = None,
+    seconds: Annotated[float, typer.Option(metavar="NUMBER", help="Duration of each arrival rate.")] = 10.0,
+    checkpoint: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Original checkpoint (for the torch baselines).")
+    ] = None,
+    task: Annotated[str | None, typer.Option(metavar="TEXT", help="Task to export a checkpoint for.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of JSON, CSV and report (default: NAME-bench).")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="PATH", help="Folder for the JSON, CSV and HTML report (default: NAME-bench)."
+        ),
     ] = None,
-    baseline: Annotated[Path | None, typer.Option(help="A former result.json, for ratios.")] = None,
+    baseline: Annotated[Path | None, typer.Option(metavar="PATH", help="Baseline result.json.")] = None,
     fail_if: Annotated[
-        list[str] | None, typer.Option(help="A condition that fails the gate: 'p95_ratio>1.05', 'torch_ratio<3'.")
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT", help="Condition that fails the gate, e.g. 'p95_ratio>1.05', 'torch_ratio<3'; repeatable."
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option(help="Take a baseline from another machine.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Accept a baseline from another machine.")] = False,
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
     allow_pickle: AllowPickle = False,
     as_json: Json = False,
 ) -> None:
-    """Measure latency, throughput and memory over a grid, beside peers; exit 5 if a condition on them fails."""
+    """Benchmark latency, throughput and memory against baselines. Exit code 5 if a --fail-if condition holds."""
     from ..bench.environment import fingerprint
     from ..bench.gate import check_baseline, require_kept
-    from ..bench.measure import Order, measure_model
-    from ..bench.outputs import prepared_folder, read_numbers, read_rates, read_sizes, write_outputs
+    from ..bench.measure import Measurement, measure_model
     from ..bench.result import Result
-    from ..bench.table import table_lines
+    from ..bench.result_files import writable_folder, write_outputs
+    from ..bench.table import table_parts
     from ..runtime.loading import MAX_DRIFT
     from ..runtime.proof.conditions import read_condition
     from ..runtime.sources.hub import Request
+    from .grid import read_numbers, read_rates, read_sizes
 
-    order = Order(
+    measurement = Measurement(
         Request(model, revision, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle),
         task=task,
         checkpoint=checkpoint,
@@ -79,61 +106,64 @@ def bench(
     before = Result.read(baseline) if baseline else None
     if before is not None:
         check_baseline(fingerprint(), before, forced=force)
-    folder = prepared_folder(output or Path(f"{Path(model).name}-bench"))
+    folder = writable_folder(output or Path(f"{Path(model).name}-bench"))
     with progress_shown(quiet=as_json) as progress:
-        result = measure_model(order, progress=progress)
+        result = measure_model(measurement, progress=progress)
     files = write_outputs(result, folder)
-    lines = [*table_lines(result), f"report: {files['html']}"]
+    parts = [*table_parts(result), f"report: {files['html']}"]
     conclude(
-        {**result.to_json(), "files": files}, lines, lambda: require_kept(result, conditions, before), as_json=as_json
+        {**result.to_json(), "files": files}, parts, lambda: require_kept(result, conditions, before), as_json=as_json
     )
     if result.interrupted:
         raise KeyboardInterrupt
 
 
-@app.command()
+@command(MEASURING, example="vitrify trace minilm --batch 1 --sequence 128 -o trace.json")
 def trace(
-    model: Annotated[Path, typer.Argument(help="A bundle's folder.")],
-    profile: Annotated[str | None, typer.Option("--profile", "-p", help="A profile of the bundle.")] = None,
+    model: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle.")],
+    profile: Annotated[
+        str | None, typer.Option("--profile", "-p", metavar="TEXT", help="Profile of the bundle.")
+    ] = None,
     batch: Batch = None,
     sequence: Sequence = None,
     new_tokens: NewTokens = None,
     size: Sizes = None,
-    threads: Annotated[int | None, typer.Option(help="Threads of one run (default: usable cores).")] = None,
-    runs: Annotated[int, typer.Option(help="Runs that are traced, after two that warm up.")] = 10,
-    top: Annotated[int, typer.Option(help="How many nodes are listed.")] = 10,
+    threads: Threads = None,
+    runs: Annotated[int, typer.Option(metavar="INTEGER", help="Profiled runs (after 2 warm-up runs).")] = 10,
+    top: Annotated[int, typer.Option(metavar="INTEGER", help="Number of nodes to list.")] = 10,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the trace there, for ui.perfetto.dev.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="PATH", help="Write a trace file (open it in ui.perfetto.dev)."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say where the time goes: by type of operator and by node, as the profiler of its runtime sees it."""
-    from ..bench.outputs import read_sizes
+    """Profile a bundle by operator and node, with its runtime's own profiler."""
     from ..bench.trace import describe_trace, trace_bundle
+    from .grid import read_sizes
 
     sizes = read_sizes({"--batch": batch, "--sequence": sequence, "--new-tokens": new_tokens}, size or [])
     found = trace_bundle(model, profile=profile, sizes=sizes, threads=threads, runs=runs, output=output)
     print_document(*describe_trace(found, top=top), as_json=as_json)
 
 
-@app.command()
+@command(MEASURING, example="vitrify tune minilm --batch 1 --sequence 128")
 def tune(
-    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle.")],
     max_drift: MaxDrift = None,
     batch: Batch = None,
     sequence: Sequence = None,
     new_tokens: NewTokens = None,
     size: Sizes = None,
-    rounds: Annotated[int, typer.Option(help="Turns of each way on each case.")] = 10,
+    rounds: Rounds = 10,
     prepack: Annotated[
-        bool, typer.Option("--prepack", help="Keep the winner's weights packed in the cache: it loads faster.")
+        bool, typer.Option("--prepack", help="Cache the fastest configuration's prepacked weights, for faster loading.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure every way to run a bundle here that is still the same model; `--profile auto` takes the fastest."""
-    from ..bench.outputs import read_sizes
+    """Find the fastest configuration that passes the accuracy check; `--profile auto` then uses it."""
     from ..bench.tune import describe_tuning, tune_bundle
     from ..runtime.loading import MAX_DRIFT
+    from .grid import read_sizes
 
     drift = MAX_DRIFT if max_drift is None else max_drift
     sizes = read_sizes({"--batch": batch, "--sequence": sequence, "--new-tokens": new_tokens}, size or [])

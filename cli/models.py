@@ -1,4 +1,4 @@
-"""Commands on checkpoints and bundles: make them, run them, prove them, describe them."""
+"""Commands on checkpoints and bundles: export, run, verify and describe them."""
 
 import json
 import sys
@@ -7,41 +7,55 @@ from typing import Annotated
 
 import typer
 
-from .app import AllowPickle, EngineBuilder, Json, MaxDrift, Profiles, Revision, Sm, TrustRemoteCode, app
+from .app import (
+    MODELS,
+    AllowPickle,
+    EngineBuilder,
+    Json,
+    MaxDrift,
+    Profiles,
+    Revision,
+    Sm,
+    Threads,
+    TrustRemoteCode,
+    command,
+)
 from .output import conclude, parity_lines, print_document, progress_shown, say
 
 
-@app.command()
+@command(MODELS, example="vitrify export sentence-transformers/all-MiniLM-L6-v2 -o minilm")
 def export(
-    model: Annotated[str, typer.Argument(help="A checkpoint's folder or a Hub id.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Checkpoint folder or Hub id.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The bundle's folder (default: the model's name).")
+        Path | None,
+        typer.Option("--output", "-o", metavar="PATH", help="Folder of the bundle (default: the model's name)."),
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help="Which head (default: the checkpoint's own); see `vitrify tasks`.")
+        str | None, typer.Option(metavar="TEXT", help="Task to export for (default: inferred from the checkpoint).")
     ] = None,
     profile: Profiles = None,
     revision: Revision = None,
-    force: Annotated[bool, typer.Option(help="Replace an existing bundle.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
     trust_remote_code: TrustRemoteCode = False,
     allow_pickle: AllowPickle = False,
     allow_mismatch: Annotated[
-        bool, typer.Option(help="Keep a bundle that fails the parity gate, and record that.")
+        bool, typer.Option("--allow-mismatch", help="Keep a bundle that fails the accuracy check, and record it.")
     ] = False,
     sm: Sm = None,
     builder: EngineBuilder = "tensorrt-rtx",
     calibration: Annotated[
         Path | None,
         typer.Option(
-            help="What int8 and fp8 take scales from: texts, a line each, or a folder of images or recordings."
+            metavar="PATH",
+            help="Calibration data for int8/fp8: a text file (one sample per line) or a folder of images/audio.",
         ),
     ] = None,
-    no_engines: Annotated[bool, typer.Option("--no-engines", help="Leave the engines to build-engine.")] = False,
+    no_engines: Annotated[bool, typer.Option("--no-engines", help="Do not build TensorRT engines now.")] = False,
     as_json: Json = False,
     source_id: Annotated[str | None, typer.Option(hidden=True)] = None,
     source_revision: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Compile a checkpoint into a bundle, and prove that it is the same model."""
+    """Compile a checkpoint into a bundle and verify it numerically against PyTorch."""
     from .. import export_bundle
     from ..runtime.bundle.manifest import Provenance
 
@@ -75,21 +89,27 @@ def export(
     print_document(document, lines, as_json=as_json)
 
 
-@app.command()
+@command(MODELS, example="vitrify run text-classification --model ./sst2 'I like it'")
 def run(
-    task: Annotated[str, typer.Argument(help="A task; see `vitrify tasks`.")],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Task (see `vitrify tasks`).")],
     inputs: Annotated[
-        list[str] | None, typer.Argument(help="Texts, files, URLs or JSON; default: lines of stdin.")
+        list[str] | None, typer.Argument(metavar="INPUTS", help="Texts, files, URLs or JSON (default: lines of stdin).")
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="A bundle, a checkpoint's folder or a Hub id (default: the task's)."),
+        typer.Option(
+            "--model", "-m", metavar="TEXT", help="Bundle, checkpoint folder or Hub id (default: the task's model)."
+        ),
     ] = None,
-    param: Annotated[list[str] | None, typer.Option(help="An argument of the task, as name=JSON.")] = None,
-    profile: Annotated[str | None, typer.Option("--profile", "-p", help="A profile of the bundle, or auto.")] = None,
+    param: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=JSON", help="Argument of the task, e.g. top_k=3; repeatable.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", "-p", metavar="TEXT", help="Profile of the bundle, or auto.")
+    ] = None,
     max_drift: MaxDrift = None,
-    batch_size: Annotated[int, typer.Option(help="Rows that run together.")] = 1,
-    threads: Annotated[int | None, typer.Option(help="Threads of one run (default: usable cores).")] = None,
+    batch_size: Annotated[int, typer.Option(metavar="INTEGER", help="Batch size.")] = 1,
+    threads: Threads = None,
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
     allow_pickle: AllowPickle = False,
@@ -97,7 +117,7 @@ def run(
 ) -> None:
     """Run a task on inputs, without PyTorch."""
     from ..runtime.factory import pipeline
-    from ..runtime.inputs import read_inputs, read_parameters
+    from .inputs import read_inputs, read_parameters
 
     options = read_parameters(param or [])
     if max_drift is not None:
@@ -125,18 +145,18 @@ def run(
         say(json.dumps(result, ensure_ascii=False))
 
 
-@app.command()
+@command(MODELS, example="vitrify verify minilm")
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle.")],
     against: Annotated[
-        str | None, typer.Option(help="Recompute everything against this checkpoint, with PyTorch.")
+        str | None, typer.Option(metavar="TEXT", help="Recompute all outputs from this checkpoint with PyTorch.")
     ] = None,
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
     allow_pickle: AllowPickle = False,
     as_json: Json = False,
 ) -> None:
-    """Check that a bundle is whole and still the same model; exit 4 if it is not."""
+    """Check a bundle's files and outputs against what export recorded. Exit code 4 on a mismatch."""
     from ..runtime.proof.verify import require_passed, verify_bundle
 
     verification = verify_bundle(bundle)
@@ -152,47 +172,52 @@ def verify(
     conclude(document, lines, lambda: require_passed(verification), as_json=as_json)
 
 
-@app.command()
+@command(MODELS, example="vitrify info minilm")
 def info(
-    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle.")],
     assignments: Annotated[
-        bool, typer.Option("--assignments", help="Open every graph and say which provider runs which operators.")
+        bool, typer.Option("--assignments", help="Show which execution provider runs which operators.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Say what a bundle is: its model, tasks, graphs, profiles and origin."""
-    from ..runtime.describe import describe_assignments, describe_bundle
+    """Show bundle metadata: model, tasks, graphs, profiles and source."""
+    from .describe.bundle import describe_assignments, describe_bundle
 
     document, lines = describe_assignments(bundle) if assignments else describe_bundle(bundle)
     print_document(document, lines, as_json=as_json)
 
 
-@app.command()
+@command(MODELS, example="vitrify tasks")
 def tasks(as_json: Json = False) -> None:
-    """List the tasks, with what they do and their default checkpoints."""
+    """List the supported tasks and their default checkpoints."""
+    from rich.table import Table
+
     from ..runtime.tasks import TASKS
 
     rows = [{"task": t.name, "aliases": t.aliases, "summary": t.summary, "default": t.default[0]} for t in TASKS]
-    lines = [f"{t.name:<26} {t.summary}{f' (alias: {t.aliases[0]})' if t.aliases else ''}" for t in TASKS]
-    print_document({"tasks": rows}, lines, as_json=as_json)
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    for t in TASKS:
+        table.add_row(t.name, f"{t.summary}{f' (alias: {t.aliases[0]})' if t.aliases else ''}")
+    print_document({"tasks": rows}, [table], as_json=as_json)
 
 
-@app.command()
+@command(MODELS, example="vitrify profiles")
 def profiles(as_json: Json = False) -> None:
-    """List the profiles, and whether this machine can run them."""
-    from ..runtime.describe import describe_profiles
+    """List the profiles and whether they are available on this machine."""
+    from .describe.profiles import describe_profiles
 
     document, lines = describe_profiles()
     print_document(document, lines, as_json=as_json)
 
 
-@app.command()
+@command(MODELS, example="vitrify doctor")
 def doctor(
     tensorrt: Annotated[bool, typer.Option("--tensorrt", help="Build a small engine and run it on the GPU.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Say what this machine is, what is installed, and what is missing for what."""
-    from ..runtime.describe import describe_machine, require_working
+    """Show system information, installed packages and missing extras."""
+    from .describe.machine import describe_machine, require_working
 
     if tensorrt:
         from ..export.engine.self_test import require_passed, try_engines

@@ -2,14 +2,20 @@
 
 import json
 import os
+import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ..runtime.errors import VitrifyError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_WIDE = 10_000  # columns; no table is as wide
 
 
 def failed(message: str, code: int, *, as_json: bool) -> int:
@@ -20,8 +26,33 @@ def failed(message: str, code: int, *, as_json: bool) -> int:
     return code
 
 
-def print_document(document: dict[str, Any], lines: list[str], *, as_json: bool) -> None:
-    say(json.dumps(document, indent=1, ensure_ascii=False, default=str) if as_json else "\n".join(lines))
+def print_document(document: dict[str, Any], parts: Sequence["str | Table"], *, as_json: bool) -> None:
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    say(
+        json.dumps(document, indent=1, ensure_ascii=False, default=str)
+        if as_json
+        else "\n".join(text_lines(parts, width=width))
+    )
+
+
+def text_lines(parts: Sequence["str | Table"], *, width: int | None = None) -> Iterator[str]:
+    """Yield texts as they are, and tables within `width` columns where their figures fit, without styles."""
+    for part in parts:
+        if isinstance(part, str):
+            yield part
+        else:
+            yield from _table_lines(part, width)
+
+
+def _table_lines(table: "Table", width: int | None) -> Iterator[str]:
+    from rich.console import Console
+
+    console = Console(width=_WIDE, color_system=None, markup=False, emoji=False, highlight=False)
+    needed = console.measure(table)
+    console.width = max(needed.minimum, min(needed.maximum, width or needed.maximum))
+    with console.capture() as captured:
+        console.print(table)
+    yield from (line.rstrip() for line in captured.get().splitlines())
 
 
 def say(text: str) -> None:
@@ -33,14 +64,16 @@ def say(text: str) -> None:
         raise typer.Exit from None
 
 
-def conclude(document: dict[str, Any], lines: list[str], check: Callable[[], None], *, as_json: bool) -> None:
+def conclude(
+    document: dict[str, Any], parts: Sequence["str | Table"], check: Callable[[], None], *, as_json: bool
+) -> None:
     """Print what was found, and exit with what `check` raises: one document in JSON even then."""
     try:
         check()
     except VitrifyError as error:
-        print_document({**document, "error": str(error), "exit_code": error.exit_code}, lines, as_json=as_json)
+        print_document({**document, "error": str(error), "exit_code": error.exit_code}, parts, as_json=as_json)
         raise typer.Exit(failed(str(error), error.exit_code, as_json=False)) from None
-    print_document(document, lines, as_json=as_json)
+    print_document(document, parts, as_json=as_json)
 
 
 def parity_lines(profiles: Any) -> Iterator[str]:

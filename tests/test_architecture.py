@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PARTS = ("profiles", "runtime", "export", "bench")
-FACE = (ROOT / "__init__.py", *(ROOT / "cli").glob("*.py"), ROOT / "version.py")
+FACE = (ROOT / "__init__.py", *(ROOT / "cli").rglob("*.py"), ROOT / "version.py")
 FILES = sorted(path for part in PARTS for path in (ROOT / part).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LONGEST = 400
@@ -24,7 +24,7 @@ NEVER = {
     "profiles": COMPILERS,
     "runtime": COMPILERS,
     "export": {"optimum.onnxruntime"},
-    "bench": COMPILERS - {"torch", "transformers"},  # which are contenders, in processes of their own
+    "bench": COMPILERS - {"torch", "transformers"},  # which are backends of a benchmark, in processes of their own
 }
 # Modules of the top folder that every part may read: they import nothing.
 LEAVES = {"version"}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from vitrify.cli.describe.machine import describe_machine, require_working
+from vitrify.cli.describe.profiles import describe_profiles
+from vitrify.cli.output import text_lines
 from vitrify.runtime.bundle.digests import file_digest
-from vitrify.runtime.describe import describe_machine, describe_profiles, require_working
 from vitrify.runtime.errors import EnvironmentMissing
 from vitrify.runtime.machine import Machine
 from vitrify.version import __version__
@@ -25,6 +28,10 @@ COMMANDS = {
     "profiles": ("machine",),
     "doctor": ("missing",),
 }
+ORDER = [
+    *("export", "run", "verify", "info", "tasks", "profiles", "doctor"),
+    *("bench", "trace", "tune", "build-engine", "check-engine"),
+]
 PLAIN_CPU = Machine(cpu_features=frozenset({"avx2"}), cores=4, memory_bytes=8 * 10**9, model_name="a plain CPU")
 
 
@@ -45,15 +52,62 @@ def test_help_names_what_a_command_takes(vitrify, command):
 def test_the_help_lists_every_command_and_no_command_gives_the_help(vitrify):
     shown = vitrify("-h")
     assert (shown.code, shown.err) == (0, "")
-    assert all(f" {command} " in shown.out for command in COMMANDS)
+    listed = re.findall(r"^│ ([a-z][a-z-]*) ", shown.out, re.MULTILINE)
+    assert listed == ORDER
     nothing = vitrify()
     assert nothing.code == 2
     assert "export" in nothing.out + nothing.err
     assert "bug" not in nothing.err
 
 
-def test_version(vitrify):
-    assert vitrify("--version").out == f"{__version__}\n"
+@pytest.mark.parametrize("command", ORDER)
+def test_the_help_reads_as_a_manual_page(vitrify, command):
+    said = vitrify(command, "--help", env={**os.environ, "COLUMNS": "80"}).out
+    assert f"Example: vitrify {command}" in said
+    assert "<bool>" not in said
+    assert "--no-force" not in said
+    assert "…" not in said
+    usage = next(line for line in said.splitlines() if "Usage:" in line)
+    assert not {"{", "}"} & set(usage)
+
+
+def test_the_usage_of_run_names_its_arguments(vitrify):
+    assert "Usage: vitrify run [OPTIONS] TASK [INPUTS]..." in vitrify("run", "--help").out
+
+
+@pytest.mark.parametrize("word", ["--version", "-V"])
+def test_version(vitrify, word):
+    assert vitrify(word).out == f"{__version__}\n"
+
+
+def test_the_package_is_a_program():
+    words = [sys.executable, "-m", "vitrify", "--version"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "end"),
+    [
+        (("run",), "Missing argument 'TASK'. Try: vitrify run --help\n"),
+        (("export", "--xyz"), "No such option: --xyz. Try: vitrify export --help\n"),
+        (("rnu",), "Try: vitrify --help\n"),
+    ],
+)
+def test_a_usage_error_names_the_help_of_its_command(vitrify, words, end):
+    done = vitrify(*words)
+    assert done.code == 2
+    assert done.err.endswith(end)
+    assert "?." not in done.err
+
+
+def test_the_help_s_reader_may_go_away():
+    words = [sys.executable, "-m", "vitrify", "--help"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        child.stdout.close()
+        _, errors = child.communicate(timeout=60)
+    assert (child.returncode, errors) == (0, "")
 
 
 @pytest.mark.parametrize("as_json", [False, True])
@@ -91,7 +145,8 @@ def test_info_says_which_provider_runs_which_operators(vitrify, exported):
 @pytest.mark.parametrize("gpus", [(), ("NVIDIA H200",)])
 def test_profiles_of_another_machine_say_what_it_lacks(gpus):
     machine = Machine(**{**vars(PLAIN_CPU), "gpus": gpus})
-    document, lines = describe_profiles(machine=machine)
+    document, parts = describe_profiles(machine=machine)
+    lines = list(text_lines(parts))
     rows = {row["profile"]: row for row in document["profiles"]}
     assert rows["cpu-fp32"]["runs_here"] is True
     assert "amx_bf16" in rows["cpu-bf16"]["obstacle"]
@@ -134,7 +189,8 @@ def test_the_doctor_says_how_to_install_what_is_missing():
     assert extras["vision"] == {"packages": {"pillow": None}, "install": "pip install 'vitrify[vision]'"}
     assert extras["gpu"]["install"].startswith("pip uninstall -y onnxruntime && ")
     assert "test" not in extras
-    assert any("pillow MISSING" in line for line in lines)
+    assert any("pillow not installed; install: pip install 'vitrify[vision]'" in line for line in lines)
+    assert "  extra gpu: not needed here (no NVIDIA GPU)" in lines
 
 
 @pytest.mark.parametrize("as_json", [False, True])

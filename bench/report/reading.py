@@ -1,10 +1,10 @@
-"""A result as the report reads it: ratios computed once, what failed, and how each contender is marked."""
+"""A result as the report reads it: ratios computed once, what failed, and how each backend is marked."""
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ..result import Case, Contender, Load, Result, Row
+from ..result import BackendInfo, GridCase, Load, Result, Row
 
 # Colours and shapes change together, so that neighbours differ in both, and the first twelve are all different.
 COLOURS, SHAPES = 6, 4
@@ -12,7 +12,7 @@ COLOURS, SHAPES = 6, 4
 
 @dataclass(frozen=True)
 class Mark:
-    """How a contender looks in every plot: one of the colours, one of the shapes, filled where it is ours."""
+    """How a backend looks in every plot: one of the colours, one of the shapes, filled where it is ours."""
 
     colour: int
     shape: int
@@ -39,7 +39,7 @@ class Reading:
     """The result, and what several parts of the report need of it."""
 
     result: Result
-    contenders: tuple[Contender, ...]  # ours first
+    backends: tuple[BackendInfo, ...]  # ours first
     marks: Mapping[str, Mark]
     compared: tuple[Compared, ...]
 
@@ -50,34 +50,33 @@ class Reading:
 
     @property
     def failures(self) -> dict[tuple[str, str], list[str]]:
-        """Where each contender failed, for each of its reasons."""
+        """Where each backend failed, for each of its reasons."""
         found: dict[tuple[str, str], list[str]] = {}
         for record in (*self.result.rows, *self.result.loads):
             if record.failed is not None:
                 where = f"{record.case} at {record.rate:.3g} a second" if isinstance(record, Load) else record.case
-                found.setdefault((record.contender, record.failed), []).append(where)
+                found.setdefault((record.backend, record.failed), []).append(where)
         return found
 
-    def rows_of(self, case: Case) -> Iterator[tuple[Contender, Row]]:
-        """Yield what was measured on a case, in the order of the contenders."""
-        there = {row.contender: row for row in self.measured if row.case == case.name}
-        return ((contender, there[contender.name]) for contender in self.contenders if contender.name in there)
+    def measured_on(self, case: GridCase) -> Iterator[tuple[BackendInfo, Row]]:
+        """Yield what was measured on a case, in the order of the backends."""
+        there = {row.backend: row for row in self.measured if row.case == case.name}
+        return ((backend, there[backend.name]) for backend in self.backends if backend.name in there)
 
 
 def read(result: Result) -> Reading:
     """Return the reading of a result."""
     result = _with_times(result)
-    contenders = tuple(sorted(result.contenders, key=lambda contender: not contender.is_own))
+    backends = tuple(sorted(result.backends, key=lambda backend: not backend.is_own))
     marks = {
-        contender.name: Mark(index % COLOURS, index % SHAPES, contender.is_own)
-        for index, contender in enumerate(contenders)
+        backend.name: Mark(index % COLOURS, index % SHAPES, backend.is_own) for index, backend in enumerate(backends)
     }
     compared = (
-        Compared(ours.case, other.contender, ours.contender, found)
+        Compared(ours.case, other.backend, ours.backend, found)
         for other, ours, found in result.ratios()
         if all(map(math.isfinite, found.values()))
     )
-    return Reading(result, contenders, marks, tuple(compared))
+    return Reading(result, backends, marks, tuple(compared))
 
 
 def _with_times(result: Result) -> Result:

@@ -1,6 +1,8 @@
 """The report's looks; colours that stay apart for every kind of colour vision, and stand out in both themes."""
 
-STYLE = """
+from markupsafe import Markup
+
+STYLE = Markup("""
 :root {
   --page: #fff; --raised: #f6f7f9; --text: #1b1f27; --soft: #565e6b; --line: #dfe3e8; --edge: #9aa2ae;
   --warn: #fff7e6; --warn-edge: #b97800; --accent: #012b88;
@@ -141,4 +143,4 @@ svg g > .whisker { stroke: currentColor; }
   h2, figcaption, .how, .legend { break-after: avoid; }
   .card, .notice, pre { border: 1px solid var(--line); }
 }
-"""
+""")

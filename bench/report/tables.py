@@ -1,12 +1,14 @@
-"""The report's tables of figures: every row, the ratios to each peer, the rates of arrivals."""
+"""The report's tables of figures: every row, the ratios to each baseline, the rates of arrivals."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from ..result import Case, Contender, Load, Row
+from markupsafe import Markup
+
+from ..result import BackendInfo, GridCase, Load, Row
+from ..units import NOTHING, quartiles, share, significant, times
+from .drawing import element
 from .reading import Reading
-from .svg import Markup, element
-from .units import NOTHING, quartiles, share, significant, times
 
 _LATENCIES = ("p50", "p90", "p95", "p99", "mean", "deviation")
 _CUT = 18  # names longer than this may be cut by the column's width, and are whole in a tooltip
@@ -15,9 +17,9 @@ _TALL = 40  # from so many rows the head stays in view
 
 def rows_table(reading: Reading) -> Markup | None:
     """Return the table of all rows, a part for each case; a column without any figure is left out."""
-    contenders = {contender.name: contender for contender in reading.contenders}
+    backends = {backend.name: backend for backend in reading.backends}
     cases = [(case, [row for row in reading.result.rows if row.case == case.name]) for case in reading.result.cases]
-    filled = [(case, contenders[row.contender], row) for case, rows in cases for row in rows]
+    filled = [(case, backends[row.backend], row) for case, rows in cases for row in rows]
     columns = [(name, cell) for name, cell in _columns() if any(cell(*each) != NOTHING for each in filled)]
     if not reading.result.rows:
         return None
@@ -25,29 +27,29 @@ def rows_table(reading: Reading) -> Markup | None:
         element(
             "tbody",
             _case_line(case, len(columns) + 1),
-            *(_row(case, contenders[row.contender], row, columns) for row in rows),
+            *(_row(case, backends[row.backend], row, columns) for row in rows),
         )
         for case, rows in cases
         if rows
     )
     caption = "Every row. Times in ms, memory in MB (2^20 bytes); failed rows give their reason."
-    return _table(caption, ["contender", *(name for name, _ in columns)], bodies, len(reading.result.rows))
+    return _table(caption, ["backend", *(name for name, _ in columns)], bodies, len(reading.result.rows))
 
 
-def _columns() -> list[tuple[str, Callable[[Case, Contender, Row], str]]]:
-    def latency(name: str) -> Callable[[Case, Contender, Row], str]:
+def _columns() -> list[tuple[str, Callable[[GridCase, BackendInfo, Row], str]]]:
+    def latency(name: str) -> Callable[[GridCase, BackendInfo, Row], str]:
         return lambda _case, _contender, row: significant(row.latencies.get(name))
 
     return [
-        ("precision", lambda _, contender, __: contender.precision or NOTHING),
-        ("threads", lambda _, contender, __: str(contender.threads)),
+        ("precision", lambda _, backend, __: backend.precision or NOTHING),
+        ("threads", lambda _, backend, __: str(backend.threads)),
         *((name, latency(name)) for name in _LATENCIES),
-        ("per second", lambda _, __, row: significant(row.throughput)),
-        ("first call", lambda _, __, row: significant(row.first_ms)),
-        ("load", lambda _, contender, __: significant(contender.load_ms)),
+        ("throughput/s", lambda _, __, row: significant(row.throughput)),
+        ("cold call", lambda _, __, row: significant(row.first_ms)),
+        ("load", lambda _, backend, __: significant(backend.load_ms)),
         ("peak MB", lambda _, __, row: significant(row.peak_mb)),
-        ("of limit", lambda _, __, row: share(row.roofline)),
-        ("drift", lambda _, contender, __: _drift(contender.drift)),
+        ("roofline", lambda _, __, row: share(row.roofline)),
+        ("rel. error", lambda _, backend, __: _drift(backend.drift)),
         ("calls", lambda _, __, row: str(len(row.samples_ms) or NOTHING)),
     ]
 
@@ -58,7 +60,7 @@ def _drift(value: float | None) -> str:
     return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e+") if 0 < value < 0.001 else significant(value, 2)
 
 
-def _case_line(case: Case, width: int) -> Markup:
+def _case_line(case: GridCase, width: int) -> Markup:
     sizes = [said for axis, size in case.sizes.items() if (said := f"{axis} {size}") not in case.name]
     unit = case.unit.removesuffix("s") if case.count == 1 else case.unit
     about = element("span", ", ".join([*sizes, f"{case.count} {unit} a run"]), class_="about")
@@ -68,15 +70,15 @@ def _case_line(case: Case, width: int) -> Markup:
 
 
 def _row(
-    case: Case,
-    contender: Contender,
+    case: GridCase,
+    backend: BackendInfo,
     row: Row,
-    columns: Sequence[tuple[str, Callable[[Case, Contender, Row], str]]],
+    columns: Sequence[tuple[str, Callable[[GridCase, BackendInfo, Row], str]]],
 ) -> Markup:
     if row.failed is not None:
         cell = element("td", "failed: ", row.failed, colspan=len(columns), class_="failed")
-        return element("tr", _who(contender), cell)
-    return element("tr", _who(contender), *(_cell(name, cell(case, contender, row)) for name, cell in columns))
+        return element("tr", _who(backend), cell)
+    return element("tr", _who(backend), *(_cell(name, cell(case, backend, row)) for name, cell in columns))
 
 
 def _cell(column: str, text: str) -> Markup:
@@ -87,8 +89,8 @@ def _kind(column: str) -> str | None:
     return "text" if column == "precision" else None
 
 
-def _who(contender: Contender) -> Markup:
-    name, class_ = contender.name, "own" if contender.is_own else None
+def _who(backend: BackendInfo) -> Markup:
+    name, class_ = backend.name, "own" if backend.is_own else None
     return element("th", name, scope="row", class_=class_, title=name if len(name) > _CUT else None)
 
 
@@ -100,15 +102,15 @@ def ratios_table(reading: Reading) -> Markup | None:
         return None
     bodies = []
     for case in reading.result.cases:
-        ours = [each for each in reading.contenders if any((case.name, each.name, peer) in found for peer in peers)]
+        ours = [each for each in reading.backends if any((case.name, each.name, peer) in found for peer in peers)]
         rows = [
             element("tr", _who(each), *(_ratio(found.get((case.name, each.name, peer))) for peer in peers))
             for each in ours
         ]
         if rows:
             bodies.append(element("tbody", _case_line(case, len(peers) + 1), *rows))
-    caption = "How many times as long each peer takes, with quartiles: above 1x, ours is faster."
-    return _table(caption, ["contender", *peers], bodies, len(reading.compared) // len(peers), class_="narrow")
+    caption = "Speedup over each baseline (baseline time / vitrify time), with quartiles: above 1x, vitrify is faster."
+    return _table(caption, ["backend", *peers], bodies, len(reading.compared) // len(peers), class_="narrow")
 
 
 def _ratio(found: object) -> Markup:
@@ -127,20 +129,20 @@ def loads_table(reading: Reading) -> Markup | None:
         rows = [_load(reading, load, units[case.name]) for load in reading.result.loads if load.case == case.name]
         if rows:
             bodies.append(element("tbody", _case_line(case, len(_LATENCIES) + 3), *rows))
-    caption = "Arrivals at random: latency in ms from the intended start, and what was served."
-    head = ["contender", "arrivals a second", *_LATENCIES, "served a second"]
+    caption = "Poisson arrivals: latency in ms from the intended start, and throughput."
+    head = ["backend", "requests/s", *_LATENCIES, "throughput/s"]
     return _table(caption, head, bodies, len(reading.result.loads))
 
 
 def _load(reading: Reading, load: Load, unit: str) -> Markup:
-    contender = next(each for each in reading.contenders if each.name == load.contender)
+    backend = next(each for each in reading.backends if each.name == load.backend)
     rate = element("td", significant(load.rate))
     if load.failed is not None:
         cell = element("td", "failed: ", load.failed, colspan=len(_LATENCIES) + 1, class_="failed")
-        return element("tr", _who(contender), rate, cell)
+        return element("tr", _who(backend), rate, cell)
     figures = (significant(load.latencies.get(name)) for name in _LATENCIES)
     served = f"{significant(load.throughput)} {unit}" if load.throughput is not None else NOTHING
-    return element("tr", _who(contender), rate, *(element("td", each) for each in [*figures, served]))
+    return element("tr", _who(backend), rate, *(element("td", each) for each in [*figures, served]))
 
 
 def _table(caption: str, head: Sequence[str], bodies: Iterable[Markup], count: int, class_: str = "") -> Markup:

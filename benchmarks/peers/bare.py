@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from vitrify.bench.contenders.bare import bare_session
+from vitrify.bench.backends.bare import bare_session
 
 from .feeds import feeds, kept
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vitrify.bench.process import PeerError, last_line
+from vitrify.bench.process import BackendError, last_line
 from vitrify.runtime.machine import this_machine
 
 ROOT = Path(__file__).parent.parent.parent
@@ -54,14 +54,14 @@ class Peer:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def python(self) -> str:
-        """Return the interpreter that runs the peer; raise PeerError if it is not set up as peers.toml says."""
+        """Return the interpreter that runs the peer; raise BackendError if it is not set up as peers.toml says."""
         if not self.packages:
             return sys.executable
         stamp = self.environment / ".made-from"
         if not stamp.is_file():
-            raise PeerError(f"not installed: run ./dev peer {self.name}")
+            raise BackendError(f"not installed: run ./dev peer {self.name}")
         if stamp.read_text() != self.key:
-            raise PeerError(f"installed in other versions than peers.toml says: run ./dev peer {self.name}")
+            raise BackendError(f"installed in other versions than peers.toml says: run ./dev peer {self.name}")
         return str(self.environment / "bin" / "python")
 
 
@@ -71,18 +71,18 @@ def read_peers(path: Path = _DATA) -> dict[str, Peer]:
 
 
 def find_peer(name: str) -> Peer:
-    """Return a peer; raise PeerError for a name that is none."""
+    """Return a peer; raise BackendError for a name that is none."""
     peers = read_peers()
     if name not in peers:
-        raise PeerError(f"no peer '{name}' (there are: {', '.join(peers)})")
+        raise BackendError(f"no peer '{name}' (there are: {', '.join(peers)})")
     return peers[name]
 
 
 def set_up(peer: Peer) -> None:
-    """Make the peer's environment if it is not there as peers.toml says; raise PeerError if that fails."""
+    """Make the peer's environment if it is not there as peers.toml says; raise BackendError if that fails."""
     try:
         peer.python()
-    except PeerError:
+    except BackendError:
         _install(peer)
 
 
@@ -96,7 +96,7 @@ def _install(peer: Peer) -> None:
     parallel = {"CMAKE_BUILD_PARALLEL_LEVEL": str(this_machine().cores)}
     done = subprocess.run(command, env=os.environ | parallel | built, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        raise PeerError(f"did not install: {last_line(done.stderr)}")
+        raise BackendError(f"did not install: {last_line(done.stderr)}")
     (peer.environment / ".made-from").write_text(peer.key)
 
 
@@ -108,7 +108,7 @@ def main() -> None:
     failed = False
     try:
         chosen = list(read_peers().values()) if names in ([], ["all"]) else [find_peer(name) for name in names]
-    except PeerError as error:
+    except BackendError as error:
         sys.exit(str(error))
     for peer in chosen:
         name = peer.name
@@ -117,7 +117,7 @@ def main() -> None:
                 set_up(peer)
             peer.python()
             print(f"{name}: ready ({', '.join(peer.packages[:1]) or 'the project itself'})")
-        except PeerError as error:
+        except BackendError as error:
             failed = True
             print(f"{name}: {error}", file=sys.stderr if names else sys.stdout)
         except KeyboardInterrupt:

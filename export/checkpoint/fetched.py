@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...runtime.bundle.checkpoint_files import Listing, checkpoint_files, has_pickles, settings_of
 from ...runtime.bundle.digests import file_digest
 from ...runtime.bundle.manifest import Provenance
 from ...runtime.errors import UsageError

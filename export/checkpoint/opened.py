@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ...runtime.bundle.checkpoint_files import CONFIG, Listing, refuse_other_weights, weights_of
 from ...runtime.errors import IntegrityError, UnsupportedError, UsageError
 from ...runtime.graphs.families import FAMILIES
 from ...runtime.graphs.heads import Head

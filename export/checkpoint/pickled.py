@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...runtime.bundle.checkpoint_files import SINGLE, pickled_shards
 from ...runtime.child import error_of, run_child
 from ...runtime.errors import EnvironmentMissing, ExportError, IntegrityError, VitrifyError
 from .seccomp import take_sockets_away

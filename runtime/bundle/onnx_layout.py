@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..graphs.families import FAMILIES
+from .checkpoint_files import has_weights
 
 FOLDER = "onnx/"
 PLAIN = "fp32"

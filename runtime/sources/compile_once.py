@@ -14,6 +14,7 @@ from typing import Any
 from filelock import FileLock
 
 from ...version import __version__
+from ..bundle.checkpoint_files import checkpoint_files
 from ..bundle.digests import cache_folder, cache_key, file_digest, remembered_digest, writing_cache
 from ..bundle.manifest import MANIFEST
 from ..child import Ended, error_of, run_child

@@ -20,6 +20,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from ..bundle.checkpoint_files import CONFIG, Listing, settings_of, weights_of
 from ..bundle.digests import cache_folder, file_digest
 from ..bundle.manifest import MANIFEST
 from ..errors import EnvironmentMissing, IntegrityError, UsageError

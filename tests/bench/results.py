@@ -3,7 +3,7 @@
 import itertools
 from random import Random
 
-from vitrify.bench.result import Case, Contender, Load, Result, Row
+from vitrify.bench.result import BackendInfo, GridCase, Load, Result, Row
 
 MACHINE = {
     "cpu": "Intel(R) Xeon(R) Processor",
@@ -39,16 +39,16 @@ SETTINGS = {
 SPEEDS = {"cpu-fp32": 1.0, "cpu-bf16": 0.36, "cpu-int8": 0.31, "PyTorch fp32": 1.32, "PyTorch bf16": 0.55}
 SPEEDS |= {"onnxruntime fp32": 1.03}
 OWN = (
-    Contender("cpu-fp32", True, "fp32", 2, drift=2.1e-6, load_ms=212.0),
-    Contender("cpu-bf16", True, "bf16 weights and sums", 2, drift=0.012, load_ms=318.0),
-    Contender("cpu-int8", True, "int8", 2, drift=0.058, load_ms=171.0),
+    BackendInfo("cpu-fp32", True, "fp32", 2, drift=2.1e-6, load_ms=212.0),
+    BackendInfo("cpu-bf16", True, "bf16 weights and sums", 2, drift=0.012, load_ms=318.0),
+    BackendInfo("cpu-int8", True, "int8", 2, drift=0.058, load_ms=171.0),
 )
-PEERS = (
-    Contender("PyTorch fp32", False, "fp32", 2, load_ms=3320.0),
-    Contender("PyTorch bf16", False, "bf16", 2, load_ms=3290.0),
-    Contender("onnxruntime fp32", False, "fp32", 2, load_ms=188.0),
+BASELINES = (
+    BackendInfo("PyTorch fp32", False, "fp32", 2, load_ms=3320.0),
+    BackendInfo("PyTorch bf16", False, "bf16", 2, load_ms=3290.0),
+    BackendInfo("onnxruntime fp32", False, "fp32", 2, load_ms=188.0),
 )
-ABSENT = Contender("faster-transformer int8", False, "int8", 2)
+ABSENT = BackendInfo("faster-transformer int8", False, "int8", 2)
 WHY = "ModuleNotFoundError: No module named 'faster_transformer' (./dev peer faster-transformer sets it up)"
 
 
@@ -65,7 +65,7 @@ def grid(**axes):
         given = dict(zip(axes, sizes, strict=True))
         batch, sequence = given["batch"], given.get("sequence", 128)
         cases.append(
-            Case(
+            GridCase(
                 " x ".join(f"{axis} {size}" for axis, size in given.items()),
                 given,
                 batch,
@@ -77,29 +77,29 @@ def grid(**axes):
     return tuple(cases)
 
 
-def row(case, contender, speed, seed, *, count=80):
+def row(case, backend, speed, seed, *, count=80):
     sizes = case.sizes
     middle = speed * (0.9 + 0.105 * sizes["batch"] * sizes.get("sequence", 128)) * (1 + 0.02 * (seed % 5))
     times = samples(middle, count, seed, tail=0.06)
     throughput = 1000 * case.count * len(times) / sum(times)
     limit = 1000 * max(case.flops / 214.7e9, case.bytes / 18.34e9)
-    return Row(case.name, contender.name, times, middle * 3.1, 180.0 + seed, throughput, limit / middle)
+    return Row(case.name, backend.name, times, middle * 3.1, 180.0 + seed, throughput, limit / middle)
 
 
 def minilm():
-    cases, contenders = grid(batch=[1, 8], sequence=[16, 128]), (*OWN, *PEERS)
-    pairs = enumerate(itertools.product(cases, contenders))
+    cases, backends = grid(batch=[1, 8], sequence=[16, 128]), (*OWN, *BASELINES)
+    pairs = enumerate(itertools.product(cases, backends))
     rows = [row(case, each, SPEEDS[each.name], seed) for seed, (case, each) in pairs]
     rows += [Row(case.name, ABSENT.name, failed=WHY) for case in cases]
     versions = {"torch": "2.13.0", "transformers": "5.23.0"}
-    return Result(MODEL, MACHINE, SETTINGS, cases, (*contenders, ABSENT), tuple(rows), peaks=PEAKS, versions=versions)
+    return Result(MODEL, MACHINE, SETTINGS, cases, (*backends, ABSENT), tuple(rows), peaks=PEAKS, versions=versions)
 
 
 def open_loop():
-    cases, contenders = grid(batch=[1], sequence=[128]), (OWN[0], OWN[2], PEERS[0], PEERS[2])
-    rows = [row(cases[0], each, SPEEDS[each.name], seed) for seed, each in enumerate(contenders)]
+    cases, backends = grid(batch=[1], sequence=[128]), (OWN[0], OWN[2], BASELINES[0], BASELINES[2])
+    rows = [row(cases[0], each, SPEEDS[each.name], seed) for seed, each in enumerate(backends)]
     loads = []
-    for seed, (each, rate) in enumerate(itertools.product(contenders, [10, 20, 40, 60, 80, 120, 160])):
+    for seed, (each, rate) in enumerate(itertools.product(backends, [10, 20, 40, 60, 80, 120, 160])):
         busy = rate * SPEEDS[each.name] * 14 / 1000
         if busy < 2.2:
             waits = 1 / (1 - busy) if busy < 0.95 else 20 * busy
@@ -107,36 +107,36 @@ def open_loop():
             loads.append(Load(cases[0].name, each.name, rate, times, min(rate, rate / busy)))
         else:
             loads.append(Load(cases[0].name, each.name, rate, failed="no answer within 120 seconds"))
-    return Result(MODEL, MACHINE, SETTINGS, cases, contenders, tuple(rows), tuple(loads), PEAKS)
+    return Result(MODEL, MACHINE, SETTINGS, cases, backends, tuple(rows), tuple(loads), PEAKS)
 
 
 def tiny():
-    case = Case("one image", {}, 1, "rows")
-    contender = Contender("cpu-fp32", True, "fp32", 1)
-    return Result({}, {}, {}, (case,), (contender,), (Row(case.name, contender.name, (3.2, 3.1, 3.4)),))
+    case = GridCase("one image", {}, 1, "rows")
+    backend = BackendInfo("cpu-fp32", True, "fp32", 1)
+    return Result({}, {}, {}, (case,), (backend,), (Row(case.name, backend.name, (3.2, 3.1, 3.4)),))
 
 
 def all_failed():
-    cases, contenders = grid(batch=[1, 8]), (OWN[0], PEERS[0])
-    rows = [Row(case.name, each.name, failed="crashed with SIGILL") for case in cases for each in contenders]
-    return Result(MODEL, MACHINE, SETTINGS, cases, contenders, tuple(rows))
+    cases, backends = grid(batch=[1, 8]), (OWN[0], BASELINES[0])
+    rows = [Row(case.name, each.name, failed="crashed with SIGILL") for case in cases for each in backends]
+    return Result(MODEL, MACHINE, SETTINGS, cases, backends, tuple(rows))
 
 
 def interrupted():
-    cases, contenders = grid(batch=[1, 2, 4, 8], sequence=[128]), (OWN[0], OWN[2], PEERS[0])
+    cases, backends = grid(batch=[1, 2, 4, 8], sequence=[128]), (OWN[0], OWN[2], BASELINES[0])
     rows = [
         row(case, each, SPEEDS[each.name], seed, count=7)
-        for seed, (case, each) in enumerate(itertools.product(cases[:2], contenders))
+        for seed, (case, each) in enumerate(itertools.product(cases[:2], backends))
     ]
-    shown = MODEL, MACHINE, SETTINGS, cases[:3], contenders, tuple(rows)
+    shown = MODEL, MACHINE, SETTINGS, cases[:3], backends, tuple(rows)
     return Result(*shown, interrupted=cases[2].name, peaks=PEAKS)
 
 
 def many():
     cases = grid(batch=[1, 4, 16], sequence=[16, 64, 128, 512])
-    own = [Contender(f"cpu-w{index}", True, f"w{index}", 2, drift=0.1 / index, load_ms=80.0) for index in range(1, 5)]
+    own = [BackendInfo(f"cpu-w{index}", True, f"w{index}", 2, drift=0.1 / index, load_ms=80.0) for index in range(1, 5)]
     peers = [
-        Contender(f"a peer with a long name, the {index}th of eight of them, on its own", False, "fp32", 2)
+        BackendInfo(f"a peer with a long name, the {index}th of eight of them, on its own", False, "fp32", 2)
         for index in range(1, 9)
     ]
     rows = [
@@ -150,30 +150,33 @@ def many():
 def nasty():
     evil = '</script><script>alert("1")</script>\'"&<b>\u202e\x00\x1b[31m\ud800 ' + "very" * 30
     cases = (
-        Case(f"{evil}A", {"<i>": 1}, 1, "<u>rows</u>"),
-        Case(f"{evil}B", {"<i>": 64}, 4, "<u>rows</u>"),
+        GridCase(f"{evil}A", {"<i>": 1}, 1, "<u>rows</u>"),
+        GridCase(f"{evil}B", {"<i>": 64}, 4, "<u>rows</u>"),
     )
-    contenders = (Contender(f"{evil}own", True, evil, 2, drift=float("nan")), Contender(f"{evil}peer", False, evil, 2))
+    backends = (
+        BackendInfo(f"{evil}own", True, evil, 2, drift=float("nan")),
+        BackendInfo(f"{evil}peer", False, evil, 2),
+    )
     rows = [
         Row(case.name, each.name, (1.0, float("nan"), 2.0, float("inf"), 1.5), float("nan"), None, float("inf"))
         for case in cases
-        for each in contenders
+        for each in backends
     ]
-    rows.append(Row(cases[0].name, contenders[1].name, failed=f"<img src=x onerror=alert(1)>\n{evil}"))
+    rows.append(Row(cases[0].name, backends[1].name, failed=f"<img src=x onerror=alert(1)>\n{evil}"))
     model = {"name": evil, "architecture": evil, "tasks": [evil], "digest": evil}
     machine = {"cpu": evil, evil: evil, "before": {"mhz": evil}, "packages": {evil: evil}}
-    return Result(model, machine, {evil: {evil: [evil]}, "command": evil}, cases, contenders, tuple(rows))
+    return Result(model, machine, {evil: {evil: [evil]}, "command": evil}, cases, backends, tuple(rows))
 
 
 def words():
     """Cases that share no axis, as texts given by name."""
-    cases = tuple(Case(name, {}, 1, "rows") for name in ("a short question", "a page of a contract", "a tweet"))
+    cases = tuple(GridCase(name, {}, 1, "rows") for name in ("a short question", "a page of a contract", "a tweet"))
     rows = [
         Row(case.name, each.name, samples(SPEEDS[each.name] * (4 + 30 * turn), 40, 10 * turn + place))
         for turn, case in enumerate(cases)
-        for place, each in enumerate((*OWN, *PEERS))
+        for place, each in enumerate((*OWN, *BASELINES))
     ]
-    return Result(MODEL, MACHINE, SETTINGS, cases, (*OWN, *PEERS), tuple(rows))
+    return Result(MODEL, MACHINE, SETTINGS, cases, (*OWN, *BASELINES), tuple(rows))
 
 
 ALL = (minilm, open_loop, tiny, all_failed, interrupted, many, nasty, words)

@@ -29,14 +29,14 @@ def test_every_contender_has_a_row_for_every_case(measured):
     folder, document = measured
     result = Result.read(folder / "result.json")
     assert [case.name for case in result.cases] == ["batch 1 x sequence 8", "batch 1 x sequence 16"]
-    assert [contender.name for contender in result.contenders] == ["cpu-fp32", "ort", "torch"]
+    assert [backend.name for backend in result.backends] == ["cpu-fp32", "ort", "torch"]
     assert len(result.rows) == 6
     for row in result.rows:
         assert row.failed is None
         assert len(row.samples_ms) >= 2
         assert min(row.first_ms, row.peak_mb, row.throughput) > 0
         assert 0 < row.roofline < 2
-    assert all(contender.load_ms > 0 for contender in result.contenders)
+    assert all(backend.load_ms > 0 for backend in result.backends)
     assert result.cases[1].flops > result.cases[0].flops > 0
     assert document["rows"] == json.loads((folder / "result.json").read_text())["rows"]
     assert document["model"]["architecture"] == "BertModel"
@@ -45,8 +45,8 @@ def test_every_contender_has_a_row_for_every_case(measured):
 
 def test_arrivals_at_random_were_served_at_each_rate(measured):
     result = Result.read(measured[0] / "result.json")
-    assert {load.contender for load in result.loads} == {"cpu-fp32", "ort", "torch"}
-    # The rate that was given, and four shares of what each serves, at two cases by three contenders.
+    assert {load.backend for load in result.loads} == {"cpu-fp32", "ort", "torch"}
+    # The rate that was given, and four shares of what each serves, at two cases by three backends.
     assert sum(load.rate == 20.0 for load in result.loads) == 6
     assert len(result.loads) == 30
     assert all(load.samples_ms and load.failed is None for load in result.loads)
@@ -64,7 +64,7 @@ def test_files_are_written_and_the_page_carries_its_data(measured):
 def test_a_peer_that_cannot_run_is_a_row_that_says_so(vitrify, exported, tmp_path):
     done = vitrify("bench", exported.bundle, *SMALL, "--against", "torch", "-o", tmp_path)
     assert done.code == 0, done.err
-    assert "needs the checkpoint that the bundle was made from: give --checkpoint FOLDER" in done.out
+    assert "needs the original checkpoint: give --checkpoint FOLDER" in done.out
     result = Result.read(tmp_path / "result.json")
     assert result.row("batch 1 x sequence 8", "torch").failed
     assert result.row("batch 1 x sequence 8", "cpu-fp32").samples_ms
@@ -94,10 +94,10 @@ def test_a_baseline_from_another_machine_is_refused_before_anything_runs(vitrify
         (["--against", "tensorflow"], 2, "expected one of torch, torch-bf16, torch-compile, ort"),
         (["--batch", "none"], 2, "expected whole numbers of at least 1"),
         (["--batch", "0"], 2, "expected whole numbers of at least 1"),
-        (["--size", "height"], 2, "no size"),
+        (["--size", "height"], 2, "not a size"),
         (["--size", "height=3"], 2, "no axis 'height'"),
         (["--size", "batch=1", "--batch", "2"], 2, "given twice"),
-        (["--rate", "fast"], 2, "expected arrivals a second"),
+        (["--rate", "fast"], 2, "expected requests per second"),
         (["--rounds", "0"], 2, "rounds: got 0"),
         (["--profile", "cpu-w4"], 2, "no profile 'cpu-w4'"),
         (["--fail-if", "p95"], 2, "--fail-if"),
@@ -112,6 +112,12 @@ def test_bad_words_are_told_in_one_line(vitrify, exported, tmp_path, words, code
     assert said in line
 
 
+def test_a_model_that_is_not_there_leaves_no_folder(vitrify, tmp_path):
+    done = vitrify("bench", "./nope", cwd=tmp_path)
+    assert done.code != 0
+    assert not list(tmp_path.iterdir())
+
+
 def test_ctrl_c_keeps_what_was_measured(exported, tmp_path):
     reset = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     program = f"{reset}\nimport sys; sys.argv[0] = 'vitrify'\nfrom vitrify.cli import main\nmain()"
@@ -120,7 +126,7 @@ def test_ctrl_c_keeps_what_was_measured(exported, tmp_path):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         try:
             deadline = time.monotonic() + 90
-            # The contender's process is there when rounds are under way.
+            # The backend's process is there when rounds are under way.
             while time.monotonic() < deadline and not _measures(child.pid):
                 time.sleep(0.2)
             time.sleep(6)
@@ -135,7 +141,7 @@ def test_ctrl_c_keeps_what_was_measured(exported, tmp_path):
 
 
 def _measures(pid):
-    return any("vitrify.bench.contenders.bundle" in _words(child) for child in psutil.Process(pid).children())
+    return any("vitrify.bench.backends.bundle" in _words(child) for child in psutil.Process(pid).children())
 
 
 def _words(process):

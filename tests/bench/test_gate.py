@@ -17,7 +17,7 @@ def kept(result, *conditions, baseline=None):
 
 
 def test_the_figures_of_a_row_by_name():
-    found = figures(NOW, SLOWER, NOW.contenders[0], RESULT)
+    found = figures(NOW, SLOWER, NOW.backends[0], RESULT)
     assert found["p50"] == 22.0
     assert found["p50_ratio"] == 2.0
     assert found["throughput_ratio"] == 0.5

@@ -9,11 +9,10 @@ import pytest
 
 from tests.bench import results
 from vitrify.bench.report import html_report
-from vitrify.bench.report.scale import scale_of
-from vitrify.bench.report.svg import element, fitted, width_of
-from vitrify.bench.report.units import duration, significant
+from vitrify.bench.report.drawing import element, fitted, scale_of, width_of
 from vitrify.bench.result import Result
-from vitrify.bench.table import table_lines
+from vitrify.bench.table import table_parts
+from vitrify.bench.units import duration, significant
 
 VOID = {"meta", "link"}
 SVG = re.compile(r"<svg .*?</svg>", re.DOTALL)
@@ -120,7 +119,7 @@ def test_every_row_is_in_the_page(name):
     said = tree(name).text
     for row in MADE[name].rows:
         if name != "nasty":
-            assert row.contender in said
+            assert row.backend in said
             assert row.failed is None or row.failed in said
             assert all(significant(value) in said for value in row.latencies.values())
 
@@ -137,18 +136,18 @@ def plots(name):
 
 
 OTHERS = {"In short", "Machine", "Figures", "Not measured", "How it was measured", "How to read it"}
-DISTRIBUTION, LIMIT = "Latency, every call", "Share of the machine's limit"
+DISTRIBUTION, LIMIT = "Latency, every call", "Roofline efficiency"
 SHAPE, THROUGHPUT = "Latency by shape", "Throughput against latency"
 
 
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
-        ("minilm", [DISTRIBUTION, SHAPE, THROUGHPUT, "Beside each peer", LIMIT]),
-        ("open_loop", [DISTRIBUTION, "Latency under load", "Beside each peer", LIMIT]),
+        ("minilm", [DISTRIBUTION, SHAPE, THROUGHPUT, "Speedup over each baseline", LIMIT]),
+        ("open_loop", [DISTRIBUTION, "Latency under load", "Speedup over each baseline", LIMIT]),
         ("tiny", [DISTRIBUTION]),
         ("all_failed", []),
-        ("words", [DISTRIBUTION, "Latency by case", "Beside each peer"]),
+        ("words", [DISTRIBUTION, "Latency by case", "Speedup over each baseline"]),
     ],
 )
 def test_plots_with_nothing_to_show_are_left_out(name, shown):
@@ -160,19 +159,19 @@ def test_a_verdict_says_how_many_times_as_fast_and_that_nothing_is_claimed_withi
     ours, found = next(
         (ours, found)
         for other, ours, found in MADE["minilm"].ratios()
-        if (other.contender, ours.contender) == ("PyTorch fp32", "cpu-int8")
+        if (other.backend, ours.backend) == ("PyTorch fp32", "cpu-int8")
     )
     sentence = f"cpu-int8 ({duration(ours.latencies['p50'])}) is {significant(found['median'])}x as fast as"
     assert f"{sentence} PyTorch fp32 [{significant(found['q1'])}-{significant(found['q3'])}]" in said
-    same = replace(MADE["tiny"], contenders=(*MADE["tiny"].contenders, results.PEERS[0]))
-    same = replace(same, rows=(*same.rows, replace(same.rows[0], contender="PyTorch fp32")))
+    same = replace(MADE["tiny"], backends=(*MADE["tiny"].backends, results.BASELINES[0]))
+    same = replace(same, rows=(*same.rows, replace(same.rows[0], backend="PyTorch fp32")))
     assert "is on a par with PyTorch fp32, 1.00x" in re.sub(r"<[^>]+>", "", html_report(same))
 
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("tiny", "No peer was measured"),
+        ("tiny", "No baseline was measured"),
         ("all_failed", "Nothing was measured: every row failed"),
         ("interrupted", "Interrupted at batch 4 x sequence 128"),
         ("many", "24 more panels are left out here"),
@@ -186,7 +185,7 @@ def test_a_result_without_anything_is_a_page():
     page = html_report(Result({}, {}, {}, (), (), ()))
     assert "Nothing was measured." in page
     assert "<svg" not in page
-    assert table_lines(Result({}, {}, {}, (), (), ())) == ["nothing was measured"]
+    assert table_parts(Result({}, {}, {}, (), (), ())) == ["nothing was measured"]
 
 
 def test_names_are_shown_as_they_are_and_do_nothing():

@@ -4,15 +4,18 @@ import json
 
 import pytest
 
-from vitrify.bench.result import Case, Contender, Load, Result, Row
+from vitrify.bench.result import BackendInfo, GridCase, Load, Result, Row
 from vitrify.runtime.errors import IntegrityError, UsageError
 
 RESULT = Result(
     model={"name": "tiny"},
     environment={"cpu": "a CPU", "features": ["avx2"], "cores": 2},
     settings={"rounds": 2},
-    cases=(Case("batch 1", {"batch": 1}, 1, "rows", flops=1e9, bytes=4e6),),
-    contenders=(Contender("cpu-fp32", True, "fp32", 2, drift=1e-6, load_ms=50.0), Contender("torch", False, "fp32", 2)),
+    cases=(GridCase("batch 1", {"batch": 1}, 1, "rows", flops=1e9, bytes=4e6),),
+    backends=(
+        BackendInfo("cpu-fp32", True, "fp32", 2, drift=1e-6, load_ms=50.0),
+        BackendInfo("torch", False, "fp32", 2),
+    ),
     rows=(
         Row("batch 1", "cpu-fp32", (10.0, 12.0, 11.0), first_ms=30.0, peak_mb=100.0, throughput=90.0, roofline=0.5),
         Row("batch 1", "torch", (30.0, 24.0)),

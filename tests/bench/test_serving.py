@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from vitrify.bench.contenders.serving import serve
+from vitrify.bench.backends.serving import serve
 from vitrify.bench.measure import drawn_arrivals
 
 

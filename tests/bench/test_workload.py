@@ -87,7 +87,7 @@ def test_usual_sizes_keep_within_the_model_and_are_the_product_of_all_axes():
     ("given", "said"),
     [
         ({"height": (3,)}, "no axis 'height' to be measured over .*batch, sequence"),
-        ({"sequence": (65,)}, "'sequence' is 65, this model takes 1 to 64"),
+        ({"sequence": (65,)}, "'sequence' is 65, this model accepts 1 to 64"),
     ],
 )
 def test_a_size_that_the_model_does_not_take_is_told(given, said):

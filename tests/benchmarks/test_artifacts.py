@@ -3,7 +3,7 @@ import pytest
 from benchmarks import artifacts
 from benchmarks.artifacts import Bundles, export_bundles, make_for_peer, tuned_bundle
 from benchmarks.peers.environments import Peer
-from vitrify.bench.process import PeerError
+from vitrify.bench.process import BackendError
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_profiles_that_are_refused_by_name_leave_the_others(checkpoint, monkeypa
     assert tried == [["cpu-fp32", "cpu-w4"], ["cpu-fp32"]]
     assert bundles.refused == {"cpu-w4": why}
     assert bundles.folder("cpu-fp32").is_dir()
-    with pytest.raises(PeerError, match="does not export: profile 'cpu-w4' is for decoders"):
+    with pytest.raises(BackendError, match="does not export: profile 'cpu-w4' is for decoders"):
         bundles.folder("cpu-w4")
 
 
@@ -74,12 +74,12 @@ def test_what_a_peer_s_own_tool_makes_or_why_it_does_not(checkpoint):
     named = make_for_peer(peer, "good", checkpoint, name="one")
     assert make_for_peer(peer, "good", checkpoint, name="other") != named
     assert named.is_dir()
-    with pytest.raises(PeerError, match="makes nothing of the checkpoint: luck"):
+    with pytest.raises(BackendError, match="makes nothing of the checkpoint: luck"):
         make_for_peer(peer, "bad", checkpoint)
 
 
 def test_what_cannot_be_tuned_says_why(tmp_path):
-    with pytest.raises(PeerError, match="no profile exports"):
+    with pytest.raises(BackendError, match="no profile exports"):
         tuned_bundle(Bundles({}, {"cpu-fp32": "no such CPU"}, []), max_drift=0.1)
-    with pytest.raises(PeerError, match=r"tune: .*bundle\.json"):
+    with pytest.raises(BackendError, match=r"tune: .*bundle\.json"):
         tuned_bundle(Bundles({"cpu-fp32": str(tmp_path)}, {}, []), max_drift=0.1)

@@ -7,15 +7,15 @@ from benchmarks.agreement import same_tokens, same_words, word_errors
 from benchmarks.beside import Work, measure_works, ratios_of
 from benchmarks.peers.environments import Peer
 from benchmarks.rows import work_rows
-from vitrify.bench.contest import Way
-from vitrify.bench.process import Child, PeerError
+from vitrify.bench.interleaved import Runner
+from vitrify.bench.process import BackendError, Child
 
 FAKE = "tests.benchmarks.fake_peer"
 OURS, OTHER = Peer("vitrify", FAKE, shown=["numpy"]), Peer("fake", FAKE)
 
 
 def way(variant, peer=OTHER, **more):
-    return Way(variant, peer, variant, lambda: "somewhere", **more)
+    return Runner(variant, peer, variant, lambda: "somewhere", **more)
 
 
 def work(*names, **more):
@@ -27,7 +27,9 @@ def measured(*ways, rounds=3, **more):
 
 
 def test_every_way_is_measured_in_every_round_and_compared():
-    result = measured(way("cpu-fp32", OURS), way("answers"), Way("bare", OURS, "cpu-fp32", lambda: "x", kind="steps"))
+    result = measured(
+        way("cpu-fp32", OURS), way("answers"), Runner("bare", OURS, "cpu-fp32", lambda: "x", kind="steps")
+    )
     found = result["work"]["writing"]
     assert {name: spread["count"] for name, spread in found["seconds"].items()} == dict.fromkeys(
         ["cpu-fp32", "answers", "bare"], 3
@@ -69,16 +71,16 @@ def test_a_way_that_fails_has_a_reason_and_no_figure_and_the_others_go_on(varian
 
 def test_a_peer_that_is_not_installed_is_a_row_that_says_so():
     absent = Peer("absent", FAKE, packages=["absent==1.0"])
-    found = measured(way("answers"), Way("absent", absent, "fp32", lambda: "x"))["work"]["writing"]
+    found = measured(way("answers"), Runner("absent", absent, "fp32", lambda: "x"))["work"]["writing"]
     assert found["failed"] == {"absent": "not installed: run ./dev peer absent"}
     assert list(found["seconds"]) == ["answers"]
 
 
 def test_a_model_that_is_not_there_is_a_row_that_says_so():
     def missing():
-        raise PeerError("does not export: unsupported")
+        raise BackendError("does not export: unsupported")
 
-    found = measured(Way("cpu-w8", OURS, "cpu-w8", missing))["work"]["writing"]
+    found = measured(Runner("cpu-w8", OURS, "cpu-w8", missing))["work"]["writing"]
     assert found["failed"] == {"cpu-w8": "does not export: unsupported"}
     assert found["seconds"] == {}
     assert work_rows({"what": "a model", "work": {"writing": found}})[0][2].startswith("no figure: cpu-w8: does not")
@@ -99,7 +101,7 @@ def test_an_interruption_keeps_what_was_measured():
 def test_what_a_way_loads_and_with_how_many_threads():
     with Child(OTHER, model="a folder", variant="answers", threads=3) as child:
         assert child.ask("threads", {}, limit=5).made == ["a folder", 3]
-        with pytest.raises(PeerError, match="no work of kind 'dance'"):
+        with pytest.raises(BackendError, match="no work of kind 'dance'"):
             child.ask("dance", {}, limit=5)
         assert child.is_alive
     assert not child.is_alive
@@ -112,7 +114,7 @@ def test_tokens_are_counted_and_compared_up_to_the_first_other_one():
 def test_words_are_compared_without_case_and_punctuation():
     assert same_words("The cat, sat.", "the cat sat")["word_errors"] == 0
     assert word_errors(["a", "b", "c", "d"], ["a", "x", "c"]) == pytest.approx(2 / 3)
-    with pytest.raises(PeerError, match="heard no words"):
+    with pytest.raises(BackendError, match="heard no words"):
         same_words(" ...", "a")
 
 

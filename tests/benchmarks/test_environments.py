@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.peers import environments
 from benchmarks.peers.environments import Peer, find_peer, read_peers, set_up
-from vitrify.bench.process import PeerError
+from vitrify.bench.process import BackendError
 
 
 def test_every_peer_pins_what_it_installs():
@@ -39,11 +39,11 @@ def test_an_unknown_peer_is_named_beside_those_there_are():
 def test_an_environment_of_other_pins_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(environments, "ENVIRONMENTS", tmp_path)
     peer = Peer("some", "module", packages=["a==1"])
-    with pytest.raises(PeerError, match=r"not installed: run \./dev peer some"):
+    with pytest.raises(BackendError, match=r"not installed: run \./dev peer some"):
         peer.python()
     peer.environment.mkdir()
     (peer.environment / ".made-from").write_text(Peer("some", "module", packages=["a==2"]).key)
-    with pytest.raises(PeerError, match="installed in other versions than"):
+    with pytest.raises(BackendError, match="installed in other versions than"):
         peer.python()
     (peer.environment / ".made-from").write_text(peer.key)
     assert peer.python() == str(tmp_path / "some" / "bin" / "python")
@@ -61,9 +61,9 @@ def test_what_does_not_install_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr(environments, "ENVIRONMENTS", tmp_path)
     monkeypatch.setattr(environments.venv, "create", create)
     peer = Peer("some", "module", packages=["no-such-package==1.0"])
-    with pytest.raises(PeerError, match="did not install: ERROR: No matching distribution"):
+    with pytest.raises(BackendError, match="did not install: ERROR: No matching distribution"):
         set_up(peer)
-    with pytest.raises(PeerError, match="not installed"):
+    with pytest.raises(BackendError, match="not installed"):
         peer.python()
 
 
@@ -74,7 +74,7 @@ def test_an_environment_that_was_never_finished_is_made_again(tmp_path, monkeypa
     peer = Peer("some", "module", packages=["no-such-package==1.0"])
     create(peer.environment)
     (peer.environment / "left").touch()
-    with pytest.raises(PeerError, match=r"did not install: .*No module named pip"):
+    with pytest.raises(BackendError, match=r"did not install: .*No module named pip"):
         set_up(peer)
     assert not (peer.environment / "left").exists()
 

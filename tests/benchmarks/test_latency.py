@@ -6,7 +6,7 @@ import pytest
 from benchmarks import latency, table
 from benchmarks.artifacts import Bundles
 from benchmarks.peers.feeds import feeds, kept
-from vitrify.bench.process import PeerError
+from vitrify.bench.process import BackendError
 
 
 def test_every_peer_is_fed_the_same():
@@ -29,9 +29,9 @@ def test_what_is_kept_of_a_pass_is_of_its_first_row():
 def test_a_pass_is_compared_with_the_reference_s():
     assert latency.compared([1.0, -3.75], [1.0, -4.0]) == {"difference": 0.0625}
     assert latency.compared([1.0], None) == {}
-    with pytest.raises(PeerError, match="computes something else"):
+    with pytest.raises(BackendError, match="computes something else"):
         latency.compared([1.0, 2.0], [1.0, -4.0])
-    with pytest.raises(PeerError, match="computes something else"):
+    with pytest.raises(BackendError, match="computes something else"):
         latency.compared([float("nan"), -4.0], [1.0, -4.0])
 
 
@@ -39,11 +39,11 @@ def test_every_work_names_ways_that_are_there():
     for encoder in latency._encoders():
         ways = latency._ways(encoder, Path("checkpoint"), Bundles({}, {"cpu-bf16": "no such CPU"}, []))
         names = [way.name for way in ways]
-        assert len(set(names)) == len(names) == len({(way.peer.name, way.variant) for way in ways})
+        assert len(set(names)) == len(names) == len({(way.program.name, way.variant) for way in ways})
         for work in latency._works(encoder, 40):
             assert list(work.ways) == names
             assert feeds(**work.arguments)
-    with pytest.raises(PeerError, match="no such CPU"):
+    with pytest.raises(BackendError, match="no such CPU"):
         next(way for way in ways if way.name == "cpu-bf16").model()
 
 

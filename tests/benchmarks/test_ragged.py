@@ -5,14 +5,14 @@ import pytest
 from benchmarks import ragged
 from benchmarks.beside import AUTO
 from benchmarks.table import _ragged
-from vitrify.bench.contest import Findings
+from vitrify.bench.interleaved import Observations
 
 OURS, SHIPPED, OTHER = "cpu-fp32", ragged.REFERENCE, "another"
 
 
 def findings(**more):
     vectors = [[1.0, 0.0], [0.0, 2.0]]
-    return Findings(
+    return Observations(
         samples={OURS: [1.0, 2.0], SHIPPED: [4.0, 4.0], OTHER: [2.0, 2.0]},
         made={OURS: vectors, SHIPPED: vectors, OTHER: [[1.0, 1.0], [0.0, 1.0]]},
         peak_mb={OURS: 200.0, SHIPPED: 500.0},
@@ -25,7 +25,7 @@ def result():
     found = {
         "what": "MiniLM",
         "texts": {"count": 1000, "tokens": 62.4, "longest": 256},
-        **ragged._summary(findings(), Findings()),
+        **ragged._summary(findings(), Observations()),
         "stream": {"megabytes": {"1000": {"median": 230.0}, "4000": {"median": 231.0}}},
     }
     assert json.loads(json.dumps(found)) == found
@@ -41,16 +41,16 @@ def test_ways_are_compared_by_rounds_and_by_their_vectors():
 
 
 def test_ours_are_compared_where_they_ran_side_by_side():
-    both = Findings(samples={OURS: [1.0, 1.0], AUTO: [2.0, 2.0], SHIPPED: [4.0, 4.0]})
-    found = ragged._summary(both, Findings(samples={OURS: [2.0] * 6, AUTO: [1.0] * 6}))
+    both = Observations(samples={OURS: [1.0, 1.0], AUTO: [2.0, 2.0], SHIPPED: [4.0, 4.0]})
+    found = ragged._summary(both, Observations(samples={OURS: [2.0] * 6, AUTO: [1.0] * 6}))
     ratios = {name: each["median"] for name, each in found["ratios"].items()}
     assert ratios == {f"{SHIPPED} / {OURS}": 4.0, f"{SHIPPED} / {AUTO}": 2.0, f"{OURS} / {AUTO}": 2.0}
     assert (found["seconds"][OURS]["median"], found["seconds"][SHIPPED]["median"]) == (2.0, 4.0)
 
 
 def test_what_was_measured_is_kept_where_ours_were_interrupted_in_their_first_round():
-    found = ragged._summary(findings(), Findings(samples={OURS: []}))
-    assert found == ragged._summary(findings(), Findings())
+    found = ragged._summary(findings(), Observations(samples={OURS: []}))
+    assert found == ragged._summary(findings(), Observations())
 
 
 def test_rows_name_every_way_and_say_why_one_has_no_figure():

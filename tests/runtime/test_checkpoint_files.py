@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+import vitrify.runtime.bundle.checkpoint_files as rules
 from vitrify.runtime.bundle.checkpoint_files import Listing, checkpoint_files, pickled_shards, settings_of, weights_of
 from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
 from vitrify.runtime.sources.compile_once import compiled_bundle

@@ -148,7 +148,7 @@ def test_the_command_line_and_the_log_say_that_nothing_proves_it(classifier, cap
     assert "nothing proves" in caplog.text
     done = run_vitrify("info", folder)
     assert done.code == 0
-    assert done.out.count("compiled by others, NOT proven") == 3
+    assert done.out.count("third-party, not verified") == 3
     assert "verified" not in done.out
     document = json.loads(run_vitrify("info", folder, "--json").out)
     assert document["foreign"]

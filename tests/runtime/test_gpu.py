@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from tests.runtime.test_choice import machine
+from vitrify.cli.describe.bundle import describe_bundle
 from vitrify.profiles import load_profile
 from vitrify.runtime.bundle.engines import NOT_RUN, Engine, engines_of, graph_sources, write_sidecar
 from vitrify.runtime.bundle.manifest import Build, Bundle, Provenance, write_manifest
-from vitrify.runtime.describe import describe_bundle
 from vitrify.runtime.errors import EnvironmentMissing
 from vitrify.runtime.graphs.signature import Graph
 from vitrify.runtime.proof import verify
@@ -116,7 +116,7 @@ def test_the_sidecar_of_the_engine_that_ran_says_which_gpu_has_proven_it(bundle)
     assert found.read_bytes() == b"89"
     document, lines = describe_bundle(bundle.folder)
     assert {one["sm"]: one["run_on"] for one in document["engines"]} == run_on(bundle.folder)
-    assert sum("proven on NVIDIA L4" in line for line in lines) == 1
+    assert sum("verified on NVIDIA L4" in line for line in lines) == 1
 
 
 def recorded(monkeypatch, bundle, *, passed, record):

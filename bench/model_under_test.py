@@ -11,11 +11,11 @@ from ..runtime.factory import bundle_folder
 from ..runtime.sources.compile_once import is_compiled
 from ..runtime.sources.hub import Request
 from ..runtime.tasks import find_task
-from .process import PeerError
+from .process import BackendError
 
 
 @dataclass(frozen=True)
-class Subject:
+class ModelUnderTest:
     """`folders` are the bundles by profile; `checkpoint` is where the weights came from, as far as it is known."""
 
     bundle: Bundle
@@ -23,16 +23,18 @@ class Subject:
     checkpoint: Request | None
 
     def checkpoint_folder(self) -> Path:
-        """Return the checkpoint's folder, downloaded where it is missing; raise PeerError where none is known."""
+        """Return the checkpoint's folder, downloaded where it is missing; raise BackendError where none is known."""
         if self.checkpoint is None:
-            raise PeerError("needs the checkpoint that the bundle was made from: give --checkpoint FOLDER")
+            raise BackendError("needs the original checkpoint: give --checkpoint FOLDER")
         try:
             return self.checkpoint.resolve().folder
         except VitrifyError as error:
-            raise PeerError(str(error)) from error
+            raise BackendError(str(error)) from error
 
 
-def find_subject(request: Request, *, task: str | None, profiles: Sequence[str], checkpoint: str | None) -> Subject:
+def find_model(
+    request: Request, *, task: str | None, profiles: Sequence[str], checkpoint: str | None
+) -> ModelUnderTest:
     """Return what a caller named: a bundle's folder, a checkpoint's folder or a Hub id.
 
     Without `profiles` all that a bundle holds are measured, or cpu-fp32 of a checkpoint. A checkpoint is compiled into
@@ -43,13 +45,13 @@ def find_subject(request: Request, *, task: str | None, profiles: Sequence[str],
     bundle = read_bundle(first, profiles[0] if profiles else None)
     if is_compiled(first):
         others = {name: bundle_folder(row, request, name) for name in profiles[1:]}
-        return Subject(
+        return ModelUnderTest(
             bundle, dict.fromkeys(bundle.builds, first) | others, Request(checkpoint) if checkpoint else request
         )
     for name in profiles:
         if name != "auto":
             bundle.profile(name)
-    return Subject(bundle, dict.fromkeys(profiles or bundle.builds, first), _origin(bundle, checkpoint))
+    return ModelUnderTest(bundle, dict.fromkeys(profiles or bundle.builds, first), _origin(bundle, checkpoint))
 
 
 def _origin(bundle: Bundle, checkpoint: str | None) -> Request | None:

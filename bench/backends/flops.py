@@ -9,13 +9,13 @@ from typing import Any
 from ...profiles import load_profile
 from ...runtime.bundle.reading import read_bundle
 from ...runtime.selection.profiles import Choice
-from ..profiler import read_traces, runs_of, traced_bundle
+from ..op_times import read_traces, runs_of, traced_bundle
 from . import read_variant
 from .bundle import one_run
 
 
 def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Callable[[], Any]]]:
-    """Return the works of a bundle's folder, whose `variant` is an own contender's."""
+    """Return the works of a bundle's folder, whose `variant` is an own backend's."""
     profile, *_ = read_variant(variant)
 
     def count(**given: Any) -> Callable[[], list[list[float]]]:

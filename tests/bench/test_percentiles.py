@@ -1,6 +1,6 @@
 import pytest
 
-from vitrify.bench.figures import latencies, percentile, ratio, spread
+from vitrify.bench.percentiles import latencies, percentile, ratio, spread
 
 
 def test_a_percentile_is_a_sample_that_was_taken():

@@ -5,8 +5,8 @@ import pytest
 
 from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle
-from vitrify.bench.contenders import counting, own_contender
-from vitrify.bench.profiler import by_node, by_operator, perfetto, read_traces, runs_of, traced_bundle
+from vitrify.bench.backends import flops, own_backend
+from vitrify.bench.op_times import by_node, by_operator, perfetto, read_traces, runs_of, traced_bundle
 from vitrify.bench.roofline import least_milliseconds, measured_peaks
 from vitrify.bench.trace import describe_trace, trace_bundle
 from vitrify.bench.workload import workload
@@ -116,9 +116,9 @@ def test_what_runs_on_openvino_is_counted_by_onnxruntime(tmp_path):
     arguments = given.arguments(case, tmp_path)
     counts = []
     for name in names:
-        count = counting.load(str(tmp_path / "bundle"), own_contender(name).variant, 1)["count"]
-        ((flops, read),) = count(**arguments)()
-        counts.append(flops)
+        count = flops.load(str(tmp_path / "bundle"), own_backend(name).variant, 1)["count"]
+        ((computed, read),) = count(**arguments)()
+        counts.append(computed)
         assert read > 0
     assert counts == [counts[0]] * 3
 

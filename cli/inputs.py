@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .errors import UsageError
-from .tasks import find_task
+from ..runtime.errors import UsageError
+from ..runtime.tasks import find_task
 
 
 def read_inputs(task: str, words: Sequence[str], stdin: BinaryIO | None) -> Iterator[Any]:

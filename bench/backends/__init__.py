@@ -1,4 +1,4 @@
-"""The table of contenders: what `--against` names, and the module that answers for it in a process of its own."""
+"""The table of backends: what `--against` names, and the module that answers for it in a process of its own."""
 
 import json
 import sys
@@ -26,25 +26,25 @@ class Installed:
         return sys.executable
 
 
-_TORCH = "vitrify.bench.contenders.pytorch"
+_TORCH = "vitrify.bench.backends.pytorch"
 OWN = "vitrify"
-_OWN = Installed(OWN, "vitrify.bench.contenders.bundle", "", "", ("onnxruntime",))
+_OWN = Installed(OWN, "vitrify.bench.backends.bundle", "", "", ("onnxruntime",))
 # Counts what a bundle computes; it is measured nowhere.
-COUNTER = Installed("counter", "vitrify.bench.contenders.counting", "", "")
-PEERS: Mapping[str, Installed] = MappingProxyType(
+COUNTER = Installed("counter", "vitrify.bench.backends.flops", "", "")
+BASELINES: Mapping[str, Installed] = MappingProxyType(
     {
         row.name: row
         for row in (
             Installed("torch", _TORCH, "float32", "fp32", ("torch", "transformers")),
             Installed("torch-bf16", _TORCH, "bfloat16", "bf16", ("torch", "transformers")),
             Installed("torch-compile", _TORCH, "float32 compiled", "fp32", ("torch", "transformers")),
-            Installed("ort", "vitrify.bench.contenders.bare", "", "fp32", ("onnxruntime",)),
+            Installed("ort", "vitrify.bench.backends.bare", "", "fp32", ("onnxruntime",)),
         )
     }
 )
 
 
-def own_contender(
+def own_backend(
     profile: str, entries: Iterable[tuple[str, str]] = (), *, prepacked: bool = False, precision: str = ""
 ) -> Installed:
     """Return vitrify's own: a profile, with session config entries over its own, and its graphs prepacked or not."""
@@ -52,13 +52,13 @@ def own_contender(
 
 
 def read_variant(variant: str) -> tuple[str, dict[str, str], bool]:
-    """Return the profile, the entries and whether prepacked of an own contender's variant."""
+    """Return the profile, the entries and whether prepacked of an own backend's variant."""
     profile, entries, prepacked = json.loads(variant)
     return profile, entries, prepacked
 
 
-def find_peer(name: str) -> Installed:
-    """Return the peer of this name; raise UsageError for a name that is none."""
-    if name not in PEERS:
-        raise UsageError(f"--against: got '{name}', expected one of {', '.join(PEERS)}")
-    return PEERS[name]
+def find_baseline(name: str) -> Installed:
+    """Return the baseline of this name; raise UsageError for an unknown one."""
+    if name not in BASELINES:
+        raise UsageError(f"--against: got '{name}', expected one of {', '.join(BASELINES)}")
+    return BASELINES[name]

@@ -1,0 +1,5 @@
+"""`python -m vitrify`: the command line."""
+
+from .cli import main
+
+main()
