@@ -8,7 +8,6 @@
 import re
 
 import onnx_ir
-from onnx_ir.passes import common
 
 CACHE, PRESENT = "past_key_values", "present"
 _LEAF = re.compile(r"past_key_values\.(?:(self|cross)_attention_cache\.)?layers\.(\d+)\.(key|value)s$")
@@ -27,11 +26,3 @@ def name_caches(graph: onnx_ir.Model) -> None:
             if found := _LEAF.search(str(value.name)):
                 side, layer, part = found.groups()
                 value.name = f"{prefix}.{layer}.{_SIDES[side]}{part}"
-
-
-def drop_presents(graph: onnx_ir.Model, side: str) -> None:
-    """Remove the cache's outputs whose name holds `side`: they only hand back what came in."""
-    kept = [value for value in graph.graph.outputs if side not in str(value.name)]
-    graph.graph.outputs.clear()
-    graph.graph.outputs.extend(kept)
-    common.RemoveUnusedNodesPass()(graph)

@@ -1,21 +1,9 @@
-"""Drop the inputs that a graph does not read: a decoder that places tokens by bias has no use for `position_ids`.
+"""Read sizes off the tokens, so that no other input is needed for them.
 
-1. An input without a reader goes; a cache's stay, because the loop hands back what `present` gave.
-2. How many rows and tokens there are is read off `input_ids`, whichever input the tracer took it from.
+1. How many rows and tokens there are is read off `input_ids`, whichever input the tracer took it from.
 """
 
-from collections.abc import Mapping
-
 import onnx_ir
-
-from .name_caches import CACHE
-
-
-def drop_unused_inputs(graph: onnx_ir.Model) -> None:
-    """Remove the graph's unread inputs, in place."""
-    kept = [value for value in graph.graph.inputs if value.uses() or str(value.name).startswith(f"{CACHE}.")]
-    graph.graph.inputs.clear()
-    graph.graph.inputs.extend(kept)
 
 
 def read_sizes_off_tokens(graph: onnx_ir.Model) -> None:
@@ -31,9 +19,3 @@ def read_sizes_off_tokens(graph: onnx_ir.Model) -> None:
             node.replace_input_with(0, tokens)
             node.attributes["start"] = onnx_ir.AttrInt64("start", place)
             node.attributes["end"] = onnx_ir.AttrInt64("end", place + 1)
-
-
-def rename_inputs(graph: onnx_ir.Model, names: Mapping[str, str]) -> None:
-    """Give inputs the names that other loaders know; a name that is not there is skipped."""
-    for value in graph.graph.inputs:
-        value.name = names.get(str(value.name), value.name)
