@@ -83,6 +83,7 @@ def export(
         "profiles": report.profiles,
         "seconds": report.seconds,
         "left_out": report.left_out,
+        "passes": report.passes,
     }
     lines = [f"{report.folder}: {report.bundle.architecture}, serves {', '.join(report.bundle.tasks)}"]
     lines += [*parity_lines(report.profiles), *(f"  {name}: left out: {why}" for name, why in report.left_out.items())]

@@ -42,6 +42,7 @@ from .staging import staged
 from .tracing.stacks import find_stacks
 
 PARITY_BYTES = 5 * 10**6
+PASSES_REPORT = "passes.json"
 TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "tokenizers")
 # Files that a bundle takes from the checkpoint as they are.
 COPIED = ("generation_config.json",)
@@ -54,7 +55,8 @@ Progress = Callable[[str], None]
 class ExportReport:
     """What an export did: `profiles` maps each profile to its parity summary, `seconds` each step to its duration.
 
-    `left_out` says of each profile that "auto" would have taken why this model has none.
+    `left_out` says of each profile that "auto" would have taken why this model has none, `passes` of each graph's file
+    which passes it went through, in order.
     """
 
     folder: Path
@@ -62,6 +64,7 @@ class ExportReport:
     profiles: Mapping[str, Mapping[str, Any]]
     seconds: Mapping[str, float] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    passes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -157,13 +160,13 @@ def export_bundle(
                 pickle=found.provenance.pickle,
                 remote_code=trust_remote_code,
             )
-        findings, left_out = _compile(
+        findings, variants = _compile(
             checkpoint, out, origin, targets, given, steps, optional=optional, allow_mismatch=allow_mismatch
         )
         if with_engines:
             with steps("building engines"):
                 build_engines(out, with_engines, order)
-    return ExportReport(folder, Bundle.read(folder), findings, steps.seconds, left_out)
+    return ExportReport(folder, Bundle.read(folder), findings, steps.seconds, variants.left_out, variants.passes)
 
 
 def _compile(
@@ -176,8 +179,8 @@ def _compile(
     *,
     optional: Collection[str],
     allow_mismatch: bool,
-) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Write everything of the bundle into `out`; return each profile's parity summary, and why others are left out."""
+) -> tuple[dict[str, dict[str, Any]], Variants]:
+    """Write everything of the bundle into `out`; return each profile's parity summary, and the graphs."""
     with steps("writing the processor"):
         _write_processor(checkpoint, out)
     plan, variants, findings = _first_that_passes(
@@ -199,13 +202,14 @@ def _compile(
     bundle = _manifest(checkpoint, variants, origin, axes, targets, results)
     (out / REPORTS).mkdir()
     write_synced(out / REPORTS / PARITY_REPORT, json.dumps(results, indent=1) + "\n")
+    write_synced(out / REPORTS / PASSES_REPORT, json.dumps(variants.passes, indent=1) + "\n")
     write_manifest(bundle, out)
     exact = next((target for target in targets if target.precision == "fp32"), None)
     if exact is not None and not allow_mismatch:
         limit = max(figure.limit for figure in findings.figures[exact.name])
         with steps("comparing pipelines"):
             compare_pipelines(checkpoint, out, profile=exact.name, tolerance=limit)
-    return results, variants.left_out
+    return results, variants
 
 
 def _first_that_passes(

@@ -6,12 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import onnx_ir
 
 from ..runtime.graphs.signature import Graph, Tensor
 
 # Smaller tensors stay inside the .onnx file.
 THRESHOLD = 1024
+# Those of quantized graphs, whose scales are small and many.
+_QUANTIZED_THRESHOLD = 256
 
 
 def save_graphs(graphs: Mapping[str, onnx_ir.Model], paths: Mapping[str, Path], *, shared: Mapping[str, str]) -> None:
@@ -40,6 +43,41 @@ def _point_to(graph: onnx_ir.Model, owner: Path) -> None:
         tensor = saved[name].const_value if name in saved else None
         if isinstance(tensor, onnx_ir.ExternalTensor):
             value.const_value = tensor
+
+
+def save_quantized(graph: onnx_ir.Model, path: Path) -> None:
+    """Write a graph with its tensors in a file beside it, both or neither; bytes that two tensors share once."""
+    with written_beside(path) as (folder, data):
+        pairs = list(_views(graph.graph))
+        shapes = [view.shape for view, _ in pairs]
+        for view, _ in pairs:
+            view.const_value = None
+        onnx_ir.external_data.unload_from_model(graph, folder, data, size_threshold_bytes=_QUANTIZED_THRESHOLD)
+        for (view, base), shape in zip(pairs, shapes, strict=True):
+            view.const_value = _reshaped(base, shape, str(view.name))
+        onnx_ir.save(graph, folder / path.name)
+
+
+def _views(graph: onnx_ir.Graph) -> Iterator[tuple[onnx_ir.Value, onnx_ir.Value]]:
+    """Yield each tensor that is an earlier one's bytes in another shape, and that one."""
+    bases: dict[tuple[int, int, object], onnx_ir.Value] = {}
+    for value in graph.initializers.values():
+        tensor = value.const_value
+        if tensor is not None and isinstance(tensor.raw, np.ndarray) and tensor.size:
+            place = tensor.raw.ctypes.data, tensor.nbytes, tensor.dtype
+            if (base := bases.setdefault(place, value)) is not value:
+                yield value, base
+
+
+def _reshaped(base: onnx_ir.Value, shape: onnx_ir.Shape | None, name: str) -> onnx_ir.TensorProtocol:
+    """Return the base's bytes under another name and shape: the same place in the data file, if they are in it."""
+    tensor = base.const_value
+    assert tensor is not None
+    assert shape is not None
+    if isinstance(tensor, onnx_ir.ExternalTensor):
+        place = tensor.location, tensor.offset, tensor.length, tensor.dtype
+        return onnx_ir.ExternalTensor(*place, shape=shape, name=name, base_dir=tensor.base_dir)
+    return onnx_ir.tensor(tensor.numpy().reshape(shape.numpy()), name=name)
 
 
 @contextmanager

@@ -2,26 +2,20 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import onnx_ir
 import torch
-from onnx_ir.passes import common
 
 from ...runtime.errors import UsageError
 from ...runtime.graphs.signature import CAPACITY, MASK, POSITIONS, TOKENS, Axis, dynamic_axes
 from ..checkpoint.opened import Checkpoint
-from ..passes.fusion.compose_attention import compose_attention
-from ..passes.fusion.fuse_group_query import fuse_attention
-from ..passes.fusion.fuse_norms import fuse_norms
-from ..passes.portable.decompose_attention import decompose_attention
-from ..passes.portable.drop_inputs import drop_unused_inputs, read_sizes_off_tokens
-from ..passes.portable.keep_last_logits import keep_last_logits
-from ..passes.reading.evaluate import Unfusable
+from ..passes import lists
+from ..passes.portable.decompose_attention import ATTENTION_OPSET
+from ..passes.running import Refusal, run_passes
 from ..proof.plan import Plan
 from ..proof.teacher import Course, TeacherOracle, prompts_of
-from ..tracing.tracer import ATTENTION_OPSET, graph_from_model
+from ..tracing.tracer import graph_from_model
 from .base import Family
 
 _AXES = {
@@ -73,59 +67,22 @@ class DecoderFamily(Family):
         )
 
     def trace(self, checkpoint: Checkpoint, plan: Plan, *, opset: int, ir_version: int) -> dict[str, onnx_ir.Model]:
-        with _keys_for_every_head():
-            graph = graph_from_model(
-                checkpoint.model,
-                plan.traced,
-                axes=_AXES,
-                outputs=("logits",),
-                opset=max(opset, ATTENTION_OPSET),
-                ir_version=ir_version,
-                whole=plan.whole,
-            )
-        read_sizes_off_tokens(graph)
-        drop_unused_inputs(graph)
-        keep_last_logits(graph)
-        made = {"model": graph, **_in_place(graph, positions=plan.axes[CAPACITY].maximum)}
-        for each in made.values():
-            if opset < ATTENTION_OPSET:
-                decompose_attention(each)
-                each.graph.opset_imports[""] = opset  # nothing else that a tracer writes is newer
+        traced = graph_from_model(
+            checkpoint.model,
+            plan.traced,
+            axes=_AXES,
+            outputs=("logits",),
+            opset=max(opset, ATTENTION_OPSET),
+            ir_version=ir_version,
+            whole=plan.whole,
+        )
+        passes = lists.decoder(opset=opset, positions=plan.axes[CAPACITY].maximum or MOST_POSITIONS)
+        made = {"model": run_passes(traced.clone(), passes["model"], name="model")}
+        try:
+            made["in_place"] = run_passes(traced, passes["in_place"], name="in_place")
+        except Refusal as reason:
+            _LOG.info("no cache in place: %s", reason)
         return made
-
-
-@contextmanager
-def _keys_for_every_head() -> Iterator[None]:
-    """Give every head of queries keys of its own: the tracer's attention does not broadcast one head of keys to many.
-
-    PyTorch's does, and the first Falcon counts on it.
-    """
-    original = torch.nn.functional.scaled_dot_product_attention
-
-    def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *rest: Any, **named: Any) -> Any:
-        if query.ndim == 4 and key.shape[1] == 1 != query.shape[1]:
-            key, value = (side.expand(-1, query.shape[1], -1, -1) for side in (key, value))
-        return original(query, key, value, *rest, **named)
-
-    torch.nn.functional.scaled_dot_product_attention = attention
-    try:
-        yield
-    finally:
-        torch.nn.functional.scaled_dot_product_attention = original
-
-
-def _in_place(graph: onnx_ir.Model, *, positions: int | None) -> dict[str, onnx_ir.Model]:
-    """Return the variant whose cache stays where it is, or nothing for attention that is not of its kind."""
-    variant = graph.clone()
-    compose_attention(variant)
-    try:
-        fuse_attention(variant, positions=positions or MOST_POSITIONS)
-    except Unfusable as reason:
-        _LOG.info("no cache in place: %s", reason)
-        return {}
-    fuse_norms(variant)
-    common.RemoveUnusedNodesPass()(variant)
-    return {"in_place": variant}
 
 
 def _unstretched(config: Any, maximum: int | None) -> int | None:

@@ -12,21 +12,18 @@ import onnx_ir
 import torch
 
 from ...runtime.errors import UsageError
-from ...runtime.graphs.signature import CROSS, STATES, STATES_MASK, Axis
+from ...runtime.graphs.signature import STATES, STATES_MASK, Axis
 from ...runtime.numerics import Arrays
 from ..checkpoint.opened import Checkpoint
-from ..passes.portable.add_alignment import alignment_graph
-from ..passes.portable.decompose_attention import decompose_attention
-from ..passes.portable.drop_inputs import drop_unused_inputs, rename_inputs
-from ..passes.portable.keep_last_logits import keep_last_logits
-from ..passes.portable.name_caches import drop_presents
-from ..passes.portable.split_cross_attention import cross_graph, merged
+from ..passes import lists
+from ..passes.portable.decompose_attention import ATTENTION_OPSET
+from ..passes.running import run_passes
 from ..proof.encoder_samples import Source, TextSource, axes_of, source_of
 from ..proof.plan import Plan
 from ..proof.teacher import Seq2SeqOracle, answer_tokens, to_torch
 from ..quiet import quiet
 from ..tracing.projections import find_projections
-from ..tracing.tracer import ATTENTION_OPSET, graph_from_model
+from ..tracing.tracer import graph_from_model
 from .base import Family
 
 TRACED_ROWS, TRACED_SOURCE, TRACED_TOKENS, TRACED_PAST = 2, 7, 3, 5
@@ -89,24 +86,15 @@ class EncoderDecoderFamily(Family):
             opset=opset,
             ir_version=ir_version,
             whole=plan.whole,
+            name="encoder_model",
         )
-        for value in encoder_graph.graph.outputs:
-            value.name = _OUTPUTS.get(str(value.name), value.name)
         projections = find_projections(model, traced, lambda given: _cache_and_states(model, given))
         step = _traced_step(checkpoint, traced, encoded, axes, {**versions, "whole": plan.whole})
-        graphs = {
-            "encoder_model": encoder_graph,
-            "decoder_model_merged": merged(step, projections),
-            "cross_attention": cross_graph(projections, **versions),
-            "decoder_step": step,
-        }
-        if heads := getattr(model.generation_config, "alignment_heads", None):
-            graphs["alignment"] = alignment_graph(step, [(layer, head) for layer, head in heads])
-        for name, graph in graphs.items():
-            if opset < ATTENTION_OPSET and name != "encoder_model":
-                decompose_attention(graph)
-                graph.graph.opset_imports[""] = opset  # nothing else that a tracer writes is newer
-        return graphs
+        heads = getattr(model.generation_config, "alignment_heads", None) or ()
+        passes = lists.decoder_of_two(opset=opset, names=_NAMES, projections=projections, heads=[*map(tuple, heads)])
+        graphs = {name: (encoder_graph, each) for name, each in lists.encoder_of_two(names=_OUTPUTS).items()}
+        graphs |= {name: (step.clone(), each) for name, each in passes.items()}
+        return {name: run_passes(graph, each, name=name) for name, (graph, each) in graphs.items()}
 
 
 def _second_axis(encoded: Any, name: str, traced: Any) -> str:
@@ -116,7 +104,7 @@ def _second_axis(encoded: Any, name: str, traced: Any) -> str:
 
 
 def _traced_step(checkpoint: Checkpoint, traced: Any, encoded: Any, axes: Any, versions: Any) -> onnx_ir.Model:
-    """Return the decoder of one step: tokens and both caches in, logits and the grown cache out."""
+    """Return the decoder of one step: tokens and both caches in, logits and both caches out."""
     kept = {name: encoded[name].clone() for name in _ENCODED if encoded.get(name) is not None}
     inputs: dict[str, Any] = {
         "encoder_outputs": type(encoded)(**kept),
@@ -132,12 +120,7 @@ def _traced_step(checkpoint: Checkpoint, traced: Any, encoded: Any, axes: Any, v
     if "attention_mask" in traced and "attention_mask" not in kept:
         inputs["attention_mask"] = traced["attention_mask"]
         named["attention_mask"] = axes["attention_mask"]
-    step = graph_from_model(checkpoint.model, inputs, axes=named, outputs=("logits",), **versions)
-    rename_inputs(step, _NAMES)
-    drop_presents(step, CROSS)
-    drop_unused_inputs(step)
-    keep_last_logits(step)
-    return step
+    return graph_from_model(checkpoint.model, inputs, axes=named, outputs=("logits",), **versions, name="decoder_step")
 
 
 def _run(model: Any, traced: dict[str, torch.Tensor], tokens: int) -> Any:

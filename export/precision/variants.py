@@ -16,11 +16,11 @@ from ...runtime.sessions import open_session
 from ...runtime.sessions.model import Model
 from ..checkpoint.opened import Checkpoint
 from ..families import Family
-from ..passes.precision.quantize_dynamic import quantize_dynamic
-from ..passes.precision.quantize_pairs import quantize_pairs
-from ..passes.precision.to_half import DTYPES, emulate, to_half
+from ..passes import lists
+from ..passes.precision.to_half import DTYPES, emulate
+from ..passes.running import Passes, passes_of, run_passes
 from ..proof.plan import Plan
-from ..saving import read_tensors, save_graph, save_graphs
+from ..saving import read_tensors, save_graph, save_graphs, save_quantized
 from .calibration import Seen, calibrate
 from .exact_weights import exact_weights
 from .quality import Quality
@@ -35,7 +35,7 @@ class Variants:
     """What was written into the bundle's `folder`: `names` are the graphs that the family could make.
 
     `quality` says of each profile with weights in few bits what they did to its answers, `left_out` of each that was
-    not made or not kept why.
+    not made or not kept why, `passes` of each file which passes its graph went through.
     """
 
     family: Family
@@ -43,6 +43,7 @@ class Variants:
     names: tuple[str, ...]
     quality: dict[str, Quality] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    passes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def kept(self, targets: Sequence[Profile]) -> list[Profile]:
         """Return the profiles that are not left out."""
@@ -96,12 +97,13 @@ class Variants:
         return {name: read_tensors(self.folder / files[name]) for name in self.names if name in files}
 
     def drop_unused(self, targets: Sequence[Profile]) -> None:
-        """Delete the files that no profile needs."""
+        """Delete the files that no profile needs, and what is known of them."""
         used = {file for target in targets for file in self.files(target).values()}
         used |= {f"{file}_data" for file in used} | {file for target in targets for file in self.data(target).values()}
         for path in (self.folder / "onnx").iterdir():
             if f"onnx/{path.name}" not in used:
                 path.unlink()
+                self.passes.pop(f"onnx/{path.name}", None)
 
 
 def write_variants(
@@ -126,7 +128,8 @@ def write_variants(
     )
     (folder / "onnx").mkdir()
     save_graphs(graphs, {name: folder / family.file(name, suffix="") for name in graphs}, shared=family.shared)
-    variants = Variants(family, folder, tuple(graphs))
+    passes = {family.file(name, suffix=""): passes_of(graph) for name, graph in graphs.items()}
+    variants = Variants(family, folder, tuple(graphs), passes=passes)
     calibrated = _Calibration(checkpoint, plan, variants)
     for target in targets:
         try:
@@ -141,29 +144,32 @@ def write_variants(
 def _write_variant(checkpoint: Checkpoint, variants: Variants, target: Profile, calibrated: "_Calibration") -> None:
     family, folder = variants.family, variants.folder
     for name, file in variants.files(target).items():
-        source, path = folder / family.file(name, suffix=""), folder / file
+        portable = family.file(name, suffix="")
+        source, path = folder / portable, folder / file
         if target.weights is not None:
-            variants.quality[target.name] = quantize(checkpoint, family.name, name, source, path, target)
+            made = quantize(checkpoint, family.name, name, source, path, target)
+            variants.quality[target.name], passes = made.quality, made.passes
         elif path.exists():
             continue  # the portable graph, or that of another profile with the same suffix
         elif target.quantization is not None and target.quantization.mode == "dynamic":
-            by_channel, tables = target.quantization.per_channel, target.quantization.embeddings
-            quantize_dynamic(source, path, per_channel=by_channel, embeddings=tables)
+            graph = run_passes(onnx_ir.load(str(source)), lists.dynamic(target), name=name)
+            save_quantized(graph, path)
+            passes = passes_of(graph)
         else:
             seen = calibrated(target)[name] if target.quantization is not None else None
-            _write_converted(checkpoint, source, path, target, seen)
+            graph = onnx_ir.load(str(source))
+            run_passes(graph, _converting(checkpoint, graph, target, seen), name=name)
+            save_graph(graph, path)
+            passes = passes_of(graph)
+        variants.passes[file] = (*variants.passes[portable], *passes)
 
 
-def _write_converted(checkpoint: Checkpoint, source: Path, path: Path, target: Profile, seen: Seen | None) -> None:
-    """Write a graph with those layers quantized that calibration has `seen`, then in half precision if it shall be."""
-    graph, dtype = onnx_ir.load(str(source)), DTYPES[target.half_precision]
-    exact = exact_weights(checkpoint.model, graph.graph, dtype) if target.half is not None else frozenset()
-    if seen is not None and target.quantization is not None:
-        symmetric = target.quantization.symmetric
-        quantize_pairs(graph, seen, kind=target.precision, symmetric=symmetric, exact=exact)
+def _converting(checkpoint: Checkpoint, graph: onnx_ir.Model, target: Profile, seen: Seen | None) -> Passes:
+    """Return the passes for layers quantized that calibration has `seen`, and half precision, as the profile asks."""
+    exact = frozenset[str]()
     if target.half is not None:
-        to_half(graph, dtype, keep=target.half.keep, exact=exact)
-    save_graph(graph, path)
+        exact = exact_weights(checkpoint.model, graph.graph, DTYPES[target.half_precision])
+    return lists.converted(target, seen=seen, exact=exact)
 
 
 class _Calibration:
@@ -184,6 +190,6 @@ class _Calibration:
 def _emulation(path: Path) -> Path:
     """Write what emulates a half-precision graph beside it, under a name that no profile has."""
     graph, emulated = onnx_ir.load(str(path)), path.with_name(f"{path.stem}.emulated.onnx")
-    emulate(graph)
+    run_passes(graph, (emulate,), name=path.stem)
     save_graph(graph, emulated)
     return emulated

@@ -1,18 +1,21 @@
 """Weights in few bits: quantize a decoder's graph, measure what that does to its answers, and mend what broke them."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx_ir
 
-from ...profiles import Profile, WeightQuantization
+from ...profiles import Profile
 from ...runtime.graphs.families import FAMILIES
 from ...runtime.proof.replay import replayed
 from ...runtime.sessions import open_session
 from ...runtime.sessions.model import Model
 from ..checkpoint.opened import Checkpoint
-from ..passes.fusion.pack_layers import pack_layers
-from ..passes.precision.quantize_weights import quantize_weights
+from ..passes import lists
+from ..passes.precision.quantize_weights import quantizable
+from ..passes.running import passes_of, run_passes
+from ..saving import save_quantized
 from .quality import Quality, QualityGate, measure_quality, nodes_to_keep
 
 # What the gate reads: prose, code and figures, a few hundred tokens with most tokenizers.
@@ -33,8 +36,16 @@ Three apples cost 2.40 euros, so five cost 4.00 euros. Water boils at 100 degree
 _MOST = 256
 
 
-def quantize(checkpoint: Checkpoint, family: str, graph: str, source: Path, path: Path, target: Profile) -> Quality:
-    """Write the graph at `source` with quantized weights to `path`, and return how much it still says the same.
+@dataclass(frozen=True)
+class FewBits:
+    """What was written: how much the graph still says the same, and the passes that it went through."""
+
+    quality: Quality
+    passes: tuple[str, ...]
+
+
+def quantize(checkpoint: Checkpoint, family: str, graph: str, source: Path, path: Path, target: Profile) -> FewBits:
+    """Write the graph at `source` with quantized weights to `path`.
 
     A graph that fails the profile's gate is mended layer by layer: 8 bits instead of 4, float32 instead of 8.
     Raises ParityError if a few layers are not enough.
@@ -43,32 +54,19 @@ def quantize(checkpoint: Checkpoint, family: str, graph: str, source: Path, path
     assert weights is not None
     gate = QualityGate(weights.agreement, weights.divergence)
     ids = text_tokens(checkpoint)
-    packed = onnx_ir.load(str(source))
-    pack_layers(packed)
+    packed = run_passes(onnx_ir.load(str(source)), lists.PACKED, name=graph)
     reference = _logits(family, graph, source, target, ids)
 
-    def evaluate(kept: frozenset[str]) -> Quality:
-        _write(packed, path, weights, kept)
-        return measure_quality(reference, _logits(family, graph, path, target, ids))
+    def evaluate(kept: frozenset[str]) -> FewBits:
+        made = run_passes(packed.clone(), lists.few_bits(weights, kept=kept), name=graph)
+        save_quantized(made, path)
+        return FewBits(measure_quality(reference, _logits(family, graph, path, target, ids)), passes_of(made))
 
-    names = _write(packed, path, weights, frozenset())
-    quality = measure_quality(reference, _logits(family, graph, path, target, ids))
-    return quality if gate.passes(quality) else evaluate(frozenset(nodes_to_keep(names, evaluate, gate)))
-
-
-def _write(source: onnx_ir.Model, path: Path, weights: WeightQuantization, kept: frozenset[str]) -> tuple[str, ...]:
-    return quantize_weights(
-        source,
-        path,
-        bits=weights.bits,
-        block_size=weights.block_size,
-        accuracy_level=weights.accuracy_level,
-        head_bits=weights.head_bits,
-        embeddings=weights.embeddings,
-        symmetric=weights.symmetric,
-        skip=kept if weights.bits == 8 else (),
-        eight=kept if weights.bits == 4 else (),
-    )
+    first = evaluate(frozenset())
+    if gate.passes(first.quality):
+        return first
+    names = quantizable(packed.graph, embeddings=weights.embeddings)
+    return evaluate(frozenset(nodes_to_keep(names, lambda kept: evaluate(kept).quality, gate)))
 
 
 def text_tokens(checkpoint: Checkpoint) -> np.ndarray:

@@ -1,6 +1,6 @@
 """What a tracer would freeze, or trace though it does nothing: a row for each function that it shall follow otherwise.
 
-1. A row names a function or method of transformers and gives another that returns the same for every size.
+1. A row names a function or method of transformers or torch and gives another that returns the same for every size.
 2. Rows hold only while a model is traced; the parity gate compares with the function as it is.
 """
 
@@ -9,6 +9,10 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from unittest import mock
+
+import torch
+
+_ATTENTION = torch.nn.functional.scaled_dot_product_attention
 
 
 def _moonshine_states(_model: Any, samples: Any) -> Any:
@@ -26,9 +30,21 @@ def _needs_no_mask(padding: Any, _: Any, window: Any = None) -> bool:
     return padding is None and window is None
 
 
+def _keys_for_every_head(query: Any, key: Any, value: Any, *rest: Any, **named: Any) -> Any:
+    """Give every head of queries keys of its own: the tracer's attention does not broadcast one head of keys to many.
+
+    PyTorch's does, and the first Falcon counts on it.
+    """
+    if query.ndim == 4 and key.shape[1] == 1 != query.shape[1]:
+        key, value = (side.expand(-1, query.shape[1], -1, -1) for side in (key, value))
+    return _ATTENTION(query, key, value, *rest, **named)
+
+
+_MOONSHINE = "transformers.models.moonshine.modeling_moonshine:MoonshinePreTrainedModel"
 _ROWS: Mapping[str, Callable[..., Any]] = {
-    "masking_utils:_ignore_bidirectional_mask_sdpa": _needs_no_mask,
-    "models.moonshine.modeling_moonshine:MoonshinePreTrainedModel._get_feat_extract_output_lengths": _moonshine_states,
+    "torch.nn.functional:scaled_dot_product_attention": _keys_for_every_head,
+    "transformers.masking_utils:_ignore_bidirectional_mask_sdpa": _needs_no_mask,
+    f"{_MOONSHINE}._get_feat_extract_output_lengths": _moonshine_states,
 }
 
 
@@ -38,6 +54,6 @@ def traceable() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for row, function in _ROWS.items():
             path, _, name = row.partition(":")
-            if f"transformers.{path}" in sys.modules:
-                stack.enter_context(mock.patch(f"transformers.{path}.{name}", function))
+            if path in sys.modules:
+                stack.enter_context(mock.patch(f"{path}.{name}", function))
         yield

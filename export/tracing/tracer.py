@@ -12,15 +12,14 @@ import torch
 from torch._dynamo import config as _config
 
 from ...runtime.errors import ExportError
-from ..passes import finish
-from ..passes.portable.deepen import Depth, Irregular
+from ..passes import lists
+from ..passes.portable.deepen_stacks import Depth
+from ..passes.running import Refusal, run_passes
 from ..quiet import quiet
 from .stacks import cut, cut_cache, find_stacks
 from .traceable import traceable
 
 Axes = Mapping[str, Mapping[int, str]]
-# From this opset on scaled dot product attention stays one operator, which passes can recognize.
-ATTENTION_OPSET = 23
 _LOG = logging.getLogger("vitrify")
 
 
@@ -33,6 +32,7 @@ def graph_from_model(
     opset: int,
     ir_version: int,
     whole: bool = False,
+    name: str = "model",
 ) -> onnx_ir.Model:
     """Trace `model` on `inputs` into a portable graph.
 
@@ -53,6 +53,8 @@ def graph_from_model(
     whole
         Trace every layer. By default layers that are alike but for their weights are traced once, and a model of which
         that cannot be done is traced whole all the same.
+    name
+        What errors call the graph.
 
     Raises
     ------
@@ -68,12 +70,13 @@ def graph_from_model(
         with cut(stacks):
             graph = _traced(model, given, axes=axes, opset=opset)
         with quiet():
-            finish(graph, axes=axes, outputs=outputs, ir_version=ir_version, depths=depths)
-    except (Irregular, ExportError) as reason:
+            passes = lists.traced(axes=axes, outputs=outputs, depths=depths, ir_version=ir_version)
+            run_passes(graph, passes, name=name)
+    except (Refusal, ExportError) as reason:
         if not stacks:
             raise
         _LOG.info("%s is traced whole: %s", type(model).__name__, reason)
-        return graph_from_model(model, inputs, axes=axes, outputs=outputs, **versions, whole=True)
+        return graph_from_model(model, inputs, axes=axes, outputs=outputs, **versions, whole=True, name=name)
     return graph
 
 

@@ -9,7 +9,8 @@ import torch
 import transformers
 
 from vitrify.export.compiler import _may_look_alike
-from vitrify.export.passes.portable.deepen import Depth, Irregular, deepen
+from vitrify.export.passes.portable.deepen_stacks import Depth, deepen_stack
+from vitrify.export.passes.running import Refusal
 from vitrify.export.proof.plan import Plan
 from vitrify.export.tracing.stacks import cut, find_stacks
 from vitrify.export.tracing.tracer import graph_from_model
@@ -64,7 +65,7 @@ def run(model, feeds):
 
 def test_new_layers_have_their_own_weights_and_cache_and_share_the_rest():
     model = chain()
-    deepen(model, DEPTH)
+    deepen_stack(model, DEPTH)
     past = {f"past_key_values.{index}.key": np.full((2, 3), 10.0 * index, np.float32) for index in range(4)}
     x = np.ones((2, 3), np.float32)
     got, state = run(model, {"x": x, **past}), x
@@ -82,7 +83,7 @@ def test_the_last_state_may_be_the_output():
     model.graph.outputs[0] = last
     model.graph.remove(identity, safe=False)
     last.name = "y"
-    deepen(model, DEPTH)
+    deepen_stack(model, DEPTH)
     assert model.graph.outputs[0].name == "y"
     past = {f"past_key_values.{index}.key": np.zeros((1, 3), np.float32) for index in range(4)}
     assert run(model, {"x": np.zeros((1, 3), np.float32), **past})["y"][0, 0] == ((1 * 3 + 1) * 4 + 1) * 5 + 1
@@ -90,7 +91,7 @@ def test_the_last_state_may_be_the_output():
 
 def test_a_graph_without_the_stack_stays_as_it_is():
     model = chain(layers={})
-    deepen(model, DEPTH)
+    deepen_stack(model, DEPTH)
     assert len(model.graph.inputs) == 3
 
 
@@ -102,13 +103,13 @@ def test_a_graph_without_the_stack_stays_as_it_is():
     ],
 )
 def test_what_is_no_chain_is_refused(old, new, reason):
-    with pytest.raises(Irregular, match=reason):
-        deepen(chain(CHAIN.replace(old, new)), DEPTH)
+    with pytest.raises(Refusal, match=reason):
+        deepen_stack(chain(CHAIN.replace(old, new)), DEPTH)
 
 
 def test_a_layer_without_its_weights_is_refused():
-    with pytest.raises(Irregular, match=r"layer 3 has no weight 'layers\.3\.w'"):
-        deepen(chain(), Depth("layers", (0, 1, 1, 1), {name: WEIGHTS[name] for name in list(WEIGHTS)[:3]}))
+    with pytest.raises(Refusal, match=r"layer 3 has no weight 'layers\.3\.w'"):
+        deepen_stack(chain(), Depth("layers", (0, 1, 1, 1), {name: WEIGHTS[name] for name in list(WEIGHTS)[:3]}))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import onnx_ir
 from onnx_ir import tape
 
-from ..reading.rotation import made_by
+from ..reading.producers import made_by
 
 _SWAPPED = [0, 1, 3, 2]
 _FLOAT = onnx_ir.TensorType(onnx_ir.DataType.FLOAT)

@@ -5,7 +5,7 @@
 2. A rotation of queries and keys by tables of sines goes into it, of whole heads or of their first part, where both
    halves turn together and the kernel takes such heads; the tables are what the graph computes for each position.
 3. What a mask lets through is measured, not recognized: everything before a token, or a window of so many tokens.
-   Another mask (a bias by distance, chunks) is not for this operator, and `fuse_attention` says so.
+   Another mask (a bias by distance, chunks) is not for this operator, and `fuse_group_query` says so.
 4. `attention_mask` goes; `seqlens_k` and `total_sequence_length` say how many tokens each row holds. A graph that reads
    it, or the cache, for anything else cannot be fused.
 """
@@ -20,12 +20,13 @@ from onnx_ir import tape
 from onnx_ir.passes import common
 
 from ....runtime.graphs.signature import CAPACITY, PAST, POSITIONS, SEQLENS, TOKENS, TOTAL
-from ..portable.drop_inputs import drop_unused_inputs
+from ..portable.drop_unused_inputs import drop_unused_inputs
 from ..portable.keep_last_logits import INPUT as KEPT
 from ..reading.constants import whole_numbers
-from ..reading.evaluate import Unfusable
-from ..reading.rotation import Rotation, find_rotation, made_by, position_tables
+from ..reading.producers import made_by
+from ..reading.rotation import Rotation, find_rotation, position_tables
 from ..reading.window import visible_tokens
+from ..running import Refusal
 
 _DOMAIN = "com.microsoft"
 _HEADS_FIRST = [0, 2, 1, 3]
@@ -47,14 +48,14 @@ class _Layer:
     value: onnx_ir.Node
 
 
-def fuse_attention(graph: onnx_ir.Model, *, positions: int) -> None:
-    """Replace every attention, in place; raise Unfusable, with the graph half done, where that cannot be.
+def fuse_group_query(graph: onnx_ir.Model, *, positions: int) -> None:
+    """Replace every attention, in place; raise Refusal, with the graph half done, where that cannot be.
 
     `positions` is how many tokens a row may hold.
     """
     layers = list(_layers(graph.graph))
     if not layers:
-        raise Unfusable("no attention has a form that is known")
+        raise Refusal("no attention has a form that is known")
     windows = {mask: visible_tokens(graph, mask, positions) for mask in {_mask(layer) for layer in layers}}
     tables: dict[tuple[onnx_ir.Value, onnx_ir.Value], _Tables | None] = {}
     lengths = [_input(graph.graph, SEQLENS, ["batch"]), _input(graph.graph, TOTAL, [])]
@@ -94,12 +95,12 @@ def _layers(graph: onnx_ir.Graph) -> Iterator[_Layer]:
 
 
 def _check_readers(graph: onnx_ir.Graph) -> None:
-    """Raise Unfusable if what remains reads an input that says nothing any more: the mask, or the cache's size."""
+    """Raise Refusal if what remains reads an input that says nothing any more: the mask, or the cache's size."""
     for value in graph.inputs:
         name = str(value.name)
         fused = name.startswith(PAST) and all(use.node.op_type == "GroupQueryAttention" for use in value.uses())
         if not fused and name not in _KNOWN:
-            raise Unfusable(f"the graph reads '{name}' for something else than its attention")
+            raise Refusal(f"the graph reads '{name}' for something else than its attention")
 
 
 def _appended(value: onnx_ir.Value | None) -> onnx_ir.Node:
@@ -110,7 +111,7 @@ def _appended(value: onnx_ir.Value | None) -> onnx_ir.Node:
         node = value.producer() if value is not None else None
     past = node.inputs[0] if node is not None and node.op_type == "Concat" else None
     if node is None or past is None or not str(past.name).startswith(PAST):
-        raise Unfusable("keys or values do not come straight from the cache")
+        raise Refusal("keys or values do not come straight from the cache")
     return node
 
 
@@ -130,7 +131,7 @@ def _replace(
     attention, value, new = layer.attention, layer.value.inputs[1], tape.Tape()
     heads, size = _heads(query), _size(query)
     if size % _HEAD or _size(value) != size:
-        raise Unfusable(f"heads of {size} and {_size(value)} are no sizes that the kernel takes")
+        raise Refusal(f"heads of {size} and {_size(value)} are no sizes that the kernel takes")
     inputs = [_flat(new, side) for side in (query, key, value)]
     fused = onnx_ir.node(
         "GroupQueryAttention",

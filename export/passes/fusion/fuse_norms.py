@@ -7,7 +7,7 @@
 import numpy as np
 import onnx_ir
 
-from ..reading.rotation import made_by
+from ..reading.producers import made_by
 
 _DOMAIN = "com.microsoft"
 

@@ -7,7 +7,7 @@ add them before it multiplies, which leaves nothing of them, where none of its g
 import onnx_ir
 from onnx_ir import convenience, tape
 
-from ..reading.rotation import made_by
+from ..reading.producers import made_by
 
 
 def choose_by_masks(graph: onnx_ir.Model) -> None:

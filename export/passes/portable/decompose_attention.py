@@ -11,6 +11,9 @@ from onnx_ir import tape
 
 from ....runtime.errors import ExportError
 
+# From this opset on a tracer keeps scaled dot product attention one operator, which passes can recognize.
+ATTENTION_OPSET = 23
+
 
 def decompose_attention(graph: onnx_ir.Model) -> None:
     """Replace every `Attention` node, in place."""

@@ -10,9 +10,15 @@ from collections.abc import Iterator, Mapping
 
 import onnx_ir
 
+from ....runtime.graphs.signature import CROSS, PAST
+
 
 def name_axes(graph: onnx_ir.Model, axes: Mapping[str, Mapping[int, str]]) -> None:
-    """Rename symbols in the shapes of inputs and outputs, and drop the intermediate shapes that used them."""
+    """Rename symbols in the shapes of inputs and outputs, and drop the intermediate shapes that used them.
+
+    `axes` maps inputs to the names of their axes by position; all tensors of an output or cache share an entry.
+    """
+    axes = {str(value.name): _axes_of(str(value.name), axes) for value in graph.graph.inputs}
     names = dict(_named_symbols(graph, axes))
     for value in graph.graph.inputs:
         for position, name in axes.get(str(value.name), {}).items():
@@ -24,6 +30,12 @@ def name_axes(graph: onnx_ir.Model, axes: Mapping[str, Mapping[int, str]]) -> No
         for value in node.outputs:
             if value.shape is not None and not value.is_graph_output():
                 value.shape = _renamed(value.shape, names)
+
+
+def _axes_of(name: str, axes: Mapping[str, Mapping[int, str]]) -> Mapping[int, str]:
+    if not name.startswith(PAST):
+        return axes.get(name.partition(".")[0], {})
+    return axes["past_key_values.encoder" if CROSS in name else "past_key_values"]
 
 
 def _named_symbols(graph: onnx_ir.Model, axes: Mapping[str, Mapping[int, str]]) -> Iterator[tuple[str, str]]:

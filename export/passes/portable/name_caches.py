@@ -8,7 +8,6 @@
 import re
 
 import onnx_ir
-from onnx_ir.passes import common
 
 from ....runtime.graphs.signature import PAST, PRESENT
 
@@ -23,11 +22,3 @@ def name_caches(graph: onnx_ir.Model) -> None:
             if found := _LEAF.search(str(value.name)):
                 side, layer, part = found.groups()
                 value.name = f"{prefix}{layer}.{_SIDES[side]}{part}"
-
-
-def drop_presents(graph: onnx_ir.Model, side: str) -> None:
-    """Remove the cache's outputs whose name holds `side`: they only hand back what came in."""
-    kept = [value for value in graph.graph.outputs if side not in str(value.name)]
-    graph.graph.outputs.clear()
-    graph.graph.outputs.extend(kept)
-    common.RemoveUnusedNodesPass()(graph)

@@ -1,6 +1,6 @@
 """The keys and values of cross attention: computed once by a graph of their own, or inside the graph others load.
 
-`merged`:
+`merge_cross_attention`:
 1. The step graph reads keys and values of cross attention from its cache; other loaders expect the graph to make them
    on the first call, when `use_cache_branch` is false.
 2. An `If` chooses between what the cache holds and what `encoder_hidden_states` gives; nothing else is doubled.
@@ -31,8 +31,11 @@ class Projection:
     heads: int
 
 
-def cross_graph(projections: Sequence[Projection], *, opset: int, ir_version: int) -> onnx_ir.Model:
-    """Return the graph from `encoder_hidden_states` [batch, encoder_sequence, width] to `present.N.encoder.*`."""
+def split_cross_attention(step: onnx_ir.Model, projections: Sequence[Projection]) -> onnx_ir.Model:
+    """Return the graph from `encoder_hidden_states` [batch, encoder_sequence, width] to `present.N.encoder.*`.
+
+    Its versions are those of the step graph, which reads what it gives.
+    """
     states = _value(STATES, ["batch", "encoder_sequence", projections[0].weight.shape[0]])
     outputs, initializers, new = [], [], tape.Tape()
     for projection in projections:
@@ -47,10 +50,10 @@ def cross_graph(projections: Sequence[Projection], *, opset: int, ir_version: in
         outputs,
         nodes=list(new.nodes),
         initializers=initializers,
-        opset_imports={"": opset},
+        opset_imports={"": step.graph.opset_imports[""]},
         name="cross_attention",
     )
-    return onnx_ir.Model(graph, ir_version=ir_version, producer_name="vitrify")
+    return onnx_ir.Model(graph, ir_version=step.ir_version, producer_name="vitrify")
 
 
 def _projected(
@@ -66,7 +69,7 @@ def _projected(
     return new.op("Transpose", [cut], attributes={"perm": [0, 2, 1, 3]}), weights
 
 
-def merged(step: onnx_ir.Model, projections: Sequence[Projection]) -> onnx_ir.Model:
+def merge_cross_attention(step: onnx_ir.Model, projections: Sequence[Projection]) -> onnx_ir.Model:
     """Return the graph that other loaders know: the step graph, which first computes its cross attention."""
     model = step.clone()
     graph = model.graph

@@ -1,4 +1,4 @@
-"""Turn the linear layers of a portable graph into int8, activations scaled at run time, and write it as another graph.
+"""Turn the linear layers of a portable graph into int8, activations scaled at run time.
 
 1. `MatMul(x, W)` and `Gemm(x, W, c)` with a constant float32 matrix W, or with the transpose of one, become
    `DynamicQuantizeLinear` (x as uint8), `MatMulInteger` and two multiplications: the pattern that ONNX Runtime fuses
@@ -17,46 +17,34 @@ Only standard operators; axes keep their names; the result is a function of the 
 
 from collections import Counter
 from collections.abc import Collection
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from ....runtime.errors import UnsupportedError, UsageError
-from ...saving import written_beside
+from ....runtime.errors import UnsupportedError
 from ..reading.layers import Weight, is_lookup, layer_weight
 
 _LARGEST, _LARGEST_SHARED = 127, 64
 
 
-def quantize_dynamic(graph_path: Path, out_path: Path, *, per_channel: bool = True, embeddings: bool = False) -> None:
-    """Write the int8 form of the graph at `graph_path` to `out_path`, its weights beside it in `<name>_data`.
+def quantize_dynamic(graph: ir.Model, *, per_channel: bool = True, embeddings: bool = False) -> None:
+    """Quantize the linear layers of a float32 graph, and its lookups if `embeddings`, in place.
 
-    Raises
-    ------
-    UsageError
-        `out_path` is `graph_path`.
-    UnsupportedError
-        The graph has no linear layer, so int8 would change nothing.
-
+    Raises UnsupportedError for a graph without a linear layer: int8 would change nothing.
     """
-    if out_path.resolve() == graph_path.resolve():
-        raise UsageError(f"out_path: got '{out_path}', the graph itself; expected another file")
-    model = ir.load(graph_path)
-    layers = [(node, weight) for node in model.graph if (weight := layer_weight(node))]
+    layers = [(node, weight) for node in graph.graph if (weight := layer_weight(node))]
     readers = Counter(str(weight.value.name) for _, weight in layers)
     shared = {name for name, count in readers.items() if count > 1}
-    quantizer = _Quantizer(model.graph, per_channel=per_channel, shared=shared)
+    quantizer = _Quantizer(graph.graph, per_channel=per_channel, shared=shared)
     if not layers:
-        raise UnsupportedError(f"graph '{graph_path.name}' has no linear layer to quantize: use the profile cpu-fp32")
+        raise UnsupportedError("there is no linear layer to quantize: use the profile cpu-fp32")
     for node, weight in layers:
         quantizer.replace_layer(node, weight)
     if embeddings:
-        for node in [node for node in model.graph if is_lookup(node, sides=1)]:
+        for node in [node for node in graph.graph if is_lookup(node, sides=1)]:
             quantizer.replace_lookup(node)
-    common.RemoveUnusedNodesPass()(model)
-    _save(model, out_path)
+    common.RemoveUnusedNodesPass()(graph)
 
 
 class _Quantizer:
@@ -147,8 +135,3 @@ class _Quantizer:
 def _scale(numbers: np.ndarray, *, axis: int | None, largest: int) -> np.ndarray:
     magnitude = np.abs(numbers).max(axis=axis, keepdims=True).astype(np.float32)
     return np.where(magnitude > 0, magnitude / np.float32(largest), np.float32(1)).astype(np.float32)
-
-
-def _save(model: ir.Model, out_path: Path) -> None:
-    with written_beside(out_path) as (folder, data):
-        ir.save(model, folder / out_path.name, external_data=data)

@@ -1,4 +1,4 @@
-"""Store the weights of a portable graph in 4 or 8 bits, activations as they were, and write it as another graph.
+"""Store the weights of a portable graph in 4 or 8 bits, activations as they were.
 
 1. `MatMul(x, W)` and `Gemm(x, W, c)` with a constant float32 matrix W, or with the transpose of one, become
    `com.microsoft.MatMulNBits`. A width that is no multiple of the block is filled up: the operator knows K.
@@ -14,7 +14,6 @@ Axes keep their names; the result is a function of the graph's bytes.
 """
 
 from collections.abc import Collection
-from pathlib import Path
 
 import numpy as np
 import onnx_ir
@@ -22,20 +21,17 @@ from onnx_ir.passes import common
 
 from ....profiles import ProfileError, WeightQuantization
 from ....runtime.errors import UnsupportedError, UsageError
-from ...saving import written_beside
+from ..reading.blocks import Blocks, quantize_blocks
 from ..reading.layers import Weight, is_lookup, layer_weight
-from .blocks import Blocks, quantize_blocks
 
 LOGITS = "logits"
 _CONTRIB = "com.microsoft"
-_INLINE = 256  # bytes: what a smaller tensor is not worth a place in the data file for
 # What may stand between the head and the output: it passes the logits on, number by number.
 _PASSING = {"Cast", "Identity", "Mul", "Div", "Tanh", "Slice", "Add", "Reshape", "Squeeze"}
 
 
 def quantize_weights(
-    portable: Path | onnx_ir.Model,
-    path: Path,
+    graph: onnx_ir.Model,
     *,
     bits: int,
     block_size: int,
@@ -45,23 +41,19 @@ def quantize_weights(
     symmetric: bool = False,
     skip: Collection[str] = (),
     eight: Collection[str] = (),
-) -> tuple[str, ...]:
-    """Write the graph with quantized weights to `path`, its weights beside it in `<name>_data`.
+) -> None:
+    """Quantize the weights of a float32 graph, in place.
 
     `accuracy_level` 4 multiplies in int8; 0 and 1 multiply in float32, for which ONNX Runtime's CPU provider has no
     fast kernel at 8 bits. Zero points, unless `symmetric`, cost a few percent of time and size and fit skewed blocks.
     The layers and lookups named in `skip` stay float32, those in `eight` take 8 bits: how a graph that fails a gate
     is mended. Without `embeddings` a table that is also the head is kept in float32 for the lookup, and quantized
-    for the head. A model given in memory is left as it was.
-
-    Returns
-    -------
-    The names of what was quantized, in the order of the graph: what `skip` and `eight` take.
+    for the head.
 
     Raises
     ------
     UsageError
-        A setting or a name that cannot be, or `path` is the graph itself.
+        A setting or a name that cannot be.
     UnsupportedError
         The graph has no layer to quantize.
 
@@ -70,17 +62,11 @@ def quantize_weights(
         WeightQuantization(bits=bits, head_bits=head_bits, block_size=block_size, accuracy_level=accuracy_level)
     except ProfileError as error:
         raise UsageError(str(error)) from error
-    if isinstance(portable, Path) and path.resolve() == portable.resolve():
-        raise UsageError(f"path: got '{path}', the graph itself; expected another file")
-    model = onnx_ir.load(portable) if isinstance(portable, Path) else portable.clone()
-    quantizer = _Quantizer(model.graph, block_size, accuracy_level, symmetric=symmetric)
-    chosen = _chosen(model.graph, bits, head_bits or bits, embeddings=embeddings, skip=skip, eight=eight)
-    for node, width in chosen:
+    quantizer = _Quantizer(graph.graph, block_size, accuracy_level, symmetric=symmetric)
+    for node, width in _chosen(graph.graph, bits, head_bits or bits, embeddings=embeddings, skip=skip, eight=eight):
         quantizer.replace(node, width)
-    model.opset_imports[_CONTRIB] = 1
-    common.RemoveUnusedNodesPass()(model)
-    _save(model, path, quantizer.aliases)
-    return tuple(_name(node) for node, _ in chosen)
+    graph.opset_imports[_CONTRIB] = 1
+    common.RemoveUnusedNodesPass()(graph)
 
 
 def quantizable(graph: onnx_ir.Graph, *, embeddings: bool = True) -> tuple[str, ...]:
@@ -112,7 +98,7 @@ def _chosen(
             else:
                 width.pop(node, None)
     if not any(layer_weight(node) for node in width):
-        raise UnsupportedError(f"graph '{graph.name}' has no linear layer to quantize: use the profile cpu-fp32")
+        raise UnsupportedError("there is no linear layer to quantize: use the profile cpu-fp32")
     return list(width.items())
 
 
@@ -145,7 +131,6 @@ class _Quantizer:
         self._accuracy_level = accuracy_level
         self._symmetric = symmetric
         self._stored: dict[tuple[str, bool, int], tuple[Blocks, list[onnx_ir.Value]]] = {}
-        self.aliases: dict[str, str] = {}  # a tensor that is another's bytes in another shape
 
     def replace(self, node: onnx_ir.Node, bits: int) -> None:
         weight = layer_weight(node)
@@ -205,7 +190,6 @@ class _Quantizer:
             assert packed.const_value is not None
             numbers = packed.const_value.numpy()
             self._constant(name, numbers.reshape(len(numbers), -1))
-            self.aliases[name] = str(packed.name)
         return self._graph.initializers[name]
 
     def _constant(self, name: str, numbers: np.ndarray) -> onnx_ir.Value:
@@ -217,27 +201,3 @@ class _Quantizer:
 
 def _name(node: onnx_ir.Node) -> str:
     return str(node.outputs[0].name)
-
-
-def _save(model: onnx_ir.Model, path: Path, aliases: dict[str, str]) -> None:
-    with written_beside(path) as (folder, data):
-        tensors = model.graph.initializers
-        pairs = [(tensors[name], tensors[base]) for name, base in aliases.items() if {name, base} <= tensors.keys()]
-        shapes = [alias.shape for alias, _ in pairs]
-        for alias, _ in pairs:
-            alias.const_value = None
-        onnx_ir.external_data.unload_from_model(model, folder, data, size_threshold_bytes=_INLINE)
-        for (alias, base), shape in zip(pairs, shapes, strict=True):
-            alias.const_value = _reshaped(base, shape, str(alias.name))
-        onnx_ir.save(model, folder / path.name)
-
-
-def _reshaped(base: onnx_ir.Value, shape: onnx_ir.Shape | None, name: str) -> onnx_ir.TensorProtocol:
-    """Return the base's bytes under another name and shape: the same place in the data file, if they are in it."""
-    tensor = base.const_value
-    assert tensor is not None
-    assert shape is not None
-    if isinstance(tensor, onnx_ir.ExternalTensor):
-        place = tensor.location, tensor.offset, tensor.length, tensor.dtype
-        return onnx_ir.ExternalTensor(*place, shape=shape, name=name, base_dir=tensor.base_dir)
-    return onnx_ir.tensor(tensor.numpy().reshape(shape.numpy()), name=name)

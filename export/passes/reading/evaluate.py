@@ -5,16 +5,13 @@ import onnx_ir
 
 from ....runtime.graphs.signature import PAST
 from ....runtime.sessions.telemetry import onnxruntime_module
-
-
-class Unfusable(Exception):  # noqa: N818 - an answer, no failure
-    """Attention that is not what GroupQueryAttention computes; the reason is the message."""
+from ..running import Refusal
 
 
 def evaluate(graph: onnx_ir.Model, value: onnx_ir.Value, *, tokens: int, past: int) -> np.ndarray:
     """Return `value` for one row of `tokens` tokens after `past` ones; only what it depends on is run.
 
-    Raise Unfusable where ONNX Runtime cannot.
+    Raise Refusal where ONNX Runtime cannot.
     """
     onnxruntime = onnxruntime_module()
     needed = _inputs_of(graph, value)
@@ -29,7 +26,7 @@ def evaluate(graph: onnx_ir.Model, value: onnx_ir.Value, *, tokens: int, past: i
         )
         return np.asarray(session.run(None, feeds)[0])
     except Exception as error:  # its exceptions have no class in common
-        raise Unfusable(f"'{value.name}' cannot be computed by itself: {str(error).splitlines()[0]}") from error
+        raise Refusal(f"'{value.name}' cannot be computed by itself: {str(error).splitlines()[0]}") from error
 
 
 def _inputs_of(graph: onnx_ir.Model, value: onnx_ir.Value) -> list[onnx_ir.Value]:

@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir
 
 from .evaluate import evaluate
+from .producers import made_by
 
 Tables = tuple[np.ndarray, np.ndarray]
 
@@ -78,8 +79,3 @@ def position_tables(graph: onnx_ir.Model, rotation: Rotation, positions: int) ->
             return None
         made.append(np.ascontiguousarray(table[:, :half]))
     return made[0], made[1]
-
-
-def made_by(value: onnx_ir.Value | None, op_type: str) -> onnx_ir.Node | None:
-    node = value.producer() if value is not None else None
-    return node if node is not None and node.op_type == op_type else None

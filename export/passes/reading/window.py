@@ -8,7 +8,8 @@
 import numpy as np
 import onnx_ir
 
-from .evaluate import Unfusable, evaluate
+from ..running import Refusal
+from .evaluate import evaluate
 
 # What a mask adds to the scores of tokens that it hides is below this.
 _HIDDEN = -1e4
@@ -17,23 +18,23 @@ _HIDDEN = -1e4
 def visible_tokens(graph: onnx_ir.Model, mask: onnx_ir.Value | None, positions: int) -> int:
     """Return how many tokens a mask lets a token see, itself among them, or -1 for all before it."""
     if mask is None:
-        raise Unfusable("attention without a mask is not causal")
+        raise Refusal("attention without a mask is not causal")
     seen, pasts = [], (positions - 1, positions // 2, 0)
     for past in pasts:
         row = _additive(evaluate(graph, mask, tokens=1, past=past))[0, 0, 0]
         if row.shape != (past + 1,) or (row[row > _HIDDEN] != 0).any():
-            raise Unfusable("the mask weighs tokens by their distance")
+            raise Refusal("the mask weighs tokens by their distance")
         visible = row == 0
         count = int(visible.sum())
         if not visible[past + 1 - count :].all():
-            raise Unfusable("the mask lets through something else than the last tokens")
+            raise Refusal("the mask lets through something else than the last tokens")
         seen.append(count)
     block = _additive(evaluate(graph, mask, tokens=4, past=0))[0, 0] == 0
     if np.triu(block, 1).any() or not block.diagonal().all():
-        raise Unfusable("the mask is not causal")
+        raise Refusal("the mask is not causal")
     window = seen[0]
     if seen != [min(window, past + 1) for past in pasts]:
-        raise Unfusable("the mask's window changes with the position")
+        raise Refusal("the mask's window changes with the position")
     return -1 if window == positions else window
 
 

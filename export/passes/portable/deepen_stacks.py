@@ -14,16 +14,14 @@ from dataclasses import dataclass, field
 
 import onnx_ir
 import torch
+from onnx_ir.passes import common
 from onnx_ir.tensor_adapters import TorchTensor
 
 from ....runtime.graphs.signature import PAST, PRESENT
+from ..running import Refusal
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _GRAPHS = frozenset({onnx_ir.AttributeType.GRAPH, onnx_ir.AttributeType.GRAPHS})
-
-
-class Irregular(Exception):  # noqa: N818 - a finding, no error: the whole model is traced instead
-    """The traced layers are no chain of which more could be made."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +41,21 @@ class Depth:
         return 1 + max(self.templates)
 
 
-def deepen(model: onnx_ir.Model, depth: Depth) -> None:
-    """Give the graph all layers, in place; one that has none of the stack stays as it is. Raises Irregular."""
+def deepen_stacks(model: onnx_ir.Model, depths: Sequence[Depth]) -> None:
+    """Give each stack of which few layers were traced all of them, in place. Raises Refusal."""
+    for depth in depths:
+        common.RemoveUnusedNodesPass()(model)
+        deepen_stack(model, depth)
+
+
+def deepen_stack(model: onnx_ir.Model, depth: Depth) -> None:
+    """Give the graph all layers, in place; one that has none of the stack stays as it is. Raises Refusal."""
     graph = model.graph
     layers = _layers(graph, depth.path)
     if not layers:
         return
     if sorted(layers) != list(range(depth.traced)):
-        raise Irregular(f"of {depth.path} the graph has the layers {sorted(layers)}, not the first {depth.traced}")
+        raise Refusal(f"of {depth.path} the graph has the layers {sorted(layers)}, not the first {depth.traced}")
     states = _states([layers[index] for index in range(depth.traced)])
     last, after = states[-1], layers[depth.traced - 1][-1]
     readers = [use for use in last.uses() if use.node not in layers[depth.traced - 1]]
@@ -80,17 +85,17 @@ def _layers(graph: onnx_ir.Graph, path: str) -> dict[int, list[onnx_ir.Node]]:
 
 
 def _states(layers: Sequence[list[onnx_ir.Node]]) -> list[onnx_ir.Value]:
-    """Return what each layer hands on; raise Irregular if it is not one value, for the next layer alone."""
+    """Return what each layer hands on; raise Refusal if it is not one value, for the next layer alone."""
     given = [_given(nodes) for nodes in layers]
     ranks = {_rank(value) for value in given[-1]}
     states = []
     for index, values in enumerate(given):
         found = [value for value in values if _rank(value) in ranks]
         if len(found) != 1:
-            raise Irregular(f"layer {index} hands on {len(found)} values")
+            raise Refusal(f"layer {index} hands on {len(found)} values")
         around = {node for nodes in layers[index : index + 2] for node in nodes}
         if index < len(layers) - 1 and any(use.node not in around for use in found[0].uses()):
-            raise Irregular(f"what layer {index} gives is read beyond the next one")
+            raise Refusal(f"what layer {index} gives is read beyond the next one")
         states += found
     return states
 
@@ -128,7 +133,7 @@ class _Layer:
         if all(mine is value for mine, value in zip(inputs, node.inputs, strict=True)):
             return None
         if any(attribute.type in _GRAPHS for attribute in node.attributes.values()):
-            raise Irregular(f"a {node.op_type} inside a layer holds a graph")
+            raise Refusal(f"a {node.op_type} inside a layer holds a graph")
         made = onnx_ir.Node(
             node.domain,
             node.op_type,
@@ -153,7 +158,7 @@ class _Layer:
             self.graph.inputs.append(self.values[value])
         elif value.is_initializer() and (name := self._renamed(value, self.depth.path)):
             if name not in self.depth.weights:
-                raise Irregular(f"layer {self.index} has no weight '{name}'")
+                raise Refusal(f"layer {self.index} has no weight '{name}'")
             self._take_over(value, onnx_ir.Value(), name)
             self.values[value].const_value = TorchTensor(self.depth.weights[name], name=name)
             self.graph.register_initializer(self.values[value])

@@ -20,7 +20,7 @@ OUTPUT = "cross_attentions"
 _FLOAT = onnx_ir.TensorType(onnx_ir.DataType.FLOAT)
 
 
-def alignment_graph(step: onnx_ir.Model, heads: Sequence[tuple[int, int]]) -> onnx_ir.Model:
+def make_alignment(step: onnx_ir.Model, heads: Sequence[tuple[int, int]]) -> onnx_ir.Model:
     """Return the graph from tokens and `past_key_values.N.encoder.*` to `cross_attentions`.
 
     `heads` are (layer, head); the output is float32 [batch, heads, sequence, encoder_sequence], in their order. `step`

@@ -1,0 +1,11 @@
+"""Give inputs the names that other loaders know."""
+
+from collections.abc import Mapping
+
+import onnx_ir
+
+
+def rename_inputs(graph: onnx_ir.Model, names: Mapping[str, str]) -> None:
+    """Rename the inputs in `names`, in place; a name that is not there is skipped."""
+    for value in graph.graph.inputs:
+        value.name = names.get(str(value.name), value.name)
