@@ -24,7 +24,7 @@ def _start(results: Path) -> str:
 def _latency(results: Path) -> str:
     found = _result(results, "latency")["models"]["BERT-base"]["work"]["1 x 128"]["seconds"]
     ours = " and ".join(f"{_milliseconds(found[way])} (`{way}`)" for way in ("cpu-int8-static", "cpu-fp32"))
-    theirs = ", ".join(f"{way} {_milliseconds(found[way])}" for way in ("PyTorch bf16", "PyTorch fp32"))
+    theirs = ", ".join(f"{way} {_milliseconds(found[way])}" for way in ("OpenVINO bf16", "PyTorch fp32"))
     return f"BERT-base, one text of 128 tokens: {ours}; {theirs}"
 
 
