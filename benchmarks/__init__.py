@@ -1,1 +1,1 @@
-"""Measurements of vitrify beside its peers, in one run on one machine; figures in the README come from here."""
+"""Measurements of vitrify and its baselines, in one run on one machine; the pages of figures come from here."""

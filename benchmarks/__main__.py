@@ -1,4 +1,4 @@
-"""`./dev bench [NAME...]`: measure, write benchmarks/results/NAME.json, renew the README's table."""
+"""`./dev bench [NAME...]`: measure, write benchmarks/results/NAME.json, renew the pages of figures."""
 
 import argparse
 import importlib
@@ -12,10 +12,10 @@ from typing import Any
 from vitrify.bench.environment import fingerprint
 
 from .engines_table import renew as renew_engines
-from .table import renew_readme
+from .table import renew as renew_figures
 
 RESULTS = Path(__file__).parent / "results"
-# Measurements and how many rounds each takes: processes are slow to start, runs of a model are not.
+# Measurements and how many rounds each has: processes are slow to start, runs of a model are not.
 MEASUREMENTS = {
     "start": 7,
     "latency": 40,
@@ -34,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(MEASUREMENTS)} (default: all)")
     parser.add_argument("--rounds", type=int, help="rounds in place of each measurement's own")
-    parser.add_argument("--into", type=Path, help="write there, and leave the README as it is")
+    parser.add_argument("--into", type=Path, help="write there, and leave the pages as they are")
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.names if name not in MEASUREMENTS]:
         parser.error(f"no measurement '{unknown[0]}' (there are: {', '.join(MEASUREMENTS)})")
@@ -49,7 +49,7 @@ def main() -> None:
         print("interrupted; nothing was kept of this measurement", file=sys.stderr)
         sys.exit(_INTERRUPTED)
     if not arguments.into:
-        renew_readme()
+        renew_figures()
         renew_engines()
 
 

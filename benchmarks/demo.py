@@ -1,4 +1,4 @@
-"""`./dev demo`: real checkpoints become bundles, prove themselves, embed, chat and transcribe without PyTorch."""
+"""`./dev demo`: real checkpoints are exported and verified; the bundles embed, chat and transcribe without PyTorch."""
 
 import json
 import subprocess

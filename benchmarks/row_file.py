@@ -28,7 +28,8 @@ def merge_rows(rows: Iterable[Row], path: Path, *, key: Sequence[str], command: 
 def machine_line(environment: Mapping[str, Any]) -> str:
     """Return the machine and the versions in a line."""
     packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
-    return f"{environment['cpu']} ({', '.join(environment['features'])}), Python {environment['python']}, {packages}.\n"
+    machine = f"Machine: {environment['cpu']} ({', '.join(environment['features'])})."
+    return f"{machine} Versions: Python {environment['python']}, {packages}.\n"
 
 
 def _key(row: Row, names: Sequence[str]) -> tuple[str, ...]:

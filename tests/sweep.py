@@ -19,13 +19,14 @@ KINDS = {".py", ".toml", ".txt", ".jinja", ".json"}
 
 
 def digest_of(root: Path) -> str:
-    """Return a digest of the package, its tests, their data and constraints, and the README whose snippets run."""
-    found = [path for path in root.iterdir() if path.suffix in KINDS] + [root / "README.md"]
+    """Return a digest of the package, its tests, their data and constraints, and the pages whose snippets run."""
+    found = [path for path in root.iterdir() if path.suffix in KINDS] + [*root.glob("*.md"), *root.glob("docs/*.md")]
     for folder in root.iterdir():
         if folder.is_dir() and not folder.name.startswith(".") and folder.suffix != ".egg-info":
             found += [path for path in folder.rglob("*") if path.suffix in KINDS]
     digest = hashlib.sha256()
-    written = {root / table.RESULTS for table in TABLES.values()} | {root / engines_table.TRUE_SIZES}
+    written = {root / file for table in TABLES.values() for file in (table.RESULTS, table.PAGE)}
+    written.add(root / engines_table.TRUE_SIZES)
     for path in sorted(set(found) - written):
         digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()

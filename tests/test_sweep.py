@@ -83,9 +83,12 @@ def test_rows_of_every_run_are_kept_and_shown(project):
     assert (project / PAGE).read_text() == page(project)
 
 
-@pytest.mark.parametrize("name", ["export/tracing/tracer.py", "tests/generators.toml", "constraints.txt", "README.md"])
-def test_the_digest_covers_sources_tests_and_constraints(name, tmp_path):
-    for each in ("export/tracing/tracer.py", "tests/generators.toml", "constraints.txt", "README.md"):
+COVERED = ("__init__.py", "tests/generators.toml", "constraints.txt", "README.md", "docs/cli.md")
+
+
+@pytest.mark.parametrize("name", COVERED)
+def test_the_digest_covers_sources_tests_constraints_and_pages(name, tmp_path):
+    for each in COVERED:
         (tmp_path / each).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / each, tmp_path / each)
     before = digest_of(tmp_path)

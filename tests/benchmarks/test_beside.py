@@ -6,7 +6,7 @@ import pytest
 from benchmarks.agreement import same_tokens, same_words, word_errors
 from benchmarks.beside import Work, measure_works, ratios_of
 from benchmarks.peers.environments import Peer
-from benchmarks.rows import work_rows
+from benchmarks.rows import work_tables
 from vitrify.bench.interleaved import Runner
 from vitrify.bench.process import BackendError, Child
 
@@ -64,9 +64,9 @@ def test_a_way_that_fails_has_a_reason_and_no_figure_and_the_others_go_on(varian
     assert found["failed"] == {variant: reason}
     assert list(found["seconds"]) == ["cpu-fp32"]
     assert found["seconds"]["cpu-fp32"]["count"] == 3
-    rows = work_rows({"what": "a model", **result})
-    assert [row[0] for row in rows] == ["a model: writing, `cpu-fp32`", "a model: writing"]
-    assert rows[-1][2] == f"no figure: {variant}: {reason}"
+    (table,) = work_tables({"what": "a model", **result})
+    assert [row[:2] for row in table.rows] == [("writing", "`cpu-fp32`")]
+    assert table.notes == (f"No figure of {variant} for writing: {reason}.",)
 
 
 def test_a_peer_that_is_not_installed_is_a_row_that_says_so():
@@ -83,7 +83,8 @@ def test_a_model_that_is_not_there_is_a_row_that_says_so():
     found = measured(Runner("cpu-w8", OURS, "cpu-w8", missing))["work"]["writing"]
     assert found["failed"] == {"cpu-w8": "does not export: unsupported"}
     assert found["seconds"] == {}
-    assert work_rows({"what": "a model", "work": {"writing": found}})[0][2].startswith("no figure: cpu-w8: does not")
+    (table,) = work_tables({"what": "a model", "work": {"writing": found}})
+    assert table.notes == ("No figure of cpu-w8 for writing: does not export: unsupported.",)
 
 
 def test_an_interruption_keeps_what_was_measured():

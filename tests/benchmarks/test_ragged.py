@@ -4,6 +4,7 @@ import pytest
 
 from benchmarks import ragged
 from benchmarks.beside import AUTO
+from benchmarks.questions import _ragged
 from benchmarks.table import _ragged
 from vitrify.bench.interleaved import Observations
 
@@ -53,11 +54,19 @@ def test_what_was_measured_is_kept_where_ours_were_interrupted_in_their_first_ro
     assert found == ragged._summary(findings(), Observations())
 
 
-def test_rows_name_every_way_and_say_why_one_has_no_figure():
-    ours, failed, stream = _ragged(result())
-    assert ours[0] == "1000 texts of 62 tokens on average through MiniLM, to their vectors, `cpu-fp32`"
-    assert ours[1].endswith("(200 MB, lowest cosine 1.0000)")
-    assert f"{SHIPPED} 4.0 s [4.0-4.0] (500 MB) = 3.00x" in ours[2]
-    assert f"{OTHER} 2.0 s [2.0-2.0] (lowest cosine 0.7071)" in ours[2]
-    assert failed[2] == "no figure: cpu-bf16: does not export: this CPU lacks it"
-    assert stream[1] == "230 MB for 1000 texts and 231 MB for 4000 texts"
+def test_the_table_names_every_way_and_says_why_one_has_no_figure():
+    (table,) = _ragged(result())
+    assert table.title == "1000 texts of 62 tokens on average through MiniLM"
+    seconds, memory, cosine, ours = table.rows
+    columns = {name: index for index, name in enumerate(table.columns)}
+    assert ours[:4] == ("`cpu-fp32`", "1500 ms [1250-1750]", "200 MB", "1.0000")
+    assert (seconds[columns[SHIPPED]], memory[columns[SHIPPED]], ours[columns[SHIPPED]]) == (
+        "4.0 s [4.0-4.0]",
+        "500 MB",
+        "3.00x",
+    )
+    assert (cosine[columns[OTHER]], memory[columns[OTHER]]) == ("0.7071", "")
+    assert table.notes == (
+        "No figure of cpu-bf16 for these texts: does not export: this CPU lacks it.",
+        "As a stream in a new process, `cpu-fp32`, peak memory: 230 MB for 1000 texts, 231 MB for 4000 texts.",
+    )

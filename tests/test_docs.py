@@ -1,0 +1,77 @@
+"""The README is short, links lead somewhere, tables name what there is, and figures are those of the result files."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks import table
+from benchmarks.highlights import highlights
+from vitrify.profiles import profile_names
+from vitrify.runtime.tasks import TASKS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
+# Words that nobody would search for.
+AVOIDED = re.compile(
+    r"\bproven\b|\bproves?\b|\bis no\b|\bholds no\b|few bits|models that (?:only )?(?:write|read)\b|others compiled|"
+    r"compiled by others|\bbeside\b|\brefused\b",
+    re.IGNORECASE,
+)
+
+
+def names(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_the_readme_is_short_and_begins_with_what_a_newcomer_needs():
+    lines = README.splitlines()
+    assert len(lines) <= 160
+    assert len(README.encode()) <= 12_000
+    assert max(map(len, lines)) <= 300
+    assert next(number for number, line in enumerate(lines, start=1) if "pip install" in line) < 40
+
+
+@pytest.mark.parametrize("path", PAGES, ids=names)
+def test_links_lead_to_files_and_headings(path):
+    for target, heading in LINK.findall(path.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            there = path.parent / target if target else path
+            assert there.is_file(), target
+            assert not heading or heading in headings(there), f"{target}#{heading}"
+
+
+def headings(path):
+    titles = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=names)
+def test_pages_use_the_terms_of_the_field(path):
+    assert AVOIDED.findall(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_the_readme_lists_every_task_with_its_default_checkpoint(task):
+    (row,) = re.findall(rf"^\| `{task.name}`.*$", README, re.MULTILINE)
+    assert f"`{task.default[0]}`" in row
+    assert all(f"`{alias}`" in row for alias in task.aliases)
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_the_readme_lists_every_profile(name):
+    assert re.search(rf"^\| .*`{name}`", README, re.MULTILINE)
+
+
+def test_the_page_of_figures_is_that_of_the_result_files():
+    page = (ROOT / table.PAGE).read_text(encoding="utf-8")
+    assert page == table.page()
+    assert max(map(len, page.splitlines())) <= 300
+
+
+def test_the_figures_of_the_readme_are_those_of_the_result_files():
+    found = highlights(ROOT / table.RESULTS)
+    assert len(found.splitlines()) == 5
+    assert f"<!-- figures -->\n{found}<!-- /figures -->" in README
