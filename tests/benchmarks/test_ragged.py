@@ -5,7 +5,6 @@ import pytest
 from benchmarks import ragged
 from benchmarks.beside import AUTO
 from benchmarks.questions import _ragged
-from benchmarks.table import _ragged
 from vitrify.bench.interleaved import Observations
 
 OURS, SHIPPED, OTHER = "cpu-fp32", ragged.REFERENCE, "another"
