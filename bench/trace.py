@@ -60,7 +60,7 @@ def trace_bundle(
     with tempfile.TemporaryDirectory(prefix="vitrify-trace-") as scratch:
         into = Path(scratch)
         with traced_bundle(read_bundle(folder, profile), into, profile=profile, threads=threads) as bundle:
-            work = workload(bundle.manifest, bundle.config, sizes)
+            work = workload(bundle.bundle, bundle.config, sizes)
             case = _single_case(work, sizes)
             run = one_run(bundle, **work.arguments(case, into))
             for _ in range(_WARM + runs):

@@ -116,15 +116,15 @@ def pipeline(
             _ready_folder(request, asked) or bundle_folder(row, request, asked.preset()), asked.profile
         )
         wanted = asked.within({name: build.profile for name, build in bundle.builds.items()})
-        if bundle.is_foreign and wanted != asked.profile:  # its signatures are those of one profile's graphs
+        if not bundle.is_verified and wanted != asked.profile:  # its signatures are those of one profile's graphs
             bundle = read_bundle(bundle.folder, wanted)
         loaded = LoadedBundle(bundle, profile=wanted, threads=threads, max_drift=max_drift)
     loaded = loaded.with_processors(
         tokenizer=tokenizer, image_processor=image_processor, feature_extractor=feature_extractor
     )
-    name = row.name if row else loaded.manifest.tasks[0]
-    if name not in loaded.manifest.tasks:
-        served = ", ".join(loaded.manifest.tasks)
+    name = row.name if row else loaded.bundle.tasks[0]
+    if name not in loaded.bundle.tasks:
+        served = ", ".join(loaded.bundle.tasks)
         raise UsageError(f"bundle '{loaded.name}' does not serve '{name}'. Its head serves: {served}")
     # A translation's task may name the languages.
     called = task if row is not None and task is not None and task not in {row.name, *row.aliases} else name

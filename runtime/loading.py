@@ -56,7 +56,7 @@ class LoadedBundle:
         trace_to: Path | None = None,
     ) -> None:
         choice = profile if isinstance(profile, Choice) else find_choice(bundle, profile, max_drift=max_drift)
-        self.manifest = bundle
+        self.bundle = bundle
         self.name = bundle.folder.resolve().name
         self.profile = choice.profile
         self.threads = choice.threads if threads is None else threads
@@ -76,16 +76,16 @@ class LoadedBundle:
     @property
     def model(self) -> Model:
         """The graph of a bundle that has one, or else the profile's first; opened on first use."""
-        return self.graph(next(iter(self.manifest.builds[self.profile.name].graphs)))
+        return self.graph(next(iter(self.bundle.builds[self.profile.name].graphs)))
 
     @property
     def signature(self) -> Graph:
         """The inputs and outputs of `model`, which need not be opened for that."""
-        return self.manifest.graphs[next(iter(self.manifest.builds[self.profile.name].graphs))]
+        return self.bundle.graphs[next(iter(self.bundle.builds[self.profile.name].graphs))]
 
     def graph(self, name: str) -> Model:
         """Return one of the graphs, opened on first use; raise UsageError if the profile has none of that name."""
-        if name not in self.manifest.builds[self.profile.name].graphs:
+        if name not in self.bundle.builds[self.profile.name].graphs:
             raise UsageError(
                 f"profile '{self.profile.name}' of bundle '{self.name}' has no graph '{name}', which this asks for: "
                 "use the profile cpu-fp32"
@@ -97,7 +97,7 @@ class LoadedBundle:
 
     def graphs(self) -> dict[str, Model]:
         """Return all graphs of the profile by name, opened."""
-        return {name: self.graph(name) for name in self.manifest.builds[self.profile.name].graphs}
+        return {name: self.graph(name) for name in self.bundle.builds[self.profile.name].graphs}
 
     def open(self) -> None:
         """Open the graphs that the runtime runs, which otherwise happens on first use."""
@@ -114,7 +114,7 @@ class LoadedBundle:
     def assignments(self) -> dict[str, dict[str, dict[str, int]]]:
         """Return, for each graph, how many nodes of each operator each provider runs, as new sessions say."""
         found = {}
-        for name in self.manifest.builds[self.profile.name].graphs:
+        for name in self.bundle.builds[self.profile.name].graphs:
             with self._session_of(name, record=True) as session:
                 found[name] = session.assignments() or {session.providers[0]: {"every node": 1}}
         return found
@@ -126,7 +126,7 @@ class LoadedBundle:
         """
         from .generation.decoders.from_graphs import open_decoding
 
-        return open_decoding(self.manifest.topology, {name: self.graph(name) for name in self.way}, inputs)
+        return open_decoding(self.bundle.topology, {name: self.graph(name) for name in self.way}, inputs)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -136,7 +136,7 @@ class LoadedBundle:
     @property
     def way(self) -> Sequence[str]:
         """The names of the graphs that together run the bundle here."""
-        return self.manifest.topology.ways_among(self.manifest.builds[self.profile.name].graphs)[0]
+        return self.bundle.topology.ways_among(self.bundle.builds[self.profile.name].graphs)[0]
 
     def assistant(self, folder: str | Path) -> "LoadedBundle":
         """Return the bundle in a folder that guesses for this one, loaded on first use."""
@@ -182,47 +182,47 @@ class LoadedBundle:
     @cached_property
     def generation_config(self) -> Mapping[str, Any]:
         """The checkpoint's generation_config.json, or nothing."""
-        if "generation_config.json" not in self.manifest.files:
+        if "generation_config.json" not in self.bundle.files:
             return {}
-        return json.loads(self.manifest.check("generation_config.json").read_text(encoding="utf-8"))
+        return json.loads(self.bundle.check("generation_config.json").read_text(encoding="utf-8"))
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
         """The checkpoint's config.json, with `id2label` keyed by int."""
-        config = json.loads(self.manifest.check("config.json").read_text(encoding="utf-8"))
+        config = json.loads(self.bundle.check("config.json").read_text(encoding="utf-8"))
         labels = config.get("id2label") or {}
         return {**config, "id2label": {int(index): label for index, label in labels.items()}}
 
     @cached_property
     def tokenizer(self) -> "Tokenizer | None":
         """The tokenizer, or None for a bundle without one."""
-        if "tokenizer.json" not in self.manifest.files:
+        if "tokenizer.json" not in self.bundle.files:
             return None
-        for name in self.manifest.files:
+        for name in self.bundle.files:
             if "tokenizer" in name or "special_tokens" in name or "chat_template" in name:
-                self.manifest.check(name)
-        return _tokenizer(self.manifest.folder)
+                self.bundle.check(name)
+        return _tokenizer(self.bundle.folder)
 
     @cached_property
     def image_processor(self) -> "ImageProcessor | None":
         """The image processor, or None for a bundle without one."""
-        if "preprocessor_config.json" not in self.manifest.files or "image" not in self._kinds:
+        if "preprocessor_config.json" not in self.bundle.files or "image" not in self._kinds:
             return None
-        self.manifest.check("preprocessor_config.json")
-        return _image_processor(self.manifest.folder)
+        self.bundle.check("preprocessor_config.json")
+        return _image_processor(self.bundle.folder)
 
     @cached_property
     def speech_processor(self) -> "SpeechProcessor | None":
         """The feature extractor of speech, or None for a bundle without one."""
-        if "preprocessor_config.json" not in self.manifest.files or "audio" not in self._kinds:
+        if "preprocessor_config.json" not in self.bundle.files or "audio" not in self._kinds:
             return None
-        self.manifest.check("preprocessor_config.json")
-        return _speech_processor(self.manifest.folder)
+        self.bundle.check("preprocessor_config.json")
+        return _speech_processor(self.bundle.folder)
 
     @property
     def _kinds(self) -> Collection[str]:
         """What its graphs read: "text", "image", "audio"."""
-        return {kind for graph in self.manifest.graphs.values() for kind in graph.kinds}
+        return {kind for graph in self.bundle.graphs.values() for kind in graph.kinds}
 
     def with_processors(
         self, *, tokenizer: Any = None, image_processor: Any = None, feature_extractor: Any = None
@@ -250,7 +250,7 @@ class LoadedBundle:
         Rows of different image sizes cannot share a batch: each size runs for itself. What is returned are views of
         the batch's arrays.
         """
-        least = self.manifest.axes.get("sequence", Axis()).minimum
+        least = self.bundle.axes.get("sequence", Axis()).minimum
         groups: dict[tuple[Any, ...], list[int]] = {}
         for index, row in enumerate(rows):
             groups.setdefault(self._group(row), []).append(index)
@@ -270,7 +270,7 @@ class LoadedBundle:
         )
 
     def _open_graph(self, graph: str) -> Model:
-        return Model(self._session_of(graph), self.manifest.axes)
+        return Model(self._session_of(graph), self.bundle.axes)
 
     def _session_of(self, graph: str, *, record: bool = False) -> Session:
         backend = find_backend(self.profile.provider)
@@ -284,16 +284,16 @@ class LoadedBundle:
             threads=self.threads,
             trace=None if self.trace_to is None else self.trace_to / graph,
             packed=packed is not None,
-            varied=not self.manifest.topology.generates,
+            varied=not self.bundle.topology.generates,
             record=record,
         )
         session = open_session(packed or path, provider=self.profile.provider, options=self.settings, opening=opening)
-        view = self.manifest.view(self.profile.name, graph, Graph(session.inputs, session.outputs))
+        view = self.bundle.view(self.profile.name, graph, Graph(session.inputs, session.outputs))
         return session if view is None else RenamedSession(session, view)
 
     def graph_digests(self, graph: str) -> list[str | None]:
         """Return the sha256 of one of the profile's graphs and of its weights."""
-        return [self.manifest.files.get(name) for name in self.manifest.graph_files(self.profile.name, graph)]
+        return [self.bundle.files.get(name) for name in self.bundle.graph_files(self.profile.name, graph)]
 
     def prepack(self) -> None:
         """Write the graphs that run here, with weights packed for this CPU, into the user's cache (see `prepack`)."""
@@ -304,15 +304,15 @@ class LoadedBundle:
 
     def graph_file(self, graph: str) -> Path:
         """Return the file of one of the profile's graphs; raise IntegrityError if it or its weights are changed."""
-        path = self.manifest.check(self.manifest.builds[self.profile.name].graphs[graph])
-        for name in self.manifest.graph_files(self.profile.name, graph)[1:]:
-            self.manifest.check(name)
+        path = self.bundle.check(self.bundle.builds[self.profile.name].graphs[graph])
+        for name in self.bundle.graph_files(self.profile.name, graph)[1:]:
+            self.bundle.check(name)
         return path
 
     def _engine_file(self, graph: str) -> Path:
         from .selection.engines import engine_path
 
-        return engine_path(self.manifest, profile=self.profile.name, graph=graph)
+        return engine_path(self.bundle, profile=self.profile.name, graph=graph)
 
 
 def _tokenizer(source: Any) -> "Tokenizer":

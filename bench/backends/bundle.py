@@ -33,24 +33,24 @@ def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Run]
     }
 
 
-def one_run(bundle: LoadedBundle, *, inputs: str, new: int | None = None) -> Run:
+def one_run(loaded: LoadedBundle, *, inputs: str, new: int | None = None) -> Run:
     """Return the function that runs the model once on the arrays in a file, or writes `new` tokens after them."""
     feeds = dict(np.load(inputs))
     if new is None:
-        model = bundle.model
+        model = loaded.model
         return lambda: _kept(model(**feeds))
-    return lambda: _written(bundle, feeds, new)
+    return lambda: _written(loaded, feeds, new)
 
 
 def _kept(outputs: Mapping[str, np.ndarray]) -> None:
     """Return nothing: outputs would have to go through a pipe."""
 
 
-def _written(bundle: LoadedBundle, feeds: dict[str, np.ndarray], new: int) -> int:
+def _written(loaded: LoadedBundle, feeds: dict[str, np.ndarray], new: int) -> int:
     """Write `new` tokens to each row, greedily, with nothing kept from the call before; return how many there are."""
-    bundle.prefixes = Prefixes()
-    before = feeds["input_ids"].shape[1] if bundle.manifest.topology.continues_prompts else 0
-    made = bundle.generate(**feeds, max_new_tokens=new, min_new_tokens=new, do_sample=False, num_beams=1)
+    loaded.prefixes = Prefixes()
+    before = feeds["input_ids"].shape[1] if loaded.bundle.topology.continues_prompts else 0
+    made = loaded.generate(**feeds, max_new_tokens=new, min_new_tokens=new, do_sample=False, num_beams=1)
     return int(made[:, before:].size)
 
 
@@ -58,7 +58,7 @@ def _served(run: Run, arrivals: list[float]) -> Run:
     return lambda: serve(run, arrivals)
 
 
-def _verified(bundle: LoadedBundle) -> dict[str, Any]:
+def _verified(loaded: LoadedBundle) -> dict[str, Any]:
     """Replay the bundle's parity cases; return whether they passed, and the drift."""
-    found = replay(bundle, read_cases(bundle.manifest.check(f"{PARITY}/{CASES_FILE}")))
+    found = replay(loaded, read_cases(loaded.bundle.check(f"{PARITY}/{CASES_FILE}")))
     return {"passed": found["passed"], "drift": found["drift"]}

@@ -19,7 +19,7 @@ def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Call
     profile, _, drift = variant.partition(" within ")
     limit = float(drift) if drift else MAX_DRIFT
     pipe = pipeline(None, model, profile=profile, max_drift=limit, threads=None if drift else threads)
-    task = pipe.bundle.manifest.tasks[0]
+    task = pipe.bundle.bundle.tasks[0]
     works = {
         "feature-extraction": {"embed": _embed},
         "text-generation": {

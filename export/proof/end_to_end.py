@@ -38,7 +38,7 @@ def compare_pipelines(checkpoint: Checkpoint, folder: Path, *, profile: str, tol
     loaded = load_bundle(folder, profile=profile)
     compared = 0
     for task, calls in _calls(checkpoint).items():
-        if task not in loaded.manifest.tasks:
+        if task not in loaded.bundle.tasks:
             continue
         pipe = pipeline_class(find_task(task))(loaded, task=task)
         reference = _reference(checkpoint, task)

@@ -28,16 +28,16 @@ _FORCED = ("forced_bos_token_id", "forced_eos_token_id")
 _GUESSING = ("num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold")
 
 
-def generation_settings(bundle: LoadedGenerator) -> dict[str, Any]:
+def generation_settings(loaded: LoadedGenerator) -> dict[str, Any]:
     """Return what the checkpoint says of generation: its special tokens, its generation_config.json over them."""
-    nested = bundle.config.get("decoder") or bundle.config.get("text_config") or {}
-    names = _TOKENS if bundle.generation_config else (*_TOKENS, *_FORCED)
-    found = {name: config[name] for config in (nested, bundle.config) for name in names if config.get(name) is not None}
-    return found | {name: value for name, value in bundle.generation_config.items() if value is not None}
+    nested = loaded.config.get("decoder") or loaded.config.get("text_config") or {}
+    names = _TOKENS if loaded.generation_config else (*_TOKENS, *_FORCED)
+    found = {name: config[name] for config in (nested, loaded.config) for name in names if config.get(name) is not None}
+    return found | {name: value for name, value in loaded.generation_config.items() if value is not None}
 
 
 def generate_rows(
-    bundle: LoadedGenerator,
+    loaded: LoadedGenerator,
     prompts: Sequence[np.ndarray],
     given: Mapping[str, Any],
     *,
@@ -67,48 +67,48 @@ def generate_rows(
         An argument that cannot be right.
 
     """
-    config = _config(bundle, given)
+    config = _config(loaded, given)
     named = {"generation_config", *CONFIG_NAMES}
     call = {name: value for name, value in given.items() if value is not None and name not in named}
     starts = call.pop("decoder_input_ids", None)
     if unknown := sorted(set(call) - CALL_NAMES):
         raise UsageError(f"generation takes no argument '{unknown[0]}' here")
-    if bundle.manifest.topology.encoder is not None:
-        return _answered(bundle, prompts, config, call, features, None if starts is None else token_rows(starts))
+    if loaded.bundle.topology.encoder is not None:
+        return _answered(loaded, prompts, config, call, features, None if starts is None else token_rows(starts))
     if starts is not None:
         raise UsageError("decoder_input_ids are for encoder-decoders: a decoder's are its prompts")
     prompts = [np.asarray(row) for row in prompts]
     if not all(map(len, prompts)) or not prompts:
         first = first_tokens(config.bos_token_id, "bos_token_id", 1)[0]
         prompts = [row if len(row) else first for row in prompts] or [first]
-    return _generated(bundle, prompts, config, call, features or {}, encoder_ids=prompts)
+    return _generated(loaded, prompts, config, call, features or {}, encoder_ids=prompts)
 
 
 def generate_arrays(
-    bundle: LoadedGenerator, input_ids: Any, attention_mask: Any, given: Mapping[str, Any]
+    loaded: LoadedGenerator, input_ids: Any, attention_mask: Any, given: Mapping[str, Any]
 ) -> np.ndarray:
     """Generate for arrays (see `LoadedBundle.generate`)."""
-    encoder = bundle.manifest.topology.encoder
-    names = [] if encoder is None else [tensor.name for tensor in bundle.manifest.graphs[encoder].inputs]
+    encoder = loaded.bundle.topology.encoder
+    names = [] if encoder is None else [tensor.name for tensor in loaded.bundle.graphs[encoder].inputs]
     features = {name: np.asarray(given[name]) for name in names if name in given}
     rest = {name: value for name, value in given.items() if name not in features}
     prompts = [] if input_ids is None else rows_of(input_ids, attention_mask)
     if attention_mask is not None and MASK in names and features:
         features[MASK] = np.asarray(attention_mask)
-    made = generate_rows(bundle, prompts, rest, features=features or None)
-    pad = _config(bundle, rest).pad_id
+    made = generate_rows(loaded, prompts, rest, features=features or None)
+    pad = _config(loaded, rest).pad_id
     return padded(made, 0 if pad is None else pad)
 
 
-def _config(bundle: LoadedGenerator, given: Mapping[str, Any]) -> GenerationConfig:
+def _config(loaded: LoadedGenerator, given: Mapping[str, Any]) -> GenerationConfig:
     """Return the fields that are given over the checkpoint's own."""
-    settings = generation_settings(bundle) | entries_of(given.get("generation_config"))
+    settings = generation_settings(loaded) | entries_of(given.get("generation_config"))
     fields = {name: value for name, value in given.items() if name in CONFIG_NAMES and value is not None}
     return GenerationConfig.from_mapping(settings).updated(**fields)
 
 
 def _answered(
-    bundle: LoadedGenerator,
+    loaded: LoadedGenerator,
     prompts: Sequence[np.ndarray],
     config: GenerationConfig,
     call: Mapping[str, Any],
@@ -121,8 +121,8 @@ def _answered(
     if features is None:
         if not prompts:
             raise UsageError("there are no prompts: give at least one")
-        check_ids(prompts, bundle.config.get("src_vocab_size", bundle.config.get("vocab_size")))
-        features, encoder_ids, prompts = _encoder_inputs(bundle, prompts), prompts, []
+        check_ids(prompts, loaded.config.get("src_vocab_size", loaded.config.get("vocab_size")))
+        features, encoder_ids, prompts = _encoder_inputs(loaded, prompts), prompts, []
         if starts is not None and usual is not None:  # as in transformers, where an encoder reads text
             firsts = first_tokens(usual, "decoder_start_token_id", len(starts))
             starts = [
@@ -133,11 +133,11 @@ def _answered(
     begin = starts or prompts or first_tokens(usual, "decoder_start_token_id", rows)
     if len(begin) != rows:
         raise UsageError(f"{len(begin)} answers are begun for {rows} inputs: begin one for each")
-    return _generated(bundle, begin, config, call, features, encoder_ids=encoder_ids)
+    return _generated(loaded, begin, config, call, features, encoder_ids=encoder_ids)
 
 
 def _generated(
-    bundle: LoadedGenerator,
+    loaded: LoadedGenerator,
     prompts: Sequence[np.ndarray],
     config: GenerationConfig,
     call: Mapping[str, Any],
@@ -146,17 +146,17 @@ def _generated(
     encoder_ids: Sequence[np.ndarray] | None,
 ) -> Generated:
     """Run the loop with what belongs to this call, on a decoder that goes on from the last call's where it may."""
-    may_go_on = _may_go_on(bundle, prompts, config)
-    kept = bundle.prefixes.take(prompts[0]) if may_go_on else None
-    decoding, held = kept or (bundle.decoding(**features), None)
+    may_go_on = _may_go_on(loaded, prompts, config)
+    kept = loaded.prefixes.take(prompts[0]) if may_go_on else None
+    decoding, held = kept or (loaded.decoding(**features), None)
     check_ids(prompts, decoding.vocabulary)
-    assistant = _assistant(bundle, call.get("assistant_model"))
+    assistant = _assistant(loaded, call.get("assistant_model"))
     if assistant is not None:
         config = _with_habits(config, assistant)
     negative = call.get("negative_prompt_ids")
     rules = _functions(call, "logits_processor")
     stops = _functions(call, "stopping_criteria")
-    bounds = _bounds(bundle, config, call, decoding.vocabulary)
+    bounds = _bounds(loaded, config, call, decoding.vocabulary)
     made = generate(
         decoding,
         prompts,
@@ -167,34 +167,34 @@ def _generated(
         keep_rows=bool(bounds or rules or stops),  # what others wrote may go by the number of a row
         streamer=call.get("streamer"),
         encoder_ids=encoder_ids,
-        negative=None if negative is None else (bundle.decoding(**features), token_rows(negative)),
-        tokenizer=bundle.tokenizer,
+        negative=None if negative is None else (loaded.decoding(**features), token_rows(negative)),
+        tokenizer=loaded.tokenizer,
         held=held,
         assistant=None if assistant is None else assistant.decoding(**features),
     )
     if may_go_on and made.held is not None:
-        bundle.prefixes.put(decoding, made.held, size=len(made.held) * _bytes_of_token(bundle))
+        loaded.prefixes.put(decoding, made.held, size=len(made.held) * _bytes_of_token(loaded))
     return made
 
 
-def _may_go_on(bundle: LoadedGenerator, prompts: Sequence[np.ndarray], config: GenerationConfig) -> bool:
+def _may_go_on(loaded: LoadedGenerator, prompts: Sequence[np.ndarray], config: GenerationConfig) -> bool:
     """Tell whether this call may go on from a former one's keys and values without another result.
 
     Where activations are quantized together, those of a token depend on what runs with it.
     """
     is_single = len(prompts) == 1 and config.copies == 1
-    return is_single and bundle.manifest.topology.continues_prompts and bundle.profile.precision != "int8"
+    return is_single and loaded.bundle.topology.continues_prompts and loaded.profile.precision != "int8"
 
 
-def _bytes_of_token(bundle: LoadedGenerator) -> int:
+def _bytes_of_token(loaded: LoadedGenerator) -> int:
     """Return how much the keys and values of a token take."""
-    states = states_of(bundle.manifest.graphs[bundle.way[-1]].inputs).values()
+    states = states_of(loaded.bundle.graphs[loaded.way[-1]].inputs).values()
     fixed = [[axis for axis in state.axes if isinstance(axis, int)] for state in states]
     return sum(math.prod(axes) * state.array_dtype.itemsize for axes, state in zip(fixed, states, strict=True))
 
 
 def _bounds(
-    bundle: LoadedGenerator, config: GenerationConfig, call: Mapping[str, Any], vocabulary: int
+    loaded: LoadedGenerator, config: GenerationConfig, call: Mapping[str, Any], vocabulary: int
 ) -> list[Processor]:
     """Return what keeps answers to a schema, an expression or a grammar."""
     wanted = {name: call[name] for name in NAMES if name in call}
@@ -203,34 +203,34 @@ def _bounds(
     name = next(iter(wanted))
     if config.beams > 1:
         raise UsageError(f"{name} does not go with num_beams={config.beams}: pass num_beams=1")
-    if bundle.tokenizer is None:
-        raise UsageError(f"{name} needs the tokenizer, and bundle '{bundle.name}' has none")
-    return [constraint(wanted, tokenizer=bundle.tokenizer.backend, vocabulary=vocabulary, ends=config.eos_ids)]
+    if loaded.tokenizer is None:
+        raise UsageError(f"{name} needs the tokenizer, and bundle '{loaded.name}' has none")
+    return [constraint(wanted, tokenizer=loaded.tokenizer.backend, vocabulary=vocabulary, ends=config.eos_ids)]
 
 
-def _assistant(bundle: LoadedGenerator, given: Any) -> LoadedGenerator | None:
+def _assistant(loaded: LoadedGenerator, given: Any) -> LoadedGenerator | None:
     """Return the bundle that guesses, which must write the same tokens."""
     if given is None:
         return None
-    other = bundle.assistant(given) if isinstance(given, (str, Path)) else given
+    other = loaded.assistant(given) if isinstance(given, (str, Path)) else given
     if not hasattr(other, "decoding"):
         raise UsageError(f"assistant_model must be a loaded bundle or the folder of one, got {type(given).__name__}")
-    if other.manifest.family != bundle.manifest.family:
+    if other.bundle.family != loaded.bundle.family:
         raise UsageError(
-            f"assistant_model '{other.name}' is of family '{other.manifest.family}', '{bundle.name}' of "
-            f"'{bundle.manifest.family}': they must be of one"
+            f"assistant_model '{other.name}' is of family '{other.bundle.family}', '{loaded.name}' of "
+            f"'{loaded.bundle.family}': they must be of one"
         )
-    if not _are_alike(bundle, other):
-        raise UsageError(f"assistant_model '{other.name}' has other tokens than '{bundle.name}': pass one of its kind")
+    if not _are_alike(loaded, other):
+        raise UsageError(f"assistant_model '{other.name}' has other tokens than '{loaded.name}': pass one of its kind")
     return other
 
 
-def _are_alike(bundle: LoadedGenerator, other: LoadedGenerator) -> bool:
+def _are_alike(loaded: LoadedGenerator, other: LoadedGenerator) -> bool:
     """Tell whether two bundles have the same tokens; where one has no tokenizer there is nothing to compare."""
-    digests = [each.manifest.files.get("tokenizer.json") for each in (bundle, other)]
-    if None in digests or digests[0] == digests[1] or bundle.tokenizer is None or other.tokenizer is None:
+    digests = [each.bundle.files.get("tokenizer.json") for each in (loaded, other)]
+    if None in digests or digests[0] == digests[1] or loaded.tokenizer is None or other.tokenizer is None:
         return True
-    return bundle.tokenizer.get_vocab() == other.tokenizer.get_vocab()
+    return loaded.tokenizer.get_vocab() == other.tokenizer.get_vocab()
 
 
 def _with_habits(config: GenerationConfig, assistant: LoadedGenerator) -> GenerationConfig:
@@ -249,10 +249,10 @@ def _functions(call: Mapping[str, Any], name: str) -> list[Any]:
     return functions
 
 
-def _encoder_inputs(bundle: LoadedGenerator, rows: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+def _encoder_inputs(loaded: LoadedGenerator, rows: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Return ragged rows as the encoder's inputs, int64 [rows, longest], padded on the right."""
     longest = max(map(len, rows))
-    pad = generation_settings(bundle).get("pad_token_id") or 0
+    pad = generation_settings(loaded).get("pad_token_id") or 0
     ids, mask = np.full((len(rows), longest), pad, np.int64), np.zeros((len(rows), longest), np.int64)
     for index, row in enumerate(rows):
         ids[index, : len(row)], mask[index, : len(row)] = row, 1

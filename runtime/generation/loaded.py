@@ -20,7 +20,7 @@ class LoadedGenerator(Protocol):
     """A loaded bundle of a family that generates."""
 
     name: str
-    manifest: Bundle
+    bundle: Bundle
     profile: Profile
     prefixes: Prefixes
 

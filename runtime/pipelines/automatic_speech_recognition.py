@@ -20,16 +20,16 @@ _BY_EXTRACTOR = {("speech-seq2seq", "WhisperFeatureExtractor"): "speech.whisper:
 class AutomaticSpeechRecognitionPipeline(AudioPipeline):
     """`(audio, ...)` -> {"text", "chunks"?}; making one makes the class that the bundle's head needs."""
 
-    def __new__(cls, bundle: "LoadedBundle", **options: Any) -> Self:  # noqa: ARG004 - for __init__
+    def __new__(cls, loaded: "LoadedBundle", **options: Any) -> Self:  # noqa: ARG004 - for __init__
         """Return a pipeline of the class for this bundle, not yet initialised."""
-        head = bundle.manifest.head
+        head = loaded.bundle.head
         if head not in _BY_HEAD:
             raise UnsupportedError(f"no speech recognition with the head '{head}' (there is: {', '.join(_BY_HEAD)})")
-        module, name = _class_for(bundle, head).split(":")
+        module, name = _class_for(loaded, head).split(":")
         return object.__new__(getattr(importlib.import_module(f".{module}", __package__), name))
 
 
-def _class_for(bundle: "LoadedBundle", head: str) -> str:
-    if not any(known == head for known, _ in _BY_EXTRACTOR) or bundle.speech_processor is None:
+def _class_for(loaded: "LoadedBundle", head: str) -> str:
+    if not any(known == head for known, _ in _BY_EXTRACTOR) or loaded.speech_processor is None:
         return _BY_HEAD[head]
-    return _BY_EXTRACTOR.get((head, bundle.speech_processor.name), _BY_HEAD[head])
+    return _BY_EXTRACTOR.get((head, loaded.speech_processor.name), _BY_HEAD[head])

@@ -63,8 +63,8 @@ class FillMaskPipeline(TextPipeline):
 
     parameters = FillMaskParameters
 
-    def __init__(self, bundle: "LoadedBundle", *, task: str, **options: Any) -> None:
-        super().__init__(bundle, task=task, **options)
+    def __init__(self, loaded: "LoadedBundle", *, task: str, **options: Any) -> None:
+        super().__init__(loaded, task=task, **options)
         if self.tokenizer.mask_token_id is None:
             raise UsageError(f"'{task}' needs a mask token and this tokenizer has none: set tokenizer.mask_token")
 

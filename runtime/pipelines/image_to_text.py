@@ -35,10 +35,10 @@ class ImageToTextPipeline(ImagePipeline, GenerationPipeline):
     parameters = ImageToTextParameters
     defaults: ClassVar[Mapping[str, Any]] = {"max_new_tokens": 256}
 
-    def __init__(self, bundle: "LoadedBundle", *, task: str, **options: Any) -> None:
-        super().__init__(bundle, task=task, **options)
+    def __init__(self, loaded: "LoadedBundle", *, task: str, **options: Any) -> None:
+        super().__init__(loaded, task=task, **options)
         if self.image_processor is None:
-            raise UsageError(f"'{task}' needs an image processor and bundle '{bundle.name}' has none")
+            raise UsageError(f"'{task}' needs an image processor and bundle '{loaded.name}' has none")
 
     def pieces(self, item: Any, parameters: Any) -> Iterator[Piece]:
         """Yield the image as the encoder takes it."""
@@ -63,7 +63,7 @@ class ImageToTextPipeline(ImagePipeline, GenerationPipeline):
                 self._run([one], parameters)
             return
         features = {name: np.stack([piece.feeds[name] for piece, _ in pending]) for name in pending[0][0].feeds}
-        made = self.bundle.generate_rows(prompts, given, features=features)
+        made = self.loaded.generate_rows(prompts, given, features=features)
         share = len(made.sequences) // len(pending)
         for index, (_, outputs) in enumerate(pending):
             own = slice(index * share, (index + 1) * share)
@@ -73,7 +73,7 @@ class ImageToTextPipeline(ImagePipeline, GenerationPipeline):
         """Return what each row's answer begins with, int64 [tokens]; nothing for a text without tokens."""
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"][0]
         encoder = (self.config.get("encoder") or {}).get("model_type")
-        settings = {**generation_settings(self.bundle), **given}
+        settings = {**generation_settings(self.loaded), **given}
         return _BEGINNINGS.get(encoder, _after_start)(ids, settings, rows) if len(ids) else []
 
 

@@ -73,8 +73,8 @@ class Text2TextGenerationPipeline(GenerationPipeline):
     returned = "generated"
     """What the keys of a record begin with."""
 
-    def __init__(self, bundle: "LoadedBundle", *, task: str, **options: Any) -> None:
-        super().__init__(bundle, task=task, **options)
+    def __init__(self, loaded: "LoadedBundle", *, task: str, **options: Any) -> None:
+        super().__init__(loaded, task=task, **options)
         # What checkpoints such as T5's say of one task: arguments of generation, and what its texts begin with.
         said = (self.config.get("task_specific_params") or {}).get(self.task) or {}
         self.prefix: str = said.get("prefix") or self.config.get("prefix") or ""
@@ -179,8 +179,8 @@ class TranslationPipeline(Text2TextGenerationPipeline):
     parameters = TranslationParameters
     returned = "translation"
 
-    def __init__(self, bundle: "LoadedBundle", *, task: str, **options: Any) -> None:
-        super().__init__(bundle, task=_pair(task, bundle.config.get("task_specific_params") or {}), **options)
+    def __init__(self, loaded: "LoadedBundle", *, task: str, **options: Any) -> None:
+        super().__init__(loaded, task=_pair(task, loaded.config.get("task_specific_params") or {}), **options)
 
     def arguments(self, parameters: Any) -> dict[str, Any]:
         """Return what generation is asked for; an answer begins with its language where the model has several."""

@@ -103,8 +103,8 @@ class TextGenerationPipeline(GenerationPipeline):
     expects = "a text or a chat"
     defaults: ClassVar[Mapping[str, Any]] = {"max_new_tokens": 256, "do_sample": True, "temperature": 0.7}
 
-    def __init__(self, bundle: "LoadedBundle", *, task: str, **options: Any) -> None:
-        super().__init__(bundle, task=task, **options)
+    def __init__(self, loaded: "LoadedBundle", *, task: str, **options: Any) -> None:
+        super().__init__(loaded, task=task, **options)
         # As in transformers, a length given here is generation's alone.
         self.options = dataclasses.replace(self.options, max_length=None)
 

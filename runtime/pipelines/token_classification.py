@@ -97,8 +97,8 @@ class TokenClassificationPipeline(TextPipeline):
 
     parameters = TokenClassificationParameters
 
-    def __init__(self, bundle: "LoadedBundle", *, task: str, **options: Any) -> None:
-        super().__init__(bundle, task=task, **options)
+    def __init__(self, loaded: "LoadedBundle", *, task: str, **options: Any) -> None:
+        super().__init__(loaded, task=task, **options)
         strategy = self.options.strategy
         if strategy in WORD_STRATEGIES and not self._marks_words:
             _LOG.warning("this tokenizer does not mark words: '%s' takes them to end at spaces", strategy)

@@ -67,8 +67,8 @@ class ZeroShotClassificationPipeline(TextPipeline):
     parameters = ZeroShotClassificationParameters
     positional = ("candidate_labels",)
 
-    def __init__(self, bundle: "LoadedBundle", *, task: str, **options: Any) -> None:
-        super().__init__(bundle, task=task, **options)
+    def __init__(self, loaded: "LoadedBundle", *, task: str, **options: Any) -> None:
+        super().__init__(loaded, task=task, **options)
         names = self.config.get("label2id") or {}
         entailing = [number for name, number in names.items() if name.lower().startswith("entail")]
         if not entailing:

@@ -87,7 +87,7 @@ def _record(bundle: Bundle, passed: Iterable[str]) -> None:
 
 def replay(loaded: LoadedBundle, cases: Iterable[Case]) -> dict[str, Any]:
     """Return the summary of what a loaded bundle answers to parity cases, in each way that it runs."""
-    models, cases = replayed(loaded.manifest.topology, loaded.graphs()), list(cases)
+    models, cases = replayed(loaded.bundle.topology, loaded.graphs()), list(cases)
     return summary(figure for model in models for figure in compare(model, cases, loaded.profile.tolerance))
 
 

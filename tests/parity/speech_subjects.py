@@ -86,7 +86,7 @@ class TorchBundle:
 
     def __post_init__(self):
         self.profile = SimpleNamespace(name="cpu-fp32")
-        self.manifest = SimpleNamespace(head="ctc", axes={"samples": Axis(SHORTEST)})
+        self.bundle = SimpleNamespace(head="ctc", axes={"samples": Axis(SHORTEST)})
         self.config = self.model_in_torch.config.to_dict()
         names = ("input_values", "attention_mask") if self.takes_mask else ("input_values",)
         self.model = SimpleNamespace(input_names=names)

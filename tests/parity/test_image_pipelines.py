@@ -224,7 +224,7 @@ def test_images_of_different_sizes_run_in_one_call(pair, tmp_path):
 
 def test_a_model_without_a_pooler_cannot_pool(pair):
     _, ours = pair("vit", *EXTRACT)
-    manifest = ours.bundle.manifest
+    manifest = ours.bundle.bundle
     graph = replace(manifest.graphs["model"], outputs=manifest.graphs["model"].outputs[:1])
     plain = pipeline("image-feature-extraction", LoadedBundle(replace(manifest, graphs={"model": graph})))
     with pytest.raises(UsageError, match="pooler"):

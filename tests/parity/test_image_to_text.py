@@ -109,7 +109,7 @@ def test_the_task_of_a_donut_is_the_whole_start_of_its_answer(subjects):
 @pytest.mark.parametrize("model_type", TYPES)
 def test_generating_by_hand_is_as_transformers(subjects, model_type):
     pipe, reference = subjects(model_type)
-    bundle = vitrify.load_bundle(pipe.bundle.manifest.folder)
+    bundle = vitrify.load_bundle(pipe.bundle.bundle.folder)
     made = bundle.generate(**bundle.image_processor(PICTURES[:2]), max_new_tokens=TOKENS, do_sample=False)
     assert made.tolist() == reference.generate(PICTURES[:2]).tolist()
 

@@ -44,7 +44,7 @@ def ours(pair):
 def test_the_head_chooses_the_class(ours):
     assert type(ours) is CTCRecognitionPipeline
     with pytest.raises(UnsupportedError, match=r"head 'base' \(there is: ctc"):
-        AutomaticSpeechRecognitionPipeline(SimpleNamespace(manifest=SimpleNamespace(head="base")), task=TASK)
+        AutomaticSpeechRecognitionPipeline(SimpleNamespace(bundle=SimpleNamespace(head="base")), task=TASK)
 
 
 @pytest.mark.parametrize("model_type", TYPES)

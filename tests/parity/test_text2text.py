@@ -39,7 +39,7 @@ class TorchSeq2SeqBundle:
 
     def __init__(self, folder: Any, bundle: Any) -> None:
         self.name, self.profile = folder.name, SimpleNamespace(name="cpu-fp32")
-        self.manifest = SimpleNamespace(family="encoder-decoder")
+        self.bundle = SimpleNamespace(family="encoder-decoder")
         self.batches: list[Any] = []
         self._folder, self._bundle = folder, bundle
 

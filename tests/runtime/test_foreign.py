@@ -113,7 +113,7 @@ def test_files_at_the_top_and_axes_of_any_name(classifier, folder):
 
     edited(folder / "model.onnx", rename)
     bundle = load_bundle(folder)
-    assert [tensor.axes for tensor in bundle.manifest.graphs["model"].inputs] == [("batch", "sequence")] * 3
+    assert [tensor.axes for tensor in bundle.bundle.graphs["model"].inputs] == [("batch", "sequence")] * 3
     assert bundle.model.session.outputs[0].axes == ("batch", 3)
     assert np.abs(scores(pipeline("text-classification", bundle)) - expected(*classifier[:2])).max() < NEAR
 
@@ -179,7 +179,7 @@ def test_the_graph_outweighs_the_class(folder):
 
     edited(folder / "onnx" / "model.onnx", headless)
     bundle = load_bundle(folder)
-    assert bundle.manifest.tasks == ("feature-extraction",)
+    assert bundle.bundle.tasks == ("feature-extraction",)
     short, _ = pipeline("feature-extraction", bundle)(TEXTS[:2], batch_size=2)
     assert len(short[0]) == len(bundle.tokenizer(TEXTS[0])["input_ids"][0]), "padding is cut off"
 
@@ -255,12 +255,12 @@ def test_what_cannot_run_says_why(folder, change, error, words):
 
 
 def test_a_manifest_cannot_call_itself_foreign(folder):
-    found = load_bundle(folder).manifest
+    found = load_bundle(folder).bundle
     fields = {item.name: getattr(found, item.name) for item in dataclasses.fields(Bundle)}
     write_manifest(Bundle(**fields), folder)
-    assert not read_bundle(folder).is_foreign
+    assert read_bundle(folder).is_verified
     path = folder / MANIFEST
-    for claim in ({"is_foreign": True}, {"row": {}, "config": {}}):
+    for claim in ({"is_verified": False}, {"row": {}, "config": {}}):
         whole = path.read_text()
         path.write_text(json.dumps({**json.loads(whole), **claim}))
         refused(IntegrityError, folder, "broken")
@@ -291,7 +291,7 @@ def test_a_checkpoint_is_compiled_unless_a_variant_is_named(classifier, tmp_path
     checkpoint, _, foreign = classifier
     both = shutil.copytree(foreign, tmp_path / "both")
     shutil.copy(checkpoint / "model.safetensors", both)
-    assert pipeline("text-classification", str(both), profile="fp16").bundle.manifest.is_foreign
+    assert pipeline("text-classification", str(both), profile="fp16").bundle.bundle.is_verified is False
     with caplog.at_level(logging.INFO, logger="vitrify"):
         assert not runs_as_it_is(Source(both, "both"), None)
     assert "'both' holds ONNX graphs too: profile=fp32" in caplog.text
@@ -333,11 +333,11 @@ def test_a_repository_of_others_runs_and_brings_one_precision(classifier, tmp_pa
 
 
 def test_foreign_bundles_compare_by_their_own_digests(classifier, folder):
-    ours, theirs = load_bundle(classifier[2]).manifest, load_bundle(folder).manifest
+    ours, theirs = load_bundle(classifier[2]).bundle, load_bundle(folder).bundle
     assert ours.files["config.json"] == theirs.files["config.json"]
     (folder / "tokenizer.json").write_text((folder / "tokenizer.json").read_text() + "\n")
     assert ours.files["tokenizer.json"] != theirs.files["tokenizer.json"]
     assert ours.digest != theirs.digest
     assert "nowhere.json" not in ours.files
-    assert dataclasses.replace(theirs, head="base").is_foreign
+    assert not dataclasses.replace(theirs, head="base").is_verified
     assert Path("config.json") not in ours.files

@@ -124,7 +124,7 @@ def test_a_decoder_in_half_precision(decoders, tmp_path):
     (folder / "model.onnx").unlink()
     bundle, ids = load_bundle(folder), token_rows(2, 6)
     assert bundle.profile.name == "fp16"
-    assert {tensor.dtype for tensor in bundle.manifest.graphs["model"].inputs if "past" in tensor.name} == {"float16"}
+    assert {tensor.dtype for tensor in bundle.bundle.graphs["model"].inputs if "past" in tensor.name} == {"float16"}
     with torch.no_grad():
         right = model(torch.tensor(ids)).logits.numpy()
     decoding = bundle.decoding()

@@ -84,7 +84,7 @@ class AudioPipeline(Pipeline):
     @property
     def speech_processor(self) -> Any:
         """The bundle's feature extractor, or None."""
-        return self.bundle.speech_processor
+        return self.loaded.speech_processor
 
     def is_single(self, inputs: Any) -> bool:
         """Tell whether `inputs` is one recording."""

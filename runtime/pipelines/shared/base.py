@@ -50,8 +50,8 @@ class Pipeline(ABC):
     # Whether pieces of many inputs may run in another order, beside the reading of more; else they run as they come.
     reads_ahead: ClassVar[bool] = False
 
-    def __init__(self, bundle: "LoadedBundle", *, task: str, batch_size: int = 1, **options: Any) -> None:
-        self.bundle = bundle
+    def __init__(self, loaded: "LoadedBundle", *, task: str, batch_size: int = 1, **options: Any) -> None:
+        self.loaded = loaded
         self.task = task
         self.batch_size = _checked_batch_size(batch_size)
         self.options: Any = self.parameters().updated(task, options)
@@ -59,32 +59,37 @@ class Pipeline(ABC):
         self.given = frozenset(options)
 
     @property
+    def bundle(self) -> "LoadedBundle":
+        """The loaded bundle, by its public name."""
+        return self.loaded
+
+    @property
     def model(self) -> Any:
         """The graph as a callable on numpy arrays."""
-        return self.bundle.model
+        return self.loaded.model
 
     @property
     def tokenizer(self) -> Any:
         """The bundle's tokenizer, or None."""
-        return self.bundle.tokenizer
+        return self.loaded.tokenizer
 
     @property
     def image_processor(self) -> Any:
         """The bundle's image processor, or None."""
-        return self.bundle.image_processor
+        return self.loaded.image_processor
 
     @property
     def config(self) -> Mapping[str, Any]:
         """The checkpoint's config.json."""
-        return self.bundle.config
+        return self.loaded.config
 
     @property
     def profile(self) -> str:
         """The name of the profile that runs."""
-        return self.bundle.profile.name
+        return self.loaded.profile.name
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(task={self.task!r}, bundle={self.bundle.name!r}, profile={self.profile!r})"
+        return f"{type(self).__name__}(task={self.task!r}, bundle={self.loaded.name!r}, profile={self.profile!r})"
 
     def __call__(
         self,
@@ -174,7 +179,7 @@ class Pipeline(ABC):
         if size == 1 or not self.reads_ahead:
             yield from self._results_as_they_come(items, parameters, size)
             return
-        limits = Limits(size, BUDGETS.get(self.bundle.profile.provider))
+        limits = Limits(size, BUDGETS.get(self.loaded.profile.provider))
         read = self._read(items, parameters)
         with closing(in_order(read, lambda batch: self._run(batch, parameters), limits)) as done:
             for item in done:
@@ -216,7 +221,7 @@ class Pipeline(ABC):
 
     def _run(self, pending: Sequence[tuple[Piece, list[Any]]], parameters: Any) -> None:
         """Run pieces as one batch and append what is kept of each one's output to the list beside it."""
-        rows = self.bundle.run_rows([piece.feeds for piece, _ in pending])
+        rows = self.loaded.run_rows([piece.feeds for piece, _ in pending])
         for (piece, outputs), row in zip(pending, rows, strict=True):
             outputs.append(self.kept(piece, row, parameters))
 

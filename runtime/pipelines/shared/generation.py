@@ -99,7 +99,7 @@ class GenerationPipeline(TextPipeline):
         """
         given = dict(parameters.generation)
         wished = entries_of(given.pop("generation_config", None))
-        base = entries_of(self.bundle.generation_config) | wished
+        base = entries_of(self.loaded.generation_config) | wished
         return self._defaults_beside(base | given) | base | _without_none(given)
 
     def _defaults_beside(self, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,7 +125,7 @@ class GenerationPipeline(TextPipeline):
     def _run(self, pending: Sequence[tuple[Piece, list[Any]]], parameters: GenerationParameters) -> None:
         prompts = [piece.feeds["input_ids"] for piece, _ in pending]
         given = self.arguments(parameters)
-        made: Generated = self.bundle.generate_rows(prompts, given)
+        made: Generated = self.loaded.generate_rows(prompts, given)
         share = len(made.sequences) // len(prompts)
         extras = _extras(made) if given.get("return_dict_in_generate") else []
         for index, (_, outputs) in enumerate(pending):

@@ -42,10 +42,10 @@ class TextPipeline(Pipeline):
 
     reads_ahead: ClassVar[bool] = True
 
-    def __init__(self, bundle: "LoadedBundle", *, task: str, **options: Any) -> None:
-        super().__init__(bundle, task=task, **options)
+    def __init__(self, loaded: "LoadedBundle", *, task: str, **options: Any) -> None:
+        super().__init__(loaded, task=task, **options)
         if self.tokenizer is None:
-            raise UsageError(f"'{task}' needs a tokenizer and bundle '{bundle.name}' has none: pass tokenizer=FOLDER")
+            raise UsageError(f"'{task}' needs a tokenizer and bundle '{loaded.name}' has none: pass tokenizer=FOLDER")
 
     def row(self, encoded: Encodings, index: int = 0) -> Row:
         """Return the graph's inputs for one row of an encoding, each [tokens]."""

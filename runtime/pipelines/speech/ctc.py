@@ -99,7 +99,7 @@ class CTCRecognitionPipeline(AutomaticSpeechRecognitionPipeline):
 
     @property
     def _shortest(self) -> int:
-        return self.bundle.manifest.axes.get("samples", Axis()).minimum
+        return self.loaded.bundle.axes.get("samples", Axis()).minimum
 
     def kept(self, piece: Piece, row: Row, parameters: Any) -> np.ndarray:  # noqa: ARG002 - the same for all
         """Return each frame's token only: the logits of an hour would not fit."""

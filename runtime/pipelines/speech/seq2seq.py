@@ -72,7 +72,7 @@ class Seq2SeqRecognitionPipeline(AutomaticSpeechRecognitionPipeline):
 
     parameters = Seq2SeqRecognitionParameters
 
-    def __new__(cls, bundle: "LoadedBundle", **options: Any) -> Self:  # noqa: ARG004 - for __init__
+    def __new__(cls, loaded: "LoadedBundle", **options: Any) -> Self:  # noqa: ARG004 - for __init__
         """Return a pipeline of this class: it was asked for by name, or chosen already."""
         return object.__new__(cls)
 
@@ -106,7 +106,7 @@ class Seq2SeqRecognitionPipeline(AutomaticSpeechRecognitionPipeline):
 
     def config_of(self, given: Mapping[str, Any]) -> GenerationConfig:
         """Return the checkpoint's generation config with the pipeline's defaults and what the caller gives over it."""
-        saved = dict(self.bundle.generation_config)
+        saved = dict(self.loaded.generation_config)
         fixed = {name for name, value in {**saved, **given}.items() if value is not None}
         defaults: dict[str, Any] = {} if "num_beams" in fixed else {"num_beams": BEAMS}
         if not fixed & {"max_new_tokens", "max_length"}:
@@ -139,7 +139,7 @@ class Seq2SeqRecognitionPipeline(AutomaticSpeechRecognitionPipeline):
             [piece.feeds["samples"] for piece, _ in pending], padding=True, return_attention_mask=True
         )
         starts = [np.ravel(config.decoder_start_token_id or 0).astype(np.int64)[:1]] * len(pending)
-        generated = generate(self.bundle.decoding(**arrays), starts, config)
+        generated = generate(self.loaded.decoding(**arrays), starts, config)
         for (_, outputs), tokens in zip(pending, generated.sequences, strict=True):
             outputs.append(np.asarray(tokens, np.int64))
 

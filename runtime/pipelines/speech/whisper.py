@@ -60,14 +60,14 @@ class WhisperRecognitionPipeline(Seq2SeqRecognitionPipeline):
     parameters = WhisperParameters
     longest_s = 4 * 3600
 
-    def __init__(self, bundle: "LoadedBundle", *, task: str, **options: Any) -> None:
-        super().__init__(bundle, task=task, **options)
+    def __init__(self, loaded: "LoadedBundle", *, task: str, **options: Any) -> None:
+        super().__init__(loaded, task=task, **options)
         self._asked(self.options)  # what cannot be right is said before the first recording
 
     @cached_property
     def speech_model(self) -> whisper.SpeechModel:
         """The bundle's graphs as generation takes them."""
-        return _BundleModel(self.bundle)
+        return _BundleModel(self.loaded)
 
     def read(self, heard: Sequence[Heard], outputs: Sequence[Any], parameters: Any) -> dict[str, Any]:
         """Return the transcript of what each chunk said."""
@@ -115,13 +115,13 @@ class WhisperRecognitionPipeline(Seq2SeqRecognitionPipeline):
         if given.pop("do_sample", None) and not mine.get("temperature"):
             _LOG.warning("do_sample=True has no effect on Whisper: pass the temperature=... to sample at")
         options = TranscriptionOptions(**mine)
-        whisper.check_request(self.config, self.bundle.generation_config, options)
+        whisper.check_request(self.config, self.loaded.generation_config, options)
         return options, self.config_of(given)
 
     def _timestamps(self, parameters: WhisperParameters) -> bool | str | None:
         return (
             parameters.return_timestamps
-            or self.bundle.generation_config.get("return_timestamps")
+            or self.loaded.generation_config.get("return_timestamps")
             or (parameters.return_timestamps)
         )
 
@@ -138,22 +138,22 @@ class WhisperRecognitionPipeline(Seq2SeqRecognitionPipeline):
 class _BundleModel:
     """The graphs of a bundle as a `SpeechModel`."""
 
-    def __init__(self, bundle: "LoadedBundle") -> None:
-        self.bundle = bundle
+    def __init__(self, loaded: "LoadedBundle") -> None:
+        self.loaded = loaded
 
     @property
     def config(self) -> Mapping[str, Any]:
-        return self.bundle.config
+        return self.loaded.config
 
     @property
     def generation_config(self) -> Mapping[str, Any]:
-        return self.bundle.generation_config
+        return self.loaded.generation_config
 
     def decoding(self, features: np.ndarray) -> "Decoding":
-        return self.bundle.decoding(input_features=features)
+        return self.loaded.decoding(input_features=features)
 
     def alignment(self, features: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        graph, aligner = self.bundle.graph, self.bundle.graph("alignment")
+        graph, aligner = self.loaded.graph, self.loaded.graph("alignment")
         states = graph("encoder_model")(input_features=features)[0]
         cross = graph("cross_attention")(encoder_hidden_states=states)
         read = {past_of(name): value for name, value in cross.items()}

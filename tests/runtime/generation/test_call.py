@@ -53,7 +53,7 @@ class Bundle:
         caches = [Tensor(name="past_key_values.0.key", dtype="float32", axes=("batch", 4, "past", 8))]
         graphs, self.way = {"model": SimpleNamespace(inputs=caches)}, ("model",)
         family = "encoder-decoder" if self.is_seq2seq else "decoder"
-        self.manifest = SimpleNamespace(family=family, files={"tokenizer.json": tokens}, graphs=graphs)
+        self.bundle = SimpleNamespace(family=family, files={"tokenizer.json": tokens}, graphs=graphs)
         self.config, self.generation_config = self.model.config.to_dict(), {"max_new_tokens": 8, **dict(generation)}
         self.config |= {"eos_token_id": None}
         self.tokenizer = one_letter_tokens(tokens)

@@ -115,7 +115,7 @@ def test_times_of_letters_are_refused(made):
 
 def test_a_folder_of_others_runs_by_its_task(made, tmp_path):
     folder = tmp_path / "others"
-    shutil.copytree(made.ours.bundle.manifest.folder, folder, ignore=shutil.ignore_patterns("bundle.json", "parity"))
+    shutil.copytree(made.ours.bundle.bundle.folder, folder, ignore=shutil.ignore_patterns("bundle.json", "parity"))
     for path in (folder / "onnx").iterdir():
         if not path.name.startswith(("encoder_model.", "decoder_model_merged.")):
             path.unlink()
