@@ -13,7 +13,7 @@ from ..runtime.proof.verify import Verification
 from ..runtime.sources.hub import Request
 from .checkpoint.fetched import fetch
 from .checkpoint.opened import open_checkpoint
-from .families import FAMILIES
+from .families import export_family
 from .proof.gate import Subject, examine
 
 
@@ -29,8 +29,8 @@ def verify_against(verification: Verification, folder: Path, request: Request) -
     bundle = Bundle.read(folder)
     with tempfile.TemporaryDirectory(prefix="vitrify-") as scratch:
         found = fetch(request, Path(scratch))
-        checkpoint = open_checkpoint(found.folder, task=bundle.tasks[0], trust_remote_code=request.trust_remote_code)
-        family = FAMILIES[checkpoint.head.family]
+        checkpoint = open_checkpoint(found.folder, head=bundle.head, trust_remote_code=request.trust_remote_code)
+        family = export_family(checkpoint.head.family)
         oracle = family.oracle(checkpoint)
         fixed = "height" not in bundle.axes and "image" in checkpoint.kinds
         plan = next(plan for plan in family.plans(checkpoint, oracle) if bool(plan.fixed) == fixed)

@@ -27,7 +27,7 @@ from .checkpoint.fetched import fetch
 from .checkpoint.opened import Checkpoint, open_checkpoint
 from .engine import DEFAULT_BUILDER
 from .engine.build import Order, build_engines
-from .families import FAMILIES
+from .families import export_family
 from .precision.calibration_inputs import CalibrationInputs, read_calibration
 from .precision.targets import fitting, load_targets, require_calibrated
 from .precision.variants import Variants, write_variants
@@ -223,7 +223,7 @@ def _first_that_passes(
     allow_mismatch: bool,
 ) -> tuple[Plan, Variants, Findings]:
     """Trace and examine plan after plan; the last one's failure is the export's, but for that of optional profiles."""
-    family = FAMILIES[checkpoint.head.family]
+    family = export_family(checkpoint.head.family)
     oracle = family.oracle(checkpoint)
     plans = [dataclasses.replace(plan, calibration=given.rows) for plan in family.plans(checkpoint, oracle)]
     while plans:

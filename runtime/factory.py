@@ -122,7 +122,9 @@ def pipeline(
     loaded = loaded.with_processors(
         tokenizer=tokenizer, image_processor=image_processor, feature_extractor=feature_extractor
     )
-    name = row.name if row else loaded.bundle.tasks[0]
+    name = row.name if row else next(iter(loaded.bundle.tasks), None)
+    if name is None:
+        raise UsageError(f"'{loaded.name}' supports no pipeline task: run its graphs by vitrify.load_bundle(...).graph(NAME)")
     if name not in loaded.bundle.tasks:
         served = ", ".join(loaded.bundle.tasks)
         raise UsageError(f"bundle '{loaded.name}' does not serve '{name}'. Its head serves: {served}")

@@ -15,8 +15,7 @@ import torch
 from ...runtime.bundle.checkpoint_files import CONFIG, Listing, refuse_other_weights, weights_of
 from ...runtime.errors import IntegrityError, UnsupportedError, UsageError
 from ...runtime.graphs.families import FAMILIES
-from ...runtime.graphs.heads import Head
-from ...runtime.graphs.signature import KINDS
+from ...runtime.graphs.heads import HEADS, Head
 from ...runtime.tasks import find_task
 from ..processors.image import load_image_processor
 from ..processors.speech import load_speech_processor
@@ -52,8 +51,8 @@ class Checkpoint:
             # A mask only where the model was trained with one; without it, unequal lengths run one by one.
             names = self.speech_processor.model_input_names[: 1 + bool(self.speech_processor.return_attention_mask)]
         else:
-            own = [name for name in self.forward_parameters if name in KINDS and KINDS[name] != "text"]
-            names = [*(self.tokenizer.model_input_names if "text" in self.kinds else ()), *own[: "image" in self.kinds]]
+            names = list(self.tokenizer.model_input_names) if "text" in self.kinds else []
+            names += [main_input(type(self.model))] if "image" in self.kinds else []
         return tuple(name for name in names if name in self.forward_parameters)
 
     @property
@@ -72,8 +71,10 @@ def _forward_parameters(model: Any) -> Collection[str]:
     return found
 
 
-def open_checkpoint(folder: Path, *, task: str | None = None, trust_remote_code: bool = False) -> Checkpoint:
-    """Load the checkpoint in `folder` with the head that `task` needs, or its own head when no task is given.
+def open_checkpoint(
+    folder: Path, *, task: str | None = None, head: str | None = None, trust_remote_code: bool = False
+) -> Checkpoint:
+    """Load the checkpoint in `folder` with the head that `task` needs, with the `head` named, or else with its own.
 
     Raises
     ------
@@ -89,17 +90,17 @@ def open_checkpoint(folder: Path, *, task: str | None = None, trust_remote_code:
     _refuse(folder, settings)
     _check_weights(folder)
     config = _load_config(folder, trust_remote_code=trust_remote_code)
-    head = choose_head(config, task)
-    if FAMILIES[head.family].encoder is not None and not config.is_encoder_decoder:
+    chosen = choose_head(config, task) if head is None else HEADS[head]
+    if FAMILIES[chosen.family].encoder is not None and not config.is_encoder_decoder:
         raise UnsupportedError(
             f"{config.architectures[0] if config.architectures else config.model_type} is no encoder-decoder: "
             "models that write about images inside a language model are not among those vitrify exports"
         )
-    model, missing = _load_model(folder, head, config, trust_remote_code=trust_remote_code)
-    kinds = kinds_read(head, type(model))
+    model, missing = _load_model(folder, chosen, config, trust_remote_code=trust_remote_code)
+    kinds = kinds_read(chosen, type(model))
     _check_task_input(task, kinds)
-    outputs = head.outputs if missing else (*head.outputs, *head.extra)
-    checkpoint = Checkpoint(folder, head, model, kinds, outputs)
+    outputs = chosen.outputs if missing else (*chosen.outputs, *chosen.extra)
+    checkpoint = Checkpoint(folder, chosen, model, kinds, outputs)
     return _with_processor(checkpoint, trust_remote_code=trust_remote_code)
 
 

@@ -94,10 +94,12 @@ def choose_head(heads: Sequence[Head], graphs: Mapping[str, Graph], where: str) 
     A graph of a class with a head may have been exported without it: what it gives decides.
     """
     own = FAMILIES[heads[0].family]
-    inputs = {tensor.name for tensor in next(iter(graphs.values())).inputs}
-    given = {tensor.name for tensor in list(graphs.values())[-1].outputs}
-    kinds = kinds_of(name for name in KINDS if name in inputs)[:1]
+    first = next(iter(graphs.values()))
+    inputs = {tensor.name for graph in ([first] if own.generates else graphs.values()) for tensor in graph.inputs}
+    given = {tensor.name for graph in graphs.values() for tensor in graph.outputs}
+    read = kinds_of(name for name in KINDS if name in inputs)
     for head in [*heads, *([] if own.generates else [HEADS["base"]])]:
+        kinds = head.reads or read[:1]
         if kinds and set(head.outputs) <= given and TOLD[head.name].kind in {None, *kinds}:
             return head, kinds
     raise UnsupportedError(

@@ -11,7 +11,7 @@ import soundfile
 from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle
 from vitrify.export.checkpoint.opened import open_checkpoint
-from vitrify.export.families import FAMILIES
+from vitrify.export.families import export_family
 from vitrify.export.passes.precision.quantize_pairs import HIGHEST, LOWEST, POWER
 from vitrify.export.precision.calibration import Recorder, calibrate
 from vitrify.export.precision.calibration_inputs import MOST, read_calibration
@@ -70,7 +70,7 @@ def test_the_recorder_keeps_the_ends_and_the_mean_and_hands_on_the_rest():
 )
 def test_every_graph_that_runs_is_calibrated(model_type, head, names, tmp_path):
     checkpoint = open_checkpoint(make_checkpoint(model_type, head, tmp_path / "checkpoint"))
-    family = FAMILIES[checkpoint.head.family]
+    family = export_family(checkpoint.head.family)
     plan = next(family.plans(checkpoint, family.oracle(checkpoint)))
     exact, target = load_profile("cpu-fp32"), load_profile("trt-int8")
     variants = write_variants(checkpoint, family, tmp_path, plan, [exact])
@@ -114,7 +114,7 @@ def test_static_int8_runs_on_openvino_and_holds_layers_in_int8(model_type, head,
 
 def test_the_shortest_sequences_are_seen_and_those_that_a_graph_does_not_take_are_left(tmp_path, monkeypatch):
     checkpoint = open_checkpoint(make_checkpoint("bert", "base", tmp_path / "checkpoint"))
-    family = FAMILIES[checkpoint.head.family]
+    family = export_family(checkpoint.head.family)
     plan = next(family.plans(checkpoint, family.oracle(checkpoint)))
     variants = write_variants(checkpoint, family, tmp_path, plan, [load_profile("cpu-fp32")])
     files = {name: tmp_path / family.file(name, suffix="") for name in variants.names}
@@ -166,7 +166,7 @@ def test_what_a_user_gives_is_what_runs(kind, model_type, head, tmp_path):
     given = read_calibration(checkpoint, own_inputs(kind, tmp_path / "given"))
     assert len(given.rows) == 3
     assert len(given.digest) == 64
-    family = FAMILIES[checkpoint.head.family]
+    family = export_family(checkpoint.head.family)
     plan = next(family.plans(checkpoint, family.oracle(checkpoint)))
     target = load_profile("trt-int8")
     variants = write_variants(checkpoint, family, tmp_path, plan, [load_profile("cpu-fp32")])
