@@ -124,7 +124,7 @@ def pipeline(
     )
     name = row.name if row else next(iter(loaded.bundle.tasks), None)
     if name is None:
-        raise UsageError(f"'{loaded.name}' supports no pipeline task: run its graphs by vitrify.load_bundle(...).graph(NAME)")
+        raise UsageError(f"'{loaded.name}' supports no pipeline task: run its graphs with vitrify.load_bundle(FOLDER)")
     if name not in loaded.bundle.tasks:
         served = ", ".join(loaded.bundle.tasks)
         raise UsageError(f"bundle '{loaded.name}' does not serve '{name}'. Its head serves: {served}")

@@ -51,12 +51,7 @@ def clip(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clip")
     tokenizer = tiny_tokenizer(TOKENIZERS["bert"], model_max_length=40)
     sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
-    text = {
-        **sizes,
-        "vocab_size": len(tokenizer),
-        "max_position_embeddings": 40,
-        "eos_token_id": tokenizer.sep_token_id,
-    }
+    words = {"vocab_size": len(tokenizer), "eos_token_id": tokenizer.sep_token_id, "max_position_embeddings": 40}
     config = transformers.CLIPConfig(
         text_config={**sizes, **words}, vision_config={**sizes, "image_size": 32, "patch_size": 8}, projection_dim=24
     )
@@ -88,11 +83,8 @@ def test_a_tiny_clip_is_exported_verified_and_run(clip, tmp_path):
         shutil.copytree(source, package / name) if source.is_dir() else shutil.copy(source, package)
     apply_steps(package)
     bundle = tmp_path / "bundle"
-    for words in (f"'export', {str(checkpoint)!r}, '-o', {str(bundle)!r}", f"'verify', {str(bundle)!r}"):
-        run(
-            tmp_path,
-            f"import sys; sys.path.insert(0, '.'); sys.argv = ['vitrify', {words}]\nfrom vitrify.cli import main\nmain()",
-        )
+    for words in (["export", str(checkpoint), "-o", str(bundle)], ["verify", str(bundle)]):
+        run(tmp_path, f"sys.argv = {['vitrify', *words]}\nfrom vitrify.cli import main\nmain()")
     random = np.random.default_rng(0)
     ids = random.integers(5, 20, (3, 9))
     given = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
