@@ -53,7 +53,7 @@ class Family:
 
     def entry(self, names: Collection[str]) -> str:
         """Return which of these graphs reads what a caller gives."""
-        return self.ways_among(names)[0][0]
+        return next(way[0] for way in self.ways if way[0] in names)
 
 
 # Pairs of decoders, for the first step and for those with a past, are what other tools export.

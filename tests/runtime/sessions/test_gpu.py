@@ -95,7 +95,7 @@ def test_without_a_gpu_there_is_an_error_that_says_what_to_use(path, provider, i
 
 @pytest.mark.skipif(bool(this_machine().gpus), reason="there is a GPU")
 @pytest.mark.parametrize("provider", GPU_PROVIDERS)
-@pytest.mark.parametrize("machine", [None, ONE_GPU], ids=["this machine", "a machine that claims one"])
+@pytest.mark.parametrize("machine", [this_machine(), ONE_GPU], ids=["this machine", "a machine that claims one"])
 def test_on_this_machine_no_session_opens(tmp_path, path, provider, machine):
     target = write(tmp_path) if provider == "tensorrt" else path
     with pytest.raises(EnvironmentMissing) as caught:

@@ -157,6 +157,9 @@ def test_a_graph_from_the_future_says_so(tmp_path, change, error, words):
         open_session(path, provider="cpu")
 
 
+H200 = cpu(gpus=("H200",))
+
+
 @pytest.mark.parametrize(
     ("arguments", "installed", "error", "words"),
     [
@@ -169,9 +172,14 @@ def test_a_graph_from_the_future_says_so(tmp_path, change, error, words):
             "both installed .* pip uninstall",
         ),
         ({"provider": "openvino"}, {"onnxruntime"}, DependencyMissing, r"pip install 'vitrify\[openvino\]'"),
-        ({"provider": "cpu", "threads": 0}, {"onnxruntime"}, UsageError, "threads: got 0"),
-        ({"provider": "cuda", "machine": cpu()}, {"onnxruntime"}, EnvironmentMissing, "needs an NVIDIA GPU"),
-        ({"provider": "cuda", "machine": cpu(gpus=("H200",))}, {"onnxruntime"}, DependencyMissing, "onnxruntime-gpu"),
+        ({"provider": "cpu", "opening": Opening(0)}, {"onnxruntime"}, UsageError, "threads: got 0"),
+        (
+            {"provider": "cuda", "opening": Opening(machine=cpu())},
+            {"onnxruntime"},
+            EnvironmentMissing,
+            "needs an NVIDIA GPU",
+        ),
+        ({"provider": "cuda", "opening": Opening(machine=H200)}, {"onnxruntime"}, DependencyMissing, "onnxruntime-gpu"),
     ],
 )
 def test_what_is_missing_or_wrong_is_said(path, arguments, installed, error, words):
@@ -198,8 +206,14 @@ def test_opening_imports_only_the_backend_asked_for(path):
         "print(*(name for name in sys.modules if name.startswith(watched)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    own = {f"vitrify.runtime.sessions.{name}" for name in ("base", "bfloat16", "meanings", "ort", "onnxruntime_cpu")}
-    assert set(out.stdout.split()) == own
+    names = (
+        "base",
+        "meanings",
+        "opening",
+        "telemetry",
+        *(f"onnxruntime{each}" for each in ("", ".base", ".bfloat16", ".cpu")),
+    )
+    assert set(out.stdout.split()) == {f"vitrify.runtime.sessions.{name}" for name in names}
     assert out.stderr == ""
 
 
