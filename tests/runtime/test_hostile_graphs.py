@@ -16,6 +16,7 @@ from vitrify.runtime.errors import IntegrityError
 from vitrify.runtime.graphs.files import files_beside
 from vitrify.runtime.loading import load_bundle
 from vitrify.runtime.sessions import BACKENDS, open_session
+from vitrify.runtime.sessions.opening import Opening
 
 MARKER = "*/_ORT_MEM_ADDR_/*"
 SIZE = 16
@@ -185,7 +186,7 @@ def written(folder, made):
 def refused(path, provider="cpu", words=None):
     needs = [need.packages[0] for need in BACKENDS[provider].needs]
     with pytest.raises(IntegrityError, match=words) as caught:
-        open_session(path, provider=provider, machine=cpu(gpus=("a GPU",)), installed=needs)
+        open_session(path, provider=provider, opening=Opening(machine=cpu(gpus=("a GPU",))), installed=needs)
     assert caught.value.exit_code == 7
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 600
