@@ -25,7 +25,7 @@ from vitrify.runtime.processing.text.tokenizer import Tokenizer
 
 TASK = "text-generation"
 CONTEXT = 1000
-TEMPLATES = Path(__file__).parents[1] / "runtime" / "processing" / "chat_templates"
+TEMPLATES = Path(__file__).parents[1] / "runtime" / "processing" / "chat" / "templates"
 TEMPLATE = (TEMPLATES / "qwen.jinja").read_text(encoding="utf-8")
 GREEDY = {"do_sample": False, "max_new_tokens": 6}
 

@@ -8,7 +8,7 @@ import torch
 import transformers
 
 from tests.checkpoints import POSITIONS, make_checkpoint
-from tests.runtime.sessions.resident_sessions import as_model, cuda_session, engine_bench
+from tests.runtime.sessions.onnxruntime.resident_sessions import as_model, cuda_session, engine_bench
 from vitrify import export_bundle, load_bundle
 from vitrify.profiles import load_profile
 from vitrify.runtime.errors import UsageError

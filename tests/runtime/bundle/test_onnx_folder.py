@@ -15,11 +15,11 @@ import torch
 import transformers
 from onnxruntime.quantization import quantize_dynamic
 
-from tests import foreign_folders as make
+from tests import onnx_folders as make
 from tests.checkpoints import make_checkpoint
 from tests.conftest import run_vitrify
-from tests.foreign_folders import HALF, NEAR, edited, refused
 from tests.hub_server import Repository, serving
+from tests.onnx_folders import HALF, NEAR, edited, refused
 from vitrify import load_bundle, pipeline
 from vitrify.runtime.bundle.manifest import MANIFEST, Bundle, write_manifest
 from vitrify.runtime.bundle.reading import read_bundle

@@ -8,9 +8,9 @@ import pytest
 import torch
 import transformers
 
-from tests import foreign_folders as make
+from tests import onnx_folders as make
 from tests.checkpoints import make_checkpoint
-from tests.foreign_folders import HALF, NEAR, edited, refused
+from tests.onnx_folders import HALF, NEAR, edited, refused
 from vitrify import load_bundle, pipeline
 from vitrify.runtime.errors import UnsupportedError, UsageError
 

@@ -18,7 +18,7 @@ from vitrify.runtime.processing.chat.templates import ChatTemplates, render_temp
 # Short templates in the styles that checkpoints have, each with what its real model is known to use of jinja.
 STYLES = {
     path.stem: path.read_text(encoding="utf-8")
-    for path in sorted((Path(__file__).parent / "chat_templates").glob("*.jinja"))
+    for path in sorted((Path(__file__).parent / "templates").glob("*.jinja"))
 }
 BLOCKS, CHATML, GEMMA, MISTRAL, QWEN, REASONING = (
     STYLES[name] for name in ("blocks", "chatml", "gemma", "mistral", "qwen", "reasoning")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.runtime.processing.test_image import SMALL_IMAGES, assert_equal, both, noise
+from tests.runtime.processing.image.test_processor import SMALL_IMAGES, assert_equal, both, noise
 from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
 from vitrify.runtime.processing.image.patches import resized
 from vitrify.runtime.processing.image.processor import ImageProcessor

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.runtime.processing.test_image import SMALL_IMAGES, assert_equal, both, noise
+from tests.runtime.processing.image.test_processor import SMALL_IMAGES, assert_equal, both, noise
 from vitrify.runtime.errors import IntegrityError, UsageError
 from vitrify.runtime.processing.image.processor import ImageProcessor
 

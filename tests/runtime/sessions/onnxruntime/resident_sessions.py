@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from tests.runtime.sessions.engine_bench import Bench
-from tests.runtime.sessions.fake_onnxruntime import FakeOnnxRuntime
+from tests.runtime.sessions.onnxruntime.fake_onnxruntime import FakeOnnxRuntime
+from tests.runtime.sessions.tensorrt.engine_bench import Bench
 from vitrify.runtime.bundle.engines import Engine
 from vitrify.runtime.sessions import open_session
 from vitrify.runtime.sessions.onnxruntime.cuda import CudaSession

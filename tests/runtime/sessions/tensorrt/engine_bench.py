@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from tests.runtime.sessions.fake_gpu import FakeGpu
-from tests.runtime.sessions.fake_tensorrt import FakeTensorRt
+from tests.runtime.sessions.tensorrt.fake_tensorrt import FakeTensorRt
 from vitrify.runtime.bundle.engines import Engine, write_sidecar
 from vitrify.runtime.graphs.signature import Tensor
 from vitrify.runtime.sessions.opening import Opening

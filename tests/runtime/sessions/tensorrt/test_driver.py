@@ -3,8 +3,8 @@ import concurrent.futures
 import numpy as np
 import pytest
 
-from tests.runtime.sessions.fake_cuda import PROTOTYPES, FakeCuda
 from tests.runtime.sessions.fake_gpu import FakeGpu
+from tests.runtime.sessions.tensorrt.fake_cuda import PROTOTYPES, FakeCuda
 from vitrify.runtime.errors import EnvironmentMissing
 from vitrify.runtime.machine import this_machine
 from vitrify.runtime.sessions.tensorrt.driver import CudaDriver

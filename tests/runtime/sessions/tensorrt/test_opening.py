@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.runtime.sessions.engine_bench import ENGINE, PLAN, RANGES, Bench, assert_right, feeds, write
+from tests.runtime.sessions.tensorrt.engine_bench import ENGINE, PLAN, RANGES, Bench, assert_right, feeds, write
 from vitrify.runtime.bundle.engines import read_sidecar
 from vitrify.runtime.errors import DependencyMissing, EnvironmentMissing, IntegrityError, UnsupportedError
 from vitrify.runtime.graphs.signature import Tensor

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.runtime.sessions.engine_bench import ENGINE, PLAN, RANGES, Bench, add, assert_right, feeds
 from tests.runtime.sessions.fake_gpu import FakeGpu
+from tests.runtime.sessions.tensorrt.engine_bench import ENGINE, PLAN, RANGES, Bench, add, assert_right, feeds
 from vitrify.runtime.errors import EnvironmentMissing, UnsupportedError, UsageError
 from vitrify.runtime.sessions.tensorrt.execution import Execution
 
