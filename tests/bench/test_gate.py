@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from tests.bench.test_result import RESULT
+from tests.bench.results import RESULT
 from vitrify.bench.gate import check_baseline, figures, require_kept
 from vitrify.bench.result import Row
 from vitrify.runtime.errors import PerformanceError, UsageError

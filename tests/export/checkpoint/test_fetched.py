@@ -11,8 +11,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from tests.checkpoints import make_checkpoint
-from tests.hub_server import serving
-from tests.runtime.sources.test_hub import client_of, repository_of
+from tests.hub_clients import client_of
+from tests.hub_server import repository_of, serving
 from vitrify import export_bundle
 from vitrify.export.checkpoint.fetched import fetch
 from vitrify.export.processors.tokenizer import VOCABULARIES, load_tokenizer

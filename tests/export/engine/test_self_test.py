@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.runtime.selection.test_profiles import machine
+from tests.machines import machine
 from vitrify.export.engine.self_test import require_passed, try_engines
 from vitrify.runtime.bundle.engines import read_sidecar
 from vitrify.runtime.errors import EnvironmentMissing, IntegrityError

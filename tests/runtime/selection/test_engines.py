@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.runtime.selection.test_profiles import machine
+from tests.machines import machine
 from vitrify.cli.describe.bundle import describe_bundle
 from vitrify.profiles import load_profile
 from vitrify.runtime.bundle.engines import NOT_RUN, Engine, engines_of, graph_sources, write_sidecar

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
+from tests.machines import machine
 from vitrify.profiles import load_profile
 from vitrify.runtime.errors import DependencyMissing, EnvironmentMissing, UsageError
-from vitrify.runtime.machine import Machine
 from vitrify.runtime.selection.profiles import check_machine, choose_profile
 
 AMX = ("avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8")
@@ -19,10 +19,6 @@ DRIFT = {
     "cpu-int8": 0.03,
     "cpu-int8-static": 0.03,
 }
-
-
-def machine(*features, gpus=()):
-    return Machine(cpu_features=frozenset(features), cores=2, memory_bytes=1 << 34, model_name="a CPU", gpus=gpus)
 
 
 def choose(features, *, names=ALL, drift=DRIFT, max_drift=0.05, installed=EVERYTHING):

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.runtime.selection.test_profiles import machine
+from tests.machines import machine
 from vitrify.profiles import load_profile
 from vitrify.runtime.bundle.manifest import Bundle, Provenance
 from vitrify.runtime.errors import EnvironmentMissing

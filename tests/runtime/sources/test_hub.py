@@ -1,75 +1,28 @@
-"""Checkpoints and bundles from the Hub, against a loopback server; every client is a process of its own.
-
-huggingface_hub reads its environment when it is imported, so no client can share this process.
-"""
+"""Checkpoints and bundles from the Hub, against a loopback server; every client is a process of its own."""
 
 import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import SECONDS, run_vitrify
-from tests.hub_server import Repository, serving
+from tests.hub_clients import client_of
+from tests.hub_server import Repository, repository_of, serving
 from vitrify import load_bundle
 
-# Resolves argv[1] with the JSON options argv[2]; prints the source, or the error's name and sentence.
-CLIENT = """
-import json, sys
-from vitrify.runtime.errors import VitrifyError
-from vitrify.runtime.sources.hub import resolve_source
-try:
-    source = resolve_source(sys.argv[1], **json.loads(sys.argv[2]))
-    found = {"folder": str(source.folder), "id": source.id, "revision": source.revision}
-except VitrifyError as error:
-    found = {"error": type(error).__name__, "said": str(error)}
-print(json.dumps(found))
-"""
 # Bytes that huggingface_hub holds before it writes them: what is resumed is a multiple of it.
 BLOCK = 10 * 2**20
 BIG = bytes(range(256)) * (BLOCK // 256 * 5 // 2)
 SMALL = {"config.json": b"{}", "tokenizer.json": b"{ }", "README.md": b"# a model", "onnx/config.json": b"{}"}
 PLAIN = Repository({**SMALL, "model.safetensors": b"weights"}, frozenset({"model.safetensors"}))
 WITH_BIG = Repository({**SMALL, "model.safetensors": BIG}, frozenset({"model.safetensors"}))
-
-
-@dataclass(frozen=True)
-class Client:
-    """One user of the Hub: an environment with caches of its own."""
-
-    env: dict
-
-    def command(self, name, options):
-        return [sys.executable, "-c", CLIENT, name, json.dumps(options)]
-
-    def resolve(self, name, *, offline=False, **options):
-        env = {**self.env, "HF_HUB_OFFLINE": "1"} if offline else self.env
-        done = subprocess.run(
-            self.command(name, options), env=env, capture_output=True, text=True, timeout=SECONDS, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stderr.count("Traceback") == 0
-        lines = done.stdout.splitlines()
-        assert len(lines) == 1, "something else was printed"
-        found = json.loads(lines[0])
-        assert "\n" not in found.get("said", "")
-        return found
-
-
-def client_of(url, folder):
-    keep = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "VITRIFY_"))}
-    own = {"HF_ENDPOINT": url, "HF_HOME": str(folder / "hf"), "VITRIFY_CACHE": str(folder / "vitrify")}
-    return Client(
-        {**keep, **own, "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1,localhost", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    )
 
 
 @pytest.fixture
@@ -263,11 +216,6 @@ def test_content_that_is_not_what_was_announced(connect):
 
 
 # -------------------------------------------------------------------------------------------------------------- bundles
-
-
-def repository_of(folder):
-    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    return Repository(files, frozenset(name for name in files if name.endswith((".onnx", "_data", ".safetensors"))))
 
 
 def test_a_bundle_becomes_real_files_that_open(connect, exported):

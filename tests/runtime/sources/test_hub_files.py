@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.hub_clients import client_of
 from tests.hub_server import Repository, serving
-from tests.runtime.sources.test_hub import client_of
 
 WEIGHTS = {"model.safetensors": b"weights"}
 INDEX = "model.safetensors.index.json"

@@ -13,6 +13,7 @@ import torch
 import transformers
 
 from tests.runtime.generation.tiny_whisper import TorchSpeechModel, tiny_model, tiny_tokenizer
+from tests.sounds import sound
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.pipelines.speech.whisper import WhisperRecognitionPipeline
 from vitrify.runtime.processing.audio.features import SpeechProcessor
@@ -64,13 +65,6 @@ def pipes(tmp_path_factory):
     extractor.save_pretrained(folder)
     theirs = transformers.pipeline(TASK, model=model, tokenizer=tokenizer, feature_extractor=extractor)
     return theirs, WhisperRecognitionPipeline(FakeBundle(model, folder), task=TASK)
-
-
-def sound(seconds, seed=0):
-    """Return noise in bursts of changing loudness, float32 [samples] at 16 kHz."""
-    generator = np.random.default_rng(seed)
-    loudness = np.repeat(generator.random(int(seconds * 20) + 1), 800)[: int(seconds * 16000)]
-    return (generator.normal(size=len(loudness)) * loudness * 0.3).astype(np.float32)
 
 
 def assert_same(found, expected):

@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from tests.checkpoints import make_checkpoint
-from tests.runtime.pipelines.speech.test_whisper import sound
+from tests.sounds import sound
 from vitrify import export_bundle, pipeline
 from vitrify.runtime.errors import UsageError
 

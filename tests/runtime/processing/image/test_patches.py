@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.runtime.processing.image.test_processor import SMALL_IMAGES, assert_equal, both, noise
+from tests.images import noise
+from tests.runtime.processing.image.against_transformers import SMALL_IMAGES, assert_equal, both
 from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
 from vitrify.runtime.processing.image.patches import resized
 from vitrify.runtime.processing.image.processor import ImageProcessor

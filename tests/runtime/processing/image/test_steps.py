@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from tests.runtime.processing.image.test_processor import SMALL_IMAGES, assert_equal, both, noise
+from tests.images import noise
+from tests.runtime.processing.image.against_transformers import SMALL_IMAGES, assert_equal, both
 from vitrify.runtime.errors import IntegrityError, UsageError
 from vitrify.runtime.processing.image.processor import ImageProcessor
 

@@ -5,20 +5,10 @@ import numpy as np
 import onnx
 import pytest
 
+from tests.graphs import GROWING
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.graphs.signature import Tensor
 from vitrify.runtime.sessions import open_session
-
-GRAPH = """
-<ir_version: 10, opset_import: ["" : 20]>
-growing (float[batch, sequence] fresh, bfloat16[batch, past] cache)
-    => (bfloat16[batch, total] present, float[batch, total] seen)
-{
-    half = Cast<to = 16>(fresh)
-    present = Concat<axis = 1>(cache, half)
-    seen = Cast<to = 1>(present)
-}
-"""
 
 
 def bits(*numbers):
@@ -28,7 +18,7 @@ def bits(*numbers):
 @pytest.fixture
 def session(tmp_path):
     path = tmp_path / "model.onnx"
-    onnx.save(onnx.parser.parse_model(GRAPH), path)
+    onnx.save(onnx.parser.parse_model(GROWING), path)
     with open_session(path, provider="cpu") as session:
         yield session
 

@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 import pytest
 
+from tests.graphs import GROWING
 from tests.runtime.sessions.fake_gpu import FakeGpu
 from tests.runtime.sessions.onnxruntime.fake_onnxruntime import FakeOnnxRuntime
-from tests.runtime.sessions.onnxruntime.test_bfloat16 import GRAPH as GROWING
 from tests.runtime.sessions.tensorrt.engine_bench import write
 from vitrify.profiles import PROVIDERS
 from vitrify.runtime.errors import DependencyMissing, EnvironmentMissing, UnsupportedError, UsageError
