@@ -8,6 +8,7 @@ import torch
 import transformers
 
 from tests.checkpoints import POSITIONS, make_checkpoint
+from tests.fakes import altered
 from tests.runtime.sessions.onnxruntime.resident_sessions import as_model, cuda_session, engine_bench
 from vitrify import export_bundle, load_bundle
 from vitrify.profiles import load_profile
@@ -19,7 +20,6 @@ from vitrify.runtime.generation.decoders.in_place import InPlaceDecoding
 from vitrify.runtime.generation.loop import generate
 from vitrify.runtime.proof.parity import compare, read_cases
 from vitrify.runtime.proof.replay import TeacherForced
-from vitrify.runtime.sessions.base import Session
 
 FP32 = load_profile("cpu-fp32")
 # The last two are the first graph on GPUs, where the cache stays.
@@ -75,26 +75,6 @@ def reference(model, rows) -> np.ndarray:
 # ------------------------------------------------------------------------------------------------------ the gate fails
 
 
-class Tampered(Session):
-    """A session that is fed something else than the decoding meant."""
-
-    def __init__(self, session, tamper):
-        super().__init__(
-            graph=session.graph,
-            inputs=session.inputs,
-            outputs=session.outputs,
-            providers=session.providers,
-            optional=session.optional,
-        )
-        self._session, self._tamper = session, tamper
-
-    def _run(self, feeds):
-        return self._session.run(self._tamper(dict(feeds)), checked=False)
-
-    def close(self):
-        """The session belongs to the bundle."""
-
-
 def nothing(feeds):
     return feeds
 
@@ -122,7 +102,7 @@ def short_cache(feeds):
 
 
 def figures(exported, way, tamper):
-    model = SimpleNamespace(session=Tampered(exported.graphs[way].session, tamper), axes=exported.graphs[way].axes)
+    model = SimpleNamespace(session=altered(exported.graphs[way].session, tamper), axes=exported.graphs[way].axes)
     return compare(TeacherForced(lambda _: DECODINGS[way](model)), exported.cases, FP32.tolerance)
 
 

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from tests.checkpoints import make_checkpoint
+from tests.fakes import FakeSession
 from vitrify import export_bundle
 from vitrify.export.checkpoint.opened import open_checkpoint
 from vitrify.export.families import FAMILIES
@@ -22,31 +23,19 @@ from vitrify.runtime.bundle.manifest import Bundle
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.graphs.signature import Tensor
 from vitrify.runtime.machine import this_machine
-from vitrify.runtime.sessions.base import Session
 from vitrify.runtime.sessions.model import Model
 
 ENDS = tuple(f"x{end}" for end in (HIGHEST, LOWEST, POWER))
 
 
-class Observed(Session):
-    """What an observed graph gives: two runs, one of small numbers and one of large ones."""
+def test_the_recorder_keeps_the_ends_and_the_mean_and_hands_on_the_rest():
+    sizes = map(np.float32, (2, 5, 1))
 
-    def __init__(self):
-        outputs = [Tensor(name, "float32", ()) for name in ("y", *ENDS)]
-        super().__init__(graph="g", inputs=(), outputs=tuple(outputs), providers=("fake",))
-        self.sizes = iter((2.0, 5.0, 1.0))
-        self.closed = False
-
-    def _run(self, feeds):
-        size = np.float32(next(self.sizes))
+    def observed(feeds):
+        size = next(sizes)
         return {"y": np.zeros(1), **dict(zip(ENDS, (size, -2 * size, size**2), strict=True))}
 
-    def close(self):
-        self.closed = True
-
-
-def test_the_recorder_keeps_the_ends_and_the_mean_and_hands_on_the_rest():
-    inner = Observed()
+    inner = FakeSession(observed, outputs=tuple(Tensor(name, "float32", ()) for name in ("y", *ENDS)))
     recorder = Recorder(inner)
     assert [tensor.name for tensor in recorder.outputs] == ["y"]
     for _ in range(3):

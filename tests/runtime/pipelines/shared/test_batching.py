@@ -4,20 +4,20 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
 from itertools import count, islice, repeat
+from pathlib import Path
 from random import Random
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from tests.runtime.pipelines.shared.words import Words, counting_bundle
 from vitrify.runtime.pipelines.classes import pipeline_class
-from vitrify.runtime.pipelines.shared.base import Parameters, Pipeline
 from vitrify.runtime.pipelines.shared.batching import BUDGETS, Limits
 from vitrify.runtime.pipelines.shared.pieces import Piece
 from vitrify.runtime.tasks import TASKS
 
+ROOT = Path(__file__).parents[4]
 SECONDS = 10
 BUDGET = BUDGETS["cpu"]
 LONG = "a" * 1000
@@ -25,41 +25,9 @@ LONG = "a" * 1000
 WINDOW, LONG_WINDOW = 32, 17
 
 
-@dataclass
-class CountingBundle:
-    """A bundle whose graph counts tokens; it remembers the lengths of each batch, and which thread ran it."""
-
-    profile: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(name="cpu-fp32", provider="cpu"))
-    batches: list[list[int]] = field(default_factory=list)
-    threads: list[threading.Thread] = field(default_factory=list)
-    before_each: object = lambda lengths: None
-
-    def run_rows(self, rows):
-        lengths = [len(row["input_ids"]) for row in rows]
-        self.before_each(lengths)
-        self.batches.append(lengths)
-        self.threads.append(threading.current_thread())
-        whole = np.array(lengths)
-        return [{"count": whole[index]} for index in range(len(rows))]
-
-
-class Words(Pipeline):
-    """A piece for each word of a text, a token for each letter; the result is every word with its number of letters."""
-
-    parameters = Parameters
-    reads_ahead = True
-
-    def pieces(self, item, parameters):
-        for word in item.split():
-            yield Piece({"input_ids": np.zeros(len(word), np.int64)}, word)
-
-    def result(self, pieces, outputs, parameters):
-        return [(piece.context, int(output["count"])) for piece, output in zip(pieces, outputs, strict=True)]
-
-
 @pytest.fixture
 def bundle():
-    return CountingBundle()
+    return counting_bundle()
 
 
 @pytest.fixture
@@ -251,11 +219,11 @@ def test_a_stream_that_is_left_runs_no_further_batch(words, bundle, end):
 
 def test_a_process_ends_though_a_stream_was_not_read_to_its_end():
     program = f"""
-import sys, time; sys.path.insert(0, {str(__file__).rpartition("/")[0]!r})
+import sys, time; sys.path.insert(0, {str(ROOT)!r})
 from itertools import repeat
-from test_batching import CountingBundle, Words
+from tests.runtime.pipelines.shared.words import Words, counting_bundle
 delays = [0.01]
-bundle = CountingBundle(before_each=lambda _: time.sleep(delays[0]))
+bundle = counting_bundle(before_each=lambda _: time.sleep(delays[0]))
 results = Words(bundle, task="words")(repeat("a"), batch_size=2)
 next(results)  # of the first window: the second one is running
 delays[0] = 1
