@@ -108,12 +108,21 @@ def test_a_profile_that_cannot_run_here_says_what_is_missing(name, features, ins
         check_machine(load_profile(name), machine(*features), installed=installed)
 
 
-def test_a_profile_that_can_run_here_passes():
-    check_machine(load_profile("cpu-bf16"), machine("avx512_bf16"), installed={"openvino"})
-    check_machine(load_profile("cpu-int8-static"), machine("avx_vnni"), installed={"openvino"})
-    check_machine(load_profile("cpu-int8"), machine(), installed=NO_OPENVINO)
-    check_machine(load_profile("cuda-fp16"), machine(gpus=("L4",)), installed={"onnxruntime-gpu"})
-    check_machine(load_profile("trt-fp16-latency"), machine(gpus=("L4",)), installed={"tensorrt-rtx"})
+@pytest.mark.parametrize(
+    ("name", "here", "installed"),
+    [
+        ("cpu-bf16", machine("avx512_bf16"), {"openvino"}),
+        ("cpu-int8-static", machine("avx_vnni"), {"openvino"}),
+        ("cpu-int8", machine(), NO_OPENVINO),
+        ("cuda-fp16", machine(gpus=("L4",)), {"onnxruntime-gpu"}),
+        ("trt-fp16-latency", machine(gpus=("L4",)), {"tensorrt-rtx"}),
+    ],
+)
+def test_a_profile_that_can_run_here_lacks_nothing_but_its_package(name, here, installed):
+    profile = load_profile(name)
+    assert check_machine(profile, here, installed=installed) is None
+    with pytest.raises(DependencyMissing):
+        check_machine(profile, here, installed=frozenset())
 
 
 def test_a_gpu_without_its_package_is_not_enough():

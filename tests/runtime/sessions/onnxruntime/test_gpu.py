@@ -129,7 +129,9 @@ def test_a_missing_package_is_named_with_its_command(path, provider, installed, 
     ],
 )
 def test_what_suffices_is_enough(provider, installed):
-    check_packages(provider, installed=installed)
+    assert check_packages(provider, installed=installed) is None
+    with pytest.raises(DependencyMissing):
+        check_packages(provider, installed=set())
 
 
 @pytest.mark.parametrize("provider", ["cuda", "onnxruntime-tensorrt", "onnxruntime-tensorrt-rtx"])
