@@ -8,7 +8,8 @@ import pytest
 import torch
 from transformers.models.whisper import generation_whisper as reference
 
-from tests.runtime.generation.tiny_whisper import STATES, TorchSpeechModel, noises, tiny_model, tiny_tokenizer
+from tests.runtime.generation.torch_speech import TorchSpeechModel, noises
+from tests.tiny_models import STATES, tiny_whisper, whisper_tokenizer
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.generation.config import GenerationConfig
 from vitrify.runtime.generation.whisper.alignment import median_filter, token_times, warp
@@ -44,7 +45,7 @@ class Asked:
     multilingual: bool = True
 
 
-PROMPT = [tiny_tokenizer().convert_tokens_to_ids("<|startofprev|>"), 30, 31, 32]
+PROMPT = [whisper_tokenizer().convert_tokens_to_ids("<|startofprev|>"), 30, 31, 32]
 CONDITIONED = {"return_timestamps": True, "condition_on_prev_tokens": True}
 THRESHOLDS = {"logprob_threshold": -3.0, "compression_ratio_threshold": 1.2, "temperature": (0.0,)}
 CASES = {
@@ -73,7 +74,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_transcriptions_are_those_of_transformers(case, seed):
     asked = CASES[case]
-    model = tiny_model(multilingual=asked.multilingual, seed=seed)
+    model = tiny_whisper(multilingual=asked.multilingual, seed=seed)
     features = noises(asked.frames, seed=seed)[0]
     options = {"prompt_ids": torch.tensor(PROMPT)} if "prompt_ids" in asked.options else {}
     expected = theirs(model, features, **{**asked.options, **options})
@@ -91,13 +92,13 @@ def test_transcriptions_are_those_of_transformers(case, seed):
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("options", [{}, {"return_timestamps": True}, {"language": "en", **THRESHOLDS}])
 def test_beams_are_those_of_transformers(options, seed):
-    model, features = tiny_model(seed=seed), noises(WINDOW, seed=seed)[0]
+    model, features = tiny_whisper(seed=seed), noises(WINDOW, seed=seed)[0]
     expected = theirs(model, features, **options, num_beams=3)["sequences"][0].tolist()
     assert ours(TorchSpeechModel(model), Recording(features, WINDOW), num_beams=3, **options)[0].tokens == expected
 
 
 def test_the_language_that_is_heard_is_told():
-    model, features = tiny_model(), noises(WINDOW)[0]
+    model, features = tiny_whisper(), noises(WINDOW)[0]
     heard = model.detect_language(torch.from_numpy(features)[None]).item()
     model = TorchSpeechModel(model)
     assert ours(model, Recording(features, WINDOW))[0].language == heard
@@ -107,7 +108,7 @@ def test_the_language_that_is_heard_is_told():
 
 @pytest.mark.parametrize("options", [{}, CONDITIONED, {**CONDITIONED, **THRESHOLDS}, {"return_timestamps": "word"}])
 def test_recordings_do_not_depend_on_their_batch(options):
-    model = TorchSpeechModel(tiny_model(seed=1))
+    model = TorchSpeechModel(tiny_whisper(seed=1))
     recordings = [Recording(each, each.shape[1]) for each in noises(WINDOW, 190, WINDOW)]
     together = ours(model, *recordings, **options)
     for found, recording in zip(together, recordings, strict=True):
@@ -117,7 +118,7 @@ def test_recordings_do_not_depend_on_their_batch(options):
 
 
 def test_a_doubtful_window_is_tried_again_hotter_without_a_second_encoding():
-    model = TorchSpeechModel(tiny_model(seed=1))  # which writes no timestamps unasked: one window each
+    model = TorchSpeechModel(tiny_whisper(seed=1))  # which writes no timestamps unasked: one window each
     recordings = [Recording(each, WINDOW) for each in noises(WINDOW, WINDOW, seed=5)]
     cold = [each.tokens for each in ours(model, *recordings)]
     model.encoded_rows = 0
@@ -129,7 +130,7 @@ def test_a_doubtful_window_is_tried_again_hotter_without_a_second_encoding():
 
 
 def test_only_rows_that_failed_are_tried_again():
-    model = TorchSpeechModel(tiny_model(seed=2))  # which repeats itself more, the louder the noise
+    model = TorchSpeechModel(tiny_whisper(seed=2))  # which repeats itself more, the louder the noise
     quiet, loud = np.zeros((80, WINDOW), np.float32), 3 * noises(WINDOW, seed=5)[0]
     recordings = [Recording(each, WINDOW) for each in (quiet, loud, quiet)]
     cold = [each.tokens for each in ours(model, *recordings)]
@@ -156,7 +157,7 @@ def test_a_lone_threshold_of_silence_is_refused():
     ],
 )
 def test_what_cannot_be_asked_is_refused(multilingual, options, message):
-    model = TorchSpeechModel(tiny_model(multilingual=multilingual))
+    model = TorchSpeechModel(tiny_whisper(multilingual=multilingual))
     with pytest.raises(UsageError, match=message):
         ours(model, Recording(noises(250)[0], 250), **options)
 

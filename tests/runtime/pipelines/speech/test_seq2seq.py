@@ -1,18 +1,15 @@
 """Speech recognition with an encoder-decoder that is no Whisper, against transformers' pipeline."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 import transformers
 
-from tests.checkpoints import Spread, spread_weights
-from tests.runtime.generation.tiny_whisper import TorchSpeechDecoding, tiny_tokenizer
+from tests.fakes import FakeBundle
+from tests.runtime.generation.torch_speech import TorchSpeechDecoding
+from tests.tiny_models import tiny_moonshine, whisper_tokenizer
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.pipelines.speech.seq2seq import Seq2SeqRecognitionPipeline
-from vitrify.runtime.processing.audio.features import SpeechProcessor
-from vitrify.runtime.processing.text.tokenizer import Tokenizer
 
 TASK = "automatic-speech-recognition"
 
@@ -25,13 +22,13 @@ class MoonshineDecoding(TorchSpeechDecoding):
         super().__init__(model, encoded)
 
 
-class FakeBundle:
+class MoonshineBundle(FakeBundle):
+    """A bundle whose graphs are a PyTorch model."""
+
     def __init__(self, model, folder):
         self.model = model
-        self.config, self.generation_config = model.config.to_dict(), model.generation_config.to_dict()
-        self.tokenizer = Tokenizer.from_folder(folder)
-        self.speech_processor = SpeechProcessor.from_folder(folder)
-        self.name, self.profile = "moonshine", SimpleNamespace(name="fake")
+        says = {"config": model.config.to_dict(), "generation_config": model.generation_config.to_dict()}
+        super().__init__(name="moonshine", folder=folder, **says)
 
     @torch.no_grad()
     def decoding(self, *, input_values, attention_mask):
@@ -41,31 +38,13 @@ class FakeBundle:
 
 @pytest.fixture(scope="module")
 def pipes(tmp_path_factory):
-    folder, tokenizer = tmp_path_factory.mktemp("moonshine"), tiny_tokenizer()
-    end = tokenizer.eos_token_id
-    config = transformers.MoonshineConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=48,
-        encoder_num_hidden_layers=1,
-        decoder_num_hidden_layers=1,
-        encoder_num_attention_heads=2,
-        decoder_num_attention_heads=2,
-        max_position_embeddings=64,
-        decoder_start_token_id=5,
-        bos_token_id=5,
-        eos_token_id=end,
-        pad_token_id=end,
-    )
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
-        model = transformers.MoonshineForConditionalGeneration(config).eval()
-        spread_weights(model, Spread())
+    folder, tokenizer = tmp_path_factory.mktemp("moonshine"), whisper_tokenizer()
+    model = tiny_moonshine(tokenizer)
     extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
     tokenizer.save_pretrained(folder)
     extractor.save_pretrained(folder)
     theirs = transformers.pipeline(TASK, model=model, tokenizer=tokenizer, feature_extractor=extractor)
-    return theirs, Seq2SeqRecognitionPipeline(FakeBundle(model, folder), task=TASK)
+    return theirs, Seq2SeqRecognitionPipeline(MoonshineBundle(model, folder), task=TASK)
 
 
 def sound(seconds, seed=0):

@@ -5,33 +5,30 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import transformers
 
-from tests.runtime.generation.tiny_whisper import TorchSpeechModel, tiny_model, tiny_tokenizer
+from tests.fakes import FakeBundle
+from tests.runtime.generation.torch_speech import TorchSpeechModel
 from tests.sounds import sound
+from tests.tiny_models import tiny_whisper, whisper_tokenizer
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.pipelines.speech.whisper import WhisperRecognitionPipeline
-from vitrify.runtime.processing.audio.features import SpeechProcessor
-from vitrify.runtime.processing.text.tokenizer import Tokenizer
 
 TASK = "automatic-speech-recognition"
 CHECKPOINT = os.environ.get("VITRIFY_WHISPER_TINY_EN")  # a folder in transformers' format
 
 
-class FakeBundle:
+class WhisperBundle(FakeBundle):
     """A bundle whose graphs are a PyTorch model."""
 
     def __init__(self, model, folder):
         self.speech = TorchSpeechModel(model)
-        self.config, self.generation_config = self.speech.config, self.speech.generation_config
-        self.tokenizer = Tokenizer.from_folder(folder)
-        self.speech_processor = SpeechProcessor.from_folder(folder)
-        self.name, self.profile = "whisper", SimpleNamespace(name="fake")
+        says = {"config": self.speech.config, "generation_config": self.speech.generation_config}
+        super().__init__(name="whisper", folder=folder, **says)
 
     def decoding(self, *, input_features):
         return self.speech.decoding(input_features)
@@ -48,7 +45,7 @@ class FakeBundle:
 
     @dataclass
     class _Aligner:
-        bundle: "FakeBundle"
+        bundle: "WhisperBundle"
         input_names: tuple[str, ...] = ("input_ids", "past_key_values.0.encoder.key")
 
         def __call__(self, *, input_ids, **read):
@@ -59,12 +56,12 @@ class FakeBundle:
 def pipes(tmp_path_factory):
     """Return both pipelines on one seeded model."""
     folder = tmp_path_factory.mktemp("whisper")
-    model, tokenizer = tiny_model(seed=1), tiny_tokenizer()
+    model, tokenizer = tiny_whisper(seed=1), whisper_tokenizer()
     extractor = transformers.WhisperFeatureExtractor(chunk_length=1)
     tokenizer.save_pretrained(folder)
     extractor.save_pretrained(folder)
     theirs = transformers.pipeline(TASK, model=model, tokenizer=tokenizer, feature_extractor=extractor)
-    return theirs, WhisperRecognitionPipeline(FakeBundle(model, folder), task=TASK)
+    return theirs, WhisperRecognitionPipeline(WhisperBundle(model, folder), task=TASK)
 
 
 def assert_same(found, expected):
@@ -212,7 +209,7 @@ def real_pipes(tmp_path_factory):
     theirs.tokenizer.save_pretrained(folder)
     theirs.feature_extractor.save_pretrained(folder)
     assert Path(CHECKPOINT).is_dir()
-    return theirs, WhisperRecognitionPipeline(FakeBundle(theirs.model, folder), task=TASK)
+    return theirs, WhisperRecognitionPipeline(WhisperBundle(theirs.model, folder), task=TASK)
 
 
 @pytest.mark.slow

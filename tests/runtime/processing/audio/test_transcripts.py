@@ -9,7 +9,7 @@ import torch
 from transformers.models.whisper import tokenization_whisper as whisper
 from transformers.pipelines import automatic_speech_recognition as reference
 
-from tests.runtime.generation.tiny_whisper import CONTROLS, STATES, tiny_tokenizer
+from tests.tiny_models import CONTROLS, STATES, whisper_tokenizer
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.processing.audio.common_sequence import join_overlaps, merge_overlaps
 from vitrify.runtime.processing.audio.transcripts import (
@@ -28,7 +28,7 @@ TEXT = "Hello, world! \"Quoted\" (it's) 日本語 wörds and — some more... na
 @pytest.fixture(scope="module", params=[True, False], ids=["special", "plain"])
 def tokenizers(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
-    theirs = tiny_tokenizer(special=request.param)
+    theirs = whisper_tokenizer(special=request.param)
     theirs.save_pretrained(folder)
     return theirs, Tokenizer.from_folder(folder)
 
