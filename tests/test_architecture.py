@@ -96,7 +96,8 @@ def test_the_import_walk_sees_what_it_must(tmp_path):
     path = tmp_path / "runtime" / "sessions" / "made_up.py"
     path.parent.mkdir(parents=True)
     path.write_text(
-        "def f():\n    from ...export.tracing.tracer import g\n    import torch.nn\n    from ..bundle.manifest import Axis\n"
+        "def f():\n    from ...export.tracing.tracer import g\n    import torch.nn\n"
+        "    from ..bundle.manifest import Axis\n"
     )
     assert imported(path, root=tmp_path) == {
         "vitrify.export.tracing.tracer.g",

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.machines import machine
+from tests.runtime.sessions.tiny import TINY, save
 from vitrify.cli.describe.bundle import describe_bundle
 from vitrify.profiles import load_profile
 from vitrify.runtime.bundle.engines import NOT_RUN, Engine, engines_of, graph_sources, write_sidecar
@@ -47,7 +48,7 @@ def bundle(tmp_path):
     (tmp_path / "onnx").mkdir()
     (tmp_path / "trt").mkdir()
     file = "onnx/model_trt_fp16.onnx"
-    (tmp_path / file).write_bytes(b"a graph")
+    save(tmp_path / file, TINY)
     made = Bundle(
         head="base",
         tasks=("feature-extraction",),
