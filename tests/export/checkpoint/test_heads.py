@@ -38,7 +38,7 @@ def test_every_head_of_a_task_is_tried(model_type, architecture, head, task):
 @pytest.mark.parametrize(("model_type", "head"), SPEAKING)
 def test_speech_checkpoints_open_by_their_task(model_type, head, tmp_path):
     checkpoint = open_checkpoint(make_checkpoint(model_type, head, tmp_path), task=SPEECH)
-    assert (checkpoint.head.name, checkpoint.inputs) == (head, "audio")
+    assert (checkpoint.head.name, checkpoint.kinds) == (head, ("audio",))
 
 
 @pytest.mark.parametrize(
