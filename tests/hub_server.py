@@ -225,3 +225,8 @@ def _rows(repository) -> Iterator[dict]:
             sha256 = repository.sha256(name)
             row["lfs"] = {"size": len(content), "oid": sha256, "sha256": sha256, "pointerSize": 130}
         yield row
+
+
+def repository_of(folder):
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return Repository(files, frozenset(name for name in files if name.endswith((".onnx", "_data", ".safetensors"))))

@@ -95,7 +95,10 @@ def test_no_branch_on_a_model_type(path):
 def test_the_import_walk_sees_what_it_must(tmp_path):
     path = tmp_path / "runtime" / "sessions" / "made_up.py"
     path.parent.mkdir(parents=True)
-    path.write_text("def f():\n    from ...export.graph import g\n    import torch.nn\n    from ..bundle import Axis\n")
+    path.write_text(
+        "def f():\n    from ...export.tracing.tracer import g\n    import torch.nn\n"
+        "    from ..bundle.manifest import Axis\n"
+    )
     assert imported(path, root=tmp_path) == {
         "vitrify.export.tracing.tracer.g",
         "torch.nn",

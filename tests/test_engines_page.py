@@ -3,7 +3,7 @@
 import json
 
 from benchmarks.engines_table import PAGE, RESULTS, ROOT, TRUE_SIZES, page
-from tests.parity.test_engine_types import PAIRS, SMS, UNBUILT
+from tests.parity.tested_types import ENGINE_PAIRS, SMS, UNBUILT
 
 ROWS = json.loads((ROOT / RESULTS).read_text())["rows"]
 
@@ -13,7 +13,7 @@ def test_the_page_is_made_from_the_result_files():
 
 
 def test_every_type_was_attempted_for_every_compute_capability():
-    wanted = {(*pair, sm) for pair in PAIRS for sm in SMS}
+    wanted = {(*pair, sm) for pair in ENGINE_PAIRS for sm in SMS}
     assert {(row["type"], row["head"], row["sm"]) for row in ROWS} == wanted
 
 

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.types_table import PAGE, RESULTS, ROOT, page
 from tests.checkpoints import GENERATIVE_PAIRS, PAIRS
 from tests.parity.every_profile import EXACT, REFUSED, is_listed
-from tests.parity.test_encoder_decoder_types import UNTRACEABLE
+from tests.parity.tested_types import UNTRACEABLE
 
 ROWS = json.loads((ROOT / RESULTS).read_text())["rows"]
 

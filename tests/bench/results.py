@@ -51,6 +51,24 @@ BASELINES = (
 ABSENT = BackendInfo("faster-transformer int8", False, "int8", 2)
 WHY = "ModuleNotFoundError: No module named 'faster_transformer' (./dev peer faster-transformer sets it up)"
 
+# The least that has all: one case, one backend of ours and one peer, a load.
+RESULT = Result(
+    model={"name": "tiny"},
+    environment={"cpu": "a CPU", "features": ["avx2"], "cores": 2},
+    settings={"rounds": 2},
+    cases=(GridCase("batch 1", {"batch": 1}, 1, "rows", flops=1e9, bytes=4e6),),
+    backends=(
+        BackendInfo("cpu-fp32", True, "fp32", 2, drift=1e-6, load_ms=50.0),
+        BackendInfo("torch", False, "fp32", 2),
+    ),
+    rows=(
+        Row("batch 1", "cpu-fp32", (10.0, 12.0, 11.0), first_ms=30.0, peak_mb=100.0, throughput=90.0, roofline=0.5),
+        Row("batch 1", "torch", (30.0, 24.0)),
+    ),
+    loads=(Load("batch 1", "cpu-fp32", 50.0, (15.0, 20.0), 49.0),),
+    peaks={"gflops": 100.0, "gigabytes_per_second": 10.0},
+)
+
 
 def samples(middle, count, seed, *, tail=0.02):
     """Return times around `middle`, with a few that took longer, as schedulers give them."""

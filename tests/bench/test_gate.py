@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from tests.bench.test_result import RESULT
+from tests.bench.results import RESULT
 from vitrify.bench.gate import check_baseline, figures, require_kept
 from vitrify.bench.result import Row
 from vitrify.runtime.errors import PerformanceError, UsageError
@@ -26,7 +26,9 @@ def test_the_figures_of_a_row_by_name():
 
 
 def test_what_keeps_its_conditions_passes():
-    kept(NOW, "p50>25", "torch_ratio<1", "p50_ratio>3", baseline=RESULT)
+    conditions, found = ("p50>25", "torch_ratio<1", "p50_ratio>3"), figures(NOW, SLOWER, NOW.backends[0], RESULT)
+    assert not any(read_condition(text).holds(found) for text in conditions)
+    kept(NOW, *conditions, baseline=RESULT)
     kept(NOW)
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from benchmarks.checkpoints import minilm, smollm2
 from tests.checkpoints import make_checkpoint
+from tests.images import picture
 from tests.parity.compare import TEXTS
-from tests.parity.test_image_pipelines import picture
 from vitrify import export_bundle
 
 TINY = {

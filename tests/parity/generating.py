@@ -11,8 +11,9 @@ import numpy as np
 import torch
 import transformers
 
-from tests.checkpoints import TOKENIZERS, Spread, spread_weights
+from tests.checkpoints import TOKENIZERS
 from tests.runtime.generation.torch_decoding import TorchDecoding
+from tests.tiny_models import tiny_llama
 from tests.tokenizers_tiny import tiny_tokenizer
 from vitrify.export.processors.tokenizer import write_tokenizer
 from vitrify.runtime.generation.base import Decoding
@@ -25,7 +26,7 @@ from vitrify.runtime.processing.text.tokenizer import Tokenizer
 
 TASK = "text-generation"
 CONTEXT = 1000
-TEMPLATES = Path(__file__).parents[1] / "runtime" / "processing" / "chat_templates"
+TEMPLATES = Path(__file__).parents[1] / "runtime" / "processing" / "chat" / "templates"
 TEMPLATE = (TEMPLATES / "qwen.jinja").read_text(encoding="utf-8")
 GREEDY = {"do_sample": False, "max_new_tokens": 6}
 
@@ -78,22 +79,7 @@ def chatting_llama(folder: Path) -> tuple[Any, Any, Path]:
     tokenizer = tiny_tokenizer(TOKENIZERS["gpt2"], model_max_length=CONTEXT)
     tokenizer.chat_template = TEMPLATE
     tokenizer.pad_token = None
-    config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=CONTEXT,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=None,
-    )
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
-        model = transformers.LlamaForCausalLM(config).eval()
-        spread_weights(model, Spread())
+    model = tiny_llama(tokenizer, CONTEXT)
     write_tokenizer(tokenizer, folder)
     (folder / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
     return model, tokenizer, folder

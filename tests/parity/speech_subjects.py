@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import transformers
 
-from tests.checkpoints import Spread, spread_weights
+from tests.tiny_models import seeded
 from vitrify.export.processors.ctc_tokenizer import write_ctc_tokenizer
 from vitrify.export.processors.speech import write_speech_processor
 from vitrify.runtime.graphs.signature import Axis
@@ -56,10 +56,7 @@ def ctc_model(model_type):
     """Return a seeded model whose likeliest tokens vary from frame to frame."""
     name, options = TYPES[model_type]
     config = transformers.AutoConfig.for_model(model_type, **CONFIG, **options)
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
-        model = getattr(transformers, name)(config).eval()
-        spread_weights(model, Spread())
+    model = seeded(getattr(transformers, name), config)
     balance(model)
     return model
 

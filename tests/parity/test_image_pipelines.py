@@ -14,6 +14,7 @@ from PIL import Image
 from transformers.pipelines.pt_utils import KeyDataset
 
 from tests.checkpoints import make_checkpoint
+from tests.images import picture
 from vitrify import export_bundle, pipeline
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.loading import LoadedBundle
@@ -42,12 +43,6 @@ def pair(tmp_path_factory):
         return theirs, ours()
 
     return get
-
-
-def picture(seed=0, size=(57, 43)):
-    """Return a smooth picture: blocks of colour, enlarged."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
-    return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
 
 
 def assert_same_labels(got, expected):

@@ -9,7 +9,7 @@ import transformers
 
 import vitrify
 from tests.checkpoints import make_checkpoint
-from tests.parity.test_image_pipelines import picture
+from tests.images import picture
 from vitrify.runtime.errors import UsageError
 
 TOKENS = 12

@@ -10,8 +10,8 @@ import torch
 
 import vitrify
 from tests.checkpoints import make_checkpoint
+from tests.images import picture
 from tests.parity.speech_subjects import speech
-from tests.parity.test_image_pipelines import picture
 from vitrify.runtime.bundle.manifest import Bundle, write_manifest
 from vitrify.runtime.proof.verify import verify_bundle
 from vitrify.runtime.tasks import find_task

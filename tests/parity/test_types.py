@@ -7,13 +7,12 @@ import transformers
 
 import vitrify
 from tests.checkpoints import PAIRS, TYPES
+from tests.images import picture
 from tests.parity.compare import assert_same_calls, text_cases
-from tests.parity.test_image_pipelines import picture
+from tests.parity.tested_types import QUICK
 from vitrify.runtime.tasks import tasks_of
 
 TOLERANCE = 1e-4
-# One head of each type in every run, a different one from type to type; the others with `./dev check --all`.
-QUICK = tuple((name, row.heads[index % len(row.heads)]) for index, (name, row) in enumerate(TYPES.items()))
 ALL = [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) for pair in PAIRS]
 # transformers 5 has no pipeline for it; tests/parity/test_question_answering.py has the goldens of 4.57.3.
 WITHOUT_REFERENCE = {"question-answering"}

@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from tests.checkpoints import TYPES, make_checkpoint
-from tests.runtime.test_choice import machine
+from tests.machines import machine
 from vitrify import export_bundle
 from vitrify.export.engine import build, build_request
 from vitrify.export.engine.build import Order, build_engines, check_engines, plan_engines

@@ -3,43 +3,35 @@
 import numpy as np
 import pytest
 
-from tests.runtime.test_choice import machine
+from tests.fakes import FakeSession
+from tests.machines import machine
 from vitrify.export.engine.self_test import require_passed, try_engines
 from vitrify.runtime.bundle.engines import read_sidecar
 from vitrify.runtime.errors import EnvironmentMissing, IntegrityError
-from vitrify.runtime.sessions.base import Session
 
 WITH_GPU = machine(gpus=("NVIDIA L4",))
 
 
-class Numpy(Session):
-    """What the engine should compute, times `gain`."""
+def numpy_session(path, machine, *, gain=1.0):
+    """Return what computes as the engine should, times `gain`."""
+    assert machine is WITH_GPU
+    assert path.stat().st_size > 1000, "no engine was built"
+    engine = read_sidecar(path.with_suffix(".json"))
 
-    gain = 1.0
-
-    def __init__(self, path, machine):
-        engine = read_sidecar(path.with_suffix(".json"))
-        assert machine is WITH_GPU
-        assert path.stat().st_size > 1000, "no engine was built"
-        super().__init__(graph=path.name, inputs=engine.inputs, outputs=engine.outputs, providers=("numpy",))
-
-    def _run(self, feeds):
+    def computes(feeds):
         states = feeds["states"]
         scores = np.exp(states @ states.transpose(0, 2, 1))
-        return {"mixed": self.gain * (scores / scores.sum(-1, keepdims=True) @ states)[..., ::-1]}
+        return {"mixed": gain * (scores / scores.sum(-1, keepdims=True) @ states)[..., ::-1]}
 
-    def close(self):
-        pass
-
-
-class Wrong(Numpy):
-    gain = 1.1
+    return FakeSession(computes, graph=path.name, inputs=engine.inputs, outputs=engine.outputs)
 
 
-class Refusing(Numpy):
-    def __init__(self, path, machine):
-        super().__init__(path, machine)
-        raise IntegrityError("the engine does not load")
+def wrong(path, machine):
+    return numpy_session(path, machine, gain=1.1)
+
+
+def refusing(path, machine):
+    raise IntegrityError("the engine does not load")
 
 
 def tried(opens, capability="89"):
@@ -47,7 +39,7 @@ def tried(opens, capability="89"):
 
 
 def test_an_engine_that_computes_what_numpy_does_works():
-    found = tried(Numpy)
+    found = tried(numpy_session)
     assert found["tensorrt-rtx"].startswith("works: built, loaded, run at two shapes")
     require_passed(found)
 
@@ -55,9 +47,9 @@ def test_an_engine_that_computes_what_numpy_does_works():
 @pytest.mark.parametrize(
     ("opens", "capability", "said"),
     [
-        (Wrong, "89", "computes something else"),
-        (Refusing, "89", "the engine does not load"),
-        (Numpy, "90", "does not build for compute capability 90"),
+        (wrong, "89", "computes something else"),
+        (refusing, "89", "the engine does not load"),
+        (numpy_session, "90", "does not build for compute capability 90"),
     ],
 )
 def test_what_goes_wrong_is_said_and_is_no_pass(opens, capability, said):
@@ -71,7 +63,7 @@ def test_a_build_that_fails_is_said():
     def broken(graph, engine, request, limits):
         return {"stage": "build", "reasons": [{"why": "no kernel"}]}
 
-    found = try_engines(machine=WITH_GPU, capability=lambda: "89", build=broken, opens=Numpy)
+    found = try_engines(machine=WITH_GPU, capability=lambda: "89", build=broken, opens=numpy_session)
     assert found["tensorrt-rtx"] == "did not build (build): no kernel"
 
 

@@ -97,8 +97,9 @@ ONLY_OURS = [
 
 @pytest.mark.parametrize("given", GOOD, ids=str)
 def test_what_transformers_takes_is_taken(given):
-    transformers.GenerationConfig(**given)
-    GenerationConfig(**given).check()
+    theirs, ours = transformers.GenerationConfig(**given), GenerationConfig(**given)
+    ours.check()
+    assert [getattr(ours, name) for name in given] == [getattr(theirs, name) for name in given]
 
 
 @pytest.mark.parametrize("given", BAD, ids=str)
@@ -145,12 +146,18 @@ def test_what_is_not_supported_is_said_by_name(given):
     "given", [{"num_beam_groups": 1, "diversity_penalty": 0.0}, {"penalty_alpha": 0.6, "do_sample": True}], ids=str
 )
 def test_what_asks_for_nothing_unsupported_passes(given):
-    GenerationConfig(**given).check()
+    config = GenerationConfig(**given)
+    config.check()
+    assert {name: getattr(config, name) for name in given} == given
 
 
 def test_a_checkpoint_may_ask_for_what_the_caller_takes_back():
     model = GenerationConfig.from_mapping({"num_beams": 4, "num_beam_groups": 2})
-    model.updated(num_beam_groups=1).check()
+    with pytest.raises(UnsupportedError):
+        model.check()
+    config = model.updated(num_beam_groups=1)
+    config.check()
+    assert (config.num_beams, config.num_beam_groups) == (4, 1)
 
 
 @pytest.mark.parametrize("given", [None, 2, [2, 5], np.int64(2)], ids=str)

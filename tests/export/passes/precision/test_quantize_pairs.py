@@ -9,7 +9,7 @@ import onnx_ir
 import onnxruntime
 import pytest
 
-from tests.export.passes.precision.test_to_half import HEAD, graph_of
+from tests.graphs import HEAD, graph_of
 from vitrify.export.engine.lint import check_graph
 from vitrify.export.passes.precision.quantize_pairs import HIGHEST, LOWEST, POWER, Magnitude, observe, quantize_pairs
 from vitrify.export.passes.precision.to_half import DTYPES, emulate, to_half

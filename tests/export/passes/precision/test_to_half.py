@@ -9,11 +9,11 @@ import onnx_ir
 import onnxruntime
 import pytest
 
+from tests.graphs import graph_of
 from vitrify.export.passes.precision.to_half import DTYPES, emulate, to_half
 from vitrify.runtime.errors import ExportError
 
 HALF = {"fp16": np.float16, "bf16": ml_dtypes.bfloat16}
-HEAD = '<ir_version: 10, opset_import: ["" : 20]>\n'
 LAYER = """
 layer (float[batch, 4] x) => (float[batch, 4] y) <float[4, 4] w, float[4] b>
 {
@@ -80,25 +80,6 @@ branches (bool c, float[4] x) => (float[4] y)
     y = If (c) <then_branch = yes () => (float[4] a) { a = Neg(x) }, else_branch = no () => (float[4] b) { b = Abs(x) }>
 }
 """
-
-
-def graph_of(text, seed=0, **weights):
-    """Return the graph with drawn float32 weights, but for those given."""
-    model, draw = onnx.parser.parse_model(HEAD + text), np.random.default_rng(seed)
-    for tensor in [*model.graph.initializer]:
-        if tensor.data_type == onnx.TensorProto.FLOAT:
-            made = weights.get(tensor.name, draw.standard_normal(tuple(tensor.dims)).astype(np.float32))
-            tensor.CopyFrom(onnx.numpy_helper.from_array(made.astype(np.float32), tensor.name))
-    declared = {tensor.name for tensor in model.graph.initializer}
-    for value in [value for value in model.graph.value_info if value.name not in declared]:
-        shape = [side.dim_value for side in value.type.tensor_type.shape.dim]
-        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT and all(shape):
-            made = weights.get(value.name, draw.standard_normal(shape).astype(np.float32))
-            model.graph.initializer.append(onnx.numpy_helper.from_array(made.astype(np.float32), value.name))
-    graph = onnx_ir.from_proto(model)
-    for value in (*graph.graph.inputs, *graph.graph.outputs):  # the text's grammar has no dots
-        value.name = str(value.name).replace("_0_key", ".0.key")
-    return graph
 
 
 def halved(text, kind="fp16", keep=(), exact=(), **weights):

@@ -1,0 +1,289 @@
+"""Graphs that name what they may not read: refused with exit code 7 before any runtime sees the file."""
+
+import json
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from tests.runtime.graphs.hostile import DATA, MARKER, PLACES, body, constant, external, function, model
+from tests.runtime.sessions.tiny import cpu
+from vitrify.runtime.bundle.manifest import MANIFEST, Bundle, add_files
+from vitrify.runtime.errors import IntegrityError
+from vitrify.runtime.graphs.files import files_beside
+from vitrify.runtime.loading import load_bundle
+from vitrify.runtime.sessions import BACKENDS, open_session
+from vitrify.runtime.sessions.opening import Opening
+
+ELSEWHERE = [
+    MARKER,
+    "*/_ORT_NATIVE_ENDIAN_MEM_ADDR_/*",
+    "",
+    ".",
+    "..",
+    "../model.onnx_data",
+    "deeper/model.onnx_data",
+    "..\\model.onnx_data",
+    "/etc/hostname",
+    "C:model.onnx_data",
+    "missing",
+    "linked",
+    "folder",
+    "pipe",
+    "a\0b",
+    "n" * 5000,
+    "two\nlines",
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Make a folder with data beside the graph, and with what is none."""
+    onnx_folder = tmp_path / "onnx"
+    (onnx_folder / "folder").mkdir(parents=True)
+    (onnx_folder / "deeper").mkdir()
+    for path in (tmp_path, onnx_folder, onnx_folder / "deeper"):
+        (path / DATA).write_bytes(np.arange(4, dtype=np.float32).tobytes())
+    (onnx_folder / "linked").symlink_to(tmp_path / DATA)
+    os.mkfifo(onnx_folder / "pipe")
+    return onnx_folder
+
+
+def written(folder, made):
+    path = folder / "model.onnx"
+    path.write_bytes(made if isinstance(made, bytes) else made.SerializeToString())
+    return path
+
+
+def refused(path, provider="cpu", words=None):
+    needs = [need.packages[0] for need in BACKENDS[provider].needs]
+    with pytest.raises(IntegrityError, match=words) as caught:
+        open_session(path, provider=provider, opening=Opening(machine=cpu(gpus=("a GPU",))), installed=needs)
+    assert caught.value.exit_code == 7
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+def test_no_tensor_anywhere_is_read_from_an_address(folder, place, provider):
+    refused(written(folder, PLACES[place](external(offset=4096))), provider, "which is not beside it")
+
+
+@pytest.mark.parametrize("provider", [name for name, row in BACKENDS.items() if not row.opens_engines])
+@pytest.mark.parametrize("place", ["initializer", "constant", "if, twice", "function"])
+def test_every_provider_refuses_it_before_it_looks_for_its_runtime(folder, place, provider):
+    refused(written(folder, PLACES[place](external())), provider, "which is not beside it")
+
+
+@pytest.mark.parametrize("place", ["initializer", "constant", "if, twice"])
+@pytest.mark.parametrize("location", ELSEWHERE, ids=lambda one: repr(one)[:24])
+def test_weights_are_read_from_regular_files_beside_the_graph_only(folder, location, place):
+    for provider in ("cpu", "openvino"):
+        refused(written(folder, PLACES[place](external(location))), provider)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_lies_beside_the_graph_is_found_wherever_it_is_named(folder, place):
+    assert files_beside(written(folder, PLACES[place](external(DATA)))) == (DATA,)
+
+
+@pytest.mark.parametrize("place", ["initializer", "constant", "if"])
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+def test_weights_beside_the_graph_are_read(folder, place, provider):
+    with open_session(written(folder, PLACES[place](external(DATA))), provider=provider) as session:
+        np.testing.assert_array_equal(session.run({"x": np.ones((1, 4), np.float32)})["y"], [[1, 2, 3, 4]])
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"offset": "-1"},
+        {"offset": "4"},
+        {"length": "17"},
+        {"length": "-16"},
+        {"offset": str(2**64), "length": "0"},
+        {"offset": str(2**64 - 8), "length": "16"},
+        {"offset": "0x0"},
+        {"offset": "zero"},
+        {"length": ""},
+        {"length": "٤"},  # a digit that is not ASCII's
+        {"prepacked_0": "MatMul+1|0;16;0"},
+        {"basepath": "/etc"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("place", ["initializer", "constant"])
+def test_weights_beyond_the_file_and_unknown_words_are_refused(folder, place, entries):
+    path = written(folder, PLACES[place](external(DATA, **entries)))
+    with pytest.raises(IntegrityError):
+        files_beside(path)
+
+
+def test_a_tensor_that_names_two_files_is_refused(folder):
+    tensor = external(DATA)
+    tensor.external_data.add(key="location", value=DATA)
+    refused(written(folder, model(constant(tensor))), words="twice")
+
+
+def field(number, content):
+    """Return a length-delimited field of a message."""
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def varint(value):
+    groups = []
+    while True:
+        groups.append(value & 127 | (128 if value > 127 else 0))
+        value >>= 7
+        if not value:
+            return bytes(groups)
+
+
+def test_parts_that_other_readers_put_together_are_all_looked_at(folder):
+    """A second graph in the model is merged with the first, a key beyond 32 bits is cut to them."""
+    good, bad = model(constant(external(DATA))), model(constant(external()))
+    graph = bad.graph.SerializeToString()
+    for more in (field(7, graph), varint((7 << 3 | 2) + 2**32) + varint(len(graph)) + graph):
+        for content in (good.SerializeToString() + more, more + good.SerializeToString()):
+            for provider in ("cpu", "openvino"):
+                refused(written(folder, content), provider)
+
+
+@pytest.mark.parametrize("depth", [40, 3000])
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+def test_graphs_in_graphs_without_end_are_refused(folder, depth, provider):
+    content = body(external(DATA)).SerializeToString()
+    for _ in range(depth):
+        attribute = field(1, b"body") + field(6, content)
+        content = field(1, field(2, b"w") + field(4, b"If") + field(5, attribute)) + field(2, b"g")
+    refused(written(folder, varint(8) + varint(10) + field(7, content)), provider, "nested deeper")
+
+
+def test_functions_that_call_each_other_are_walked_once(folder):
+    call = helper.make_node("Held", [], ["w"], domain="others")
+    path = written(folder, model(call, functions=[function(call, constant(external(DATA), "v"))]))
+    assert files_beside(path) == (DATA,)
+    refused(path)
+
+
+def test_only_files_that_end_in_onnx_are_opened(folder):
+    """ONNX Runtime takes .ort, OpenVINO .xml and more: formats that nobody looks into."""
+    path = written(folder, PLACES["constant"](external(DATA)))
+    for name in ("model.ort", "model.xml", "model.onnx.pb", "model"):
+        for provider in ("cpu", "openvino"):
+            refused(path.rename(path.with_name(name)), provider, "does not end in")
+            path.with_name(name).rename(path)
+
+
+def context(**attributes):
+    node = helper.make_node("EPContext", ["x"], ["w"], domain="com.microsoft")
+    for name, value in {"main_context": 1, "embed_mode": 0, "ep_cache_context": DATA, **attributes}.items():
+        if value is not None:
+            node.attribute.append(helper.make_attribute(name, value))
+    return model(node)
+
+
+def test_a_compiled_model_beside_the_graph_is_one_of_its_files(folder):
+    assert files_beside(written(folder, context(source="a provider", partition_name="one"))) == (DATA,)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"ep_cache_context": "../model.onnx_data"},
+        {"ep_cache_context": "/etc/hostname"},
+        {"ep_cache_context": "linked"},
+        {"ep_cache_context": ""},
+        {"ep_cache_context": None},
+        {"embed_mode": 1},
+        {"embed_mode": None},
+        {"onnx_model_filename": "/etc/hostname"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_compiled_model_from_elsewhere_is_refused(folder, attributes, inside):
+    made = context(**attributes)
+    if inside:
+        made = model(functions=[function(*made.graph.node)])
+    refused(written(folder, made), "onnxruntime-tensorrt-rtx")
+
+
+# -------------------------------------------------------------------------------------------------------- in bundles
+
+
+@pytest.fixture
+def bundle(exported, tmp_path, monkeypatch):
+    import shutil
+
+    monkeypatch.setenv("VITRIFY_CACHE", str(tmp_path / "cache"))
+    return Path(shutil.copytree(exported.bundle, tmp_path / "bundle"))
+
+
+def resealed(bundle, change):
+    """Change the graph of a bundle, as one who also writes its digests."""
+    path = bundle / "onnx" / "model.onnx"
+    made = onnx.load(path, load_external_data=False)
+    change(made)
+    path.write_bytes(made.SerializeToString())
+    add_files(Bundle.read(bundle), ["onnx/model.onnx"])
+
+
+def pointed(location):
+    def change(made):
+        tensor = made.graph.initializer[0]
+        next(entry for entry in tensor.external_data if entry.key == "location").value = location
+
+    return change
+
+
+def test_a_file_beside_the_graph_that_is_not_listed_is_not_read(bundle):
+    data = bundle / "onnx" / DATA
+    os.link(data, bundle / "onnx" / "unlisted")
+    resealed(bundle, pointed("unlisted"))
+    with pytest.raises(IntegrityError, match=r"'.*unlisted' is not listed"):
+        load_bundle(bundle).open()
+    add_files(Bundle.read(bundle), ["onnx/unlisted"])
+    load_bundle(bundle).open()
+    (bundle / "onnx" / "unlisted").write_bytes(bytes(data.stat().st_size))
+    with pytest.raises(IntegrityError, match="sha256 differs"):
+        load_bundle(bundle).open()
+
+
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+@pytest.mark.parametrize("command", ["run", "info", "verify"])
+def test_a_resealed_bundle_is_refused_by_every_command(bundle, provider, command, vitrify):
+    resealed(bundle, lambda made: made.graph.node.insert(0, constant(external(offset=4096), "unheard")))
+    manifest = bundle / MANIFEST
+    content = json.loads(manifest.read_text())
+    content["builds"]["cpu-fp32"]["profile"]["provider"] = provider
+    manifest.write_text(json.dumps(content))
+    words = ["run", "feature-extraction", "-m", bundle, "a"] if command == "run" else [command, bundle]
+    done = vitrify(*words)
+    assert done.code == 7, done.err
+    assert "not beside it" in done.err + done.out
+
+
+def test_weights_that_say_they_are_packed_are_not_taken_from_a_bundle(bundle):
+    def change(made):
+        made.graph.initializer[0].external_data.add(key="prepacked_0", value="MatMul+1|0;16;0")
+
+    resealed(bundle, change)
+    with pytest.raises(IntegrityError, match="prepacked_0"):
+        load_bundle(bundle).open()
+
+
+def test_large_weights_in_the_graph_are_skipped(folder):
+    """A graph of 64 MB is walked without a look at its numbers: far less of it is read than it has."""
+    large = TensorProto(name="large", data_type=TensorProto.FLOAT, dims=[2**24], raw_data=struct.pack("f", 1) * 2**24)
+    path = written(folder, model(constant(external(DATA)), initializers=[large]))
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    assert files_beside(path) == (DATA,)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 2000
