@@ -29,7 +29,7 @@ from .workload import Workload, workload
 _GAIN = 0.03
 _VERIFY_SECONDS = 600.0
 # What is tried of ONNX Runtime's settings, in words; the features of which the CPU must have one, or none.
-# Not tried, as measured on BERT-base with VNNI: int8 with scales from calibration in ONNX Runtime (QuantizeLinear
+# Not tried, as measured on BERT-base with VNNI: int8 with static quantization in ONNX Runtime (QuantizeLinear
 # pairs, activations unsigned), 1.02 times the time of scales taken at run time; batches cut into fewer rows, 1.0 to
 # 1.6 times the time.
 _SETTINGS: Sequence[tuple[str, Mapping[str, str], frozenset[str]]] = (

@@ -35,7 +35,7 @@ def read_parameters(words: Sequence[str]) -> dict[str, Any]:
     for word in words:
         name, sign, value = word.partition("=")
         if not sign or not name.isidentifier():
-            raise UsageError(f"--param takes name=JSON, got '{word}' (example: --param top_k=3)")
+            raise UsageError(f"--param expects name=JSON, got '{word}' (example: --param top_k=3)")
         parameters[name] = _json_or_text(value)
     return parameters
 

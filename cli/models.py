@@ -168,7 +168,7 @@ def verify(
         request = Request(against, revision, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle)
         verification = verify_against(verification, bundle, request)
     document = {**vars(verification), "passed": verification.passed}
-    lines = [f"{bundle}: {verification.files} files are what they should be", *parity_lines(verification.profiles)]
+    lines = [f"{bundle}: {verification.files} files match their SHA-256", *parity_lines(verification.profiles)]
     lines += [f"  {name}: skipped: {reason}" for name, reason in verification.skipped.items()]
     conclude(document, lines, lambda: require_passed(verification), as_json=as_json)
 

@@ -247,7 +247,7 @@ def _first_that_passes(
         if not failed or (not plans and allow_mismatch):
             return plan, variants, findings
         reasons = {
-            name: f"the graph is not the same model as {checkpoint.folder.name}: {'; '.join(map(str, figures[:3]))}"
+            name: f"the graph does not match {checkpoint.folder.name}: {'; '.join(map(str, figures[:3]))}"
             for name, figures in failed.items()
         }
         if failed.keys() <= set(optional):
@@ -257,7 +257,7 @@ def _first_that_passes(
             return plan, variants, findings
         if not plans:
             name, reason = next(iter(reasons.items()))
-            raise ParityError(f"profile {name}: {reason}. Nothing was written; --allow-mismatch keeps it all the same")
+            raise ParityError(f"profile {name}: {reason}. Nothing was written; --allow-mismatch keeps it")
     raise AssertionError("plans_for yields at least one plan")
 
 

@@ -115,7 +115,7 @@ def _with_processor(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Check
         if made["tokenizer"] is None and "text" in checkpoint.kinds:
             raise UsageError(
                 f"'{folder}' has no tokenizer, and its model reads text: put the tokenizer.json and "
-                "tokenizer_config.json that it was trained with beside config.json"
+                "tokenizer_config.json that it was trained with next to config.json"
             )
     return replace(checkpoint, **made)
 
@@ -126,7 +126,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise UsageError(f"no checkpoint at '{folder}': not a folder. Give a folder with config.json or a Hub id")
     refuse_other_weights(Listing.from_folder(folder))
     if not path.is_file():
-        raise UsageError(f"'{folder}' is no checkpoint: it has no config.json")
+        raise UsageError(f"'{folder}' is not a checkpoint: it has no config.json")
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

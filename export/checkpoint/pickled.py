@@ -68,7 +68,7 @@ def give_up_network() -> None:
         if take_sockets_away():  # containers allow no namespaces, but filters
             return
         raise EnvironmentMissing(
-            f"pickled weights are opened without network, and this kernel refuses a process without one "
+            f"pickled weights are opened without network, and this kernel does not allow a process without one "
             f"({refusal}): allow user namespaces or seccomp, or take a checkpoint with model.safetensors"
         )
     # Without a mapping the new namespace knows no owner for the file to be written.
@@ -100,12 +100,12 @@ def _read(path: Path) -> Mapping[str, Any]:
         asks = re.search(r"GLOBAL ([\w.]+)", str(error))
         reason = f"it asks for {asks[1]}" if asks else type(error).__name__
         raise IntegrityError(
-            f"'{path.name}' is damaged or holds more than tensors ({reason}): nothing in it was run; "
+            f"'{path.name}' is damaged or contains more than tensors ({reason}): nothing in it was run; "
             "download it again, or take a checkpoint with model.safetensors"
         ) from error
     plain = isinstance(weights, Mapping)
     if not plain or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in weights.items()):
-        raise IntegrityError(f"'{path.name}' is no table of tensors by name: take a checkpoint with model.safetensors")
+        raise IntegrityError(f"'{path.name}' is not a table of tensors by name: use a checkpoint with model.safetensors")
     odd = next((name for name, tensor in weights.items() if _is_odd(tensor)), None)
     if odd is not None:
         raise IntegrityError(f"tensor '{odd}' of '{path.name}' is not stored element by element: do not trust it")

@@ -34,7 +34,7 @@ _EXACTLY = {"session.disable_quant_qdq": "1"}
 class Variants:
     """What was written into the bundle's `folder`: `names` are the graphs that the family could make.
 
-    `quality` says of each profile with weights in few bits what they did to its answers, `left_out` of each that was
+    `quality` says of each profile with low-bit weights what they did to its answers, `left_out` of each that was
     not made or not kept why, `passes` of each file which passes its graph went through.
     """
 

@@ -69,7 +69,7 @@ def _prove_equal(processor: Any, folder: Path) -> None:
     reference = read_back if getattr(processor, "backend", "") == "torchvision" else processor
     compared = [_compare(reference, ours, *image) for image in _SYNTHETIC]
     if not any(compared):
-        raise UnsupportedError(f"image processor '{ours.name}' takes none of the images that it was tried with")
+        raise UnsupportedError(f"image processor '{ours.name}' accepts none of the images that it was tested with")
 
 
 def _compare(reference: Any, ours: ImageProcessor, mode: str, width: int, height: int) -> bool:
@@ -84,7 +84,7 @@ def _compare(reference: Any, ours: ImageProcessor, mode: str, width: int, height
         return False
     if theirs is None or mine is None:
         raise UnsupportedError(
-            f"{case}: transformers {their_error or 'takes it'}, the runtime {my_error or 'takes it'}"
+            f"{case}: transformers {their_error or 'accepts it'}, the runtime {my_error or 'accepts it'}"
         )
     require_same_arrays(theirs, mine, case=case, tolerances=TOLERANCES)
     return True
@@ -94,7 +94,7 @@ def _result(call: Callable[[], Mapping[str, Any]]) -> tuple[dict[str, np.ndarray
     try:
         return {name: np.asarray(value) for name, value in call().items()}, ""
     except Exception as error:  # noqa: BLE001 - whatever either side refuses with is the finding
-        return None, f"refuses ({one_line(error)})"
+        return None, f"rejects it ({one_line(error)})"
 
 
 def _synthetic_image(mode: str, width: int, height: int) -> Any:

@@ -139,7 +139,7 @@ def read_sidecar(path: Path) -> Engine:
         }
         engine = Engine(**content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise IntegrityError(f"'{path}' is no engine's sidecar ({error!r}): build the engine again") from error
+        raise IntegrityError(f"'{path}' is not an engine's sidecar ({error!r}): build the engine again") from error
     if engine.key != key or engine.name != path.name.removesuffix(".json"):
         raise IntegrityError(f"'{path}' was changed (its key differs): {engine.rebuild}")
     return engine

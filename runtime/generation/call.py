@@ -72,7 +72,7 @@ def generate_rows(
     call = {name: value for name, value in given.items() if value is not None and name not in named}
     starts = call.pop("decoder_input_ids", None)
     if unknown := sorted(set(call) - CALL_NAMES):
-        raise UsageError(f"generation takes no argument '{unknown[0]}' here")
+        raise UsageError(f"unknown generation argument '{unknown[0]}'")
     if loaded.bundle.topology.encoder is not None:
         return _answered(loaded, prompts, config, call, features, None if starts is None else token_rows(starts))
     if starts is not None:

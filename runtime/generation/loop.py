@@ -106,7 +106,7 @@ def generate(
     limit = config.last_length(width, decoding.capacity)
     if decoding.capacity is not None and width >= decoding.capacity:
         raise UsageError(
-            f"the prompt has {width} tokens and this model takes {decoding.capacity}, prompt and answer together: "
+            f"the prompt has {width} tokens and this model accepts {decoding.capacity}, prompt and answer together: "
             "shorten it, or let text-generation cut it with truncation=True or handle_long_generation='hole'"
         )
     if limit <= width:
@@ -294,7 +294,7 @@ def _checked(
         raise UsageError("there are no prompts: give at least one")
     if streamer is not None and (len(rows) > 1 or config.copies > 1):
         raise UsageError(
-            f"a streamer takes one sequence, but {len(rows)} prompts with num_beams={config.beams} and "
+            f"a streamer accepts one sequence, but {len(rows)} prompts with num_beams={config.beams} and "
             f"num_return_sequences={config.returned} make several at once: generate one, or leave streamer out"
         )
     if held is not None and len(rows) > 1:

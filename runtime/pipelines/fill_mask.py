@@ -117,7 +117,7 @@ class FillMaskPipeline(TextPipeline):
         texts = [targets] if isinstance(targets, str) else targets
         found = dict.fromkeys(number for text in texts if (number := self._target_id(text)) is not None)
         if not found:
-            raise UsageError(f"targets must hold at least one text with a token, got {targets!r}")
+            raise UsageError(f"targets must contain at least one text with a token, got {targets!r}")
         return np.array(list(found))
 
     def _target_id(self, text: str) -> int | None:

@@ -213,7 +213,7 @@ def _pair(task: str, known: Mapping[str, Any]) -> str:
     """Return the pair of languages that a checkpoint names first, where the task names none."""
     pairs = [name for name in known if name.startswith("translation")] if task == "translation" else []
     if pairs:
-        _LOG.warning("task 'translation' names no languages: taken as '%s'", pairs[0])
+        _LOG.warning("task 'translation' names no languages: assuming '%s'", pairs[0])
     return pairs[0] if pairs else task
 
 

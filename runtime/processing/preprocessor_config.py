@@ -28,7 +28,7 @@ def read_config(folder: Path, *, of: str) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise IntegrityError(f"cannot read '{path}' as JSON: {error}") from error
     if not isinstance(config, dict):
-        raise IntegrityError(f"'{path}' holds a {type(config).__name__}, not an object")
+        raise IntegrityError(f"'{path}' contains a {type(config).__name__}, not an object")
     return config
 
 

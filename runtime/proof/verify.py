@@ -65,7 +65,7 @@ def verify_bundle(folder: str | Path) -> Verification:
             skipped[name] = str(error)
     if not found:
         raise EnvironmentMissing(
-            f"no profile of bundle '{bundle.folder.name}' runs here: {'; '.join(skipped.values())}"
+            f"no profile of bundle '{bundle.folder.name}' is available here: {'; '.join(skipped.values())}"
         )
     _record(bundle, [name for name, item in found.items() if item["passed"]])
     return Verification(bundle.folder.name, len(bundle.files), found, skipped)
@@ -96,5 +96,5 @@ def require_passed(verification: Verification) -> None:
     for name, item in verification.profiles.items():
         if not item["passed"]:
             raise ParityError(
-                f"bundle '{verification.bundle}', profile {name}: not the same model: {'; '.join(item['failed'][:3])}"
+                f"bundle '{verification.bundle}', profile {name}: FAIL: {'; '.join(item['failed'][:3])}"
             )

@@ -257,7 +257,7 @@ def test_none_means_the_default(pipe):
         ((), {"question": "q"}, "'context' must be a text, got none"),
         ((), {"question": "q", "context": ["a", "b"]}, "'context' must be a text, got list"),
         ((), {"question": ["p", "q", "r"], "context": ["a", "b"]}, "3 questions take one context or as many"),
-        ((), {"question": ["p", "q"]}, "2 questions take one context or as many contexts, got NoneType"),
+        ((), {"question": ["p", "q"]}, "2 questions need one context or as many contexts, got NoneType"),
         ((EXAMPLE,), {"top_k": 0}, "top_k must be a whole number of at least 1, got 0"),
         ((EXAMPLE,), {"max_answer_len": 0}, "max_answer_len"),
         ((EXAMPLE,), {"doc_stride": -1}, "doc_stride"),

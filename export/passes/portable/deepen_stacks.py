@@ -133,7 +133,7 @@ class _Layer:
         if all(mine is value for mine, value in zip(inputs, node.inputs, strict=True)):
             return None
         if any(attribute.type in _GRAPHS for attribute in node.attributes.values()):
-            raise Refusal(f"a {node.op_type} inside a layer holds a graph")
+            raise Refusal(f"a {node.op_type} inside a layer contains a graph")
         made = onnx_ir.Node(
             node.domain,
             node.op_type,

@@ -61,7 +61,7 @@ class GrowingDecoding(Decoding):
         if not self._mask.shape[1]:
             ids, mask = left_padded(tokens)
             if not (self._takes_mask or mask.all()):
-                raise UsageError("this decoder takes prompts of one length only: run them with batch_size=1")
+                raise UsageError("this decoder accepts prompts of one length only: run them with batch_size=1")
             return self._run(ids, mask, keep)
         ids = np.asarray(tokens, np.int64)
         mask = np.concatenate([self._mask, np.ones_like(ids)], axis=1)

@@ -65,7 +65,7 @@ def audio_blocks(
         if block.size:
             yield block
     if empty:
-        raise UsageError("the audio holds no samples")
+        raise UsageError("the audio contains no samples")
 
 
 def _opened(
@@ -96,7 +96,7 @@ def _array_and_rate(source: Mapping[str, Any]) -> tuple[np.ndarray, int]:
         raise UsageError(f'audio as a mapping needs "sampling_rate" and "array" or "raw", got {got}')
     if isinstance(array, str | bytes | Path):
         raise UsageError(
-            f'"array" and "raw" take an array, not a {type(array).__name__}; pass a file without a mapping'
+            f'"array" and "raw" expect an array, not a {type(array).__name__}; pass a file without a mapping'
         )
     return np.asarray(array), _checked_rate(rate, "the mapping")
 

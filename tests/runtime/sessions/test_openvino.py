@@ -159,7 +159,7 @@ def test_weights_from_elsewhere_are_not_read(path, elsewhere):
     for tensor in model.graph.initializer:
         next(entry for entry in tensor.external_data if entry.key == "location").value = elsewhere
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(IntegrityError, match=r"wants weights from .* which is not beside it"):
+    with pytest.raises(IntegrityError, match=r"wants weights from .* which is not next to it"):
         open_session(path, provider="openvino")
 
 
