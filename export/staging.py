@@ -82,7 +82,9 @@ def _refuse_existing(folder: Path, *, force: bool) -> None:
     if not force:
         raise UsageError(f"'{folder}' exists: choose another folder with -o, or replace it with --force")
     if not (folder / MANIFEST).is_file():
-        raise UsageError(f"'{folder}' is not a bundle, and --force replaces bundles only. Choose another folder with -o")
+        raise UsageError(
+            f"'{folder}' is not a bundle, and --force replaces bundles only. Choose another folder with -o"
+        )
 
 
 def _prefix(folder: Path) -> str:

@@ -197,7 +197,9 @@ class Profile:
                 f"'{mode}' there"
             )
         if on_tensorrt and self.quantization is not None and not self.quantization.symmetric:
-            raise ProfileError(f"profile '{self.name}': 'symmetric' is False, and TensorRT does not support zero points")
+            raise ProfileError(
+                f"profile '{self.name}': 'symmetric' is False, and TensorRT does not support zero points"
+            )
         if bool(self.shape_ranges) != on_tensorrt:
             raise ProfileError(
                 f"profile '{self.name}': provider '{self.provider}' {'with' if self.shape_ranges else 'without'} "

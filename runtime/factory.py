@@ -198,5 +198,7 @@ def runs_as_it_is(source: Source, profile: str | None, *, allow_pickle: bool = F
     names = folder_names(source.folder)
     runs = is_compiled(names, profile, allow_pickle=allow_pickle)
     if not runs and (variants := find_variants(names)):
-        _LOG.info("'%s' contains ONNX graphs too: profile=%s would run them as they are", source.id, next(iter(variants)))
+        _LOG.info(
+            "'%s' contains ONNX graphs too: profile=%s would run them as they are", source.id, next(iter(variants))
+        )
     return runs

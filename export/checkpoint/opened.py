@@ -92,8 +92,8 @@ def open_checkpoint(folder: Path, *, task: str | None = None, trust_remote_code:
     head = choose_head(config, task)
     if FAMILIES[head.family].encoder is not None and not config.is_encoder_decoder:
         raise UnsupportedError(
-            f"{config.architectures[0] if config.architectures else config.model_type} is no encoder-decoder: "
-            "models that write about images inside a language model are not among those vitrify exports"
+            f"{config.architectures[0] if config.architectures else config.model_type} is not an encoder-decoder: "
+            "vision-language models that are decoders only are not supported"
         )
     model, missing = _load_model(folder, head, config, trust_remote_code=trust_remote_code)
     kinds = kinds_read(head, type(model))

@@ -105,7 +105,9 @@ def _read(path: Path) -> Mapping[str, Any]:
         ) from error
     plain = isinstance(weights, Mapping)
     if not plain or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in weights.items()):
-        raise IntegrityError(f"'{path.name}' is not a table of tensors by name: use a checkpoint with model.safetensors")
+        raise IntegrityError(
+            f"'{path.name}' is not a table of tensors by name: use a checkpoint with model.safetensors"
+        )
     odd = next((name for name, tensor in weights.items() if _is_odd(tensor)), None)
     if odd is not None:
         raise IntegrityError(f"tensor '{odd}' of '{path.name}' is not stored element by element: do not trust it")
@@ -145,7 +147,7 @@ def _convert(folder: Path, out: Path) -> None:
     written = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
     stored = sum(path.stat().st_size for path in paths)
     if written > _NAMES * stored:
-        raise IntegrityError(f"'{paths[0].name}' holds {stored:,} bytes that stand for {written:,}: do not trust it")
+        raise IntegrityError(f"'{paths[0].name}' contains {stored:,} bytes that unpack to {written:,}: do not trust it")
     try:
         save_file(_separate(weights), out / SINGLE, metadata={"format": "pt"})
     except (OSError, SafetensorError) as error:

@@ -13,7 +13,7 @@ from typing import Any
 from ...runtime.bundle.builders import BUILDERS as ROWS
 from ...runtime.bundle.builders import Builder as Row
 from ...runtime.bundle.engines import PORTABLE, Engine
-from ...runtime.errors import DependencyMissing, UnsupportedError, UsageError
+from ...runtime.errors import DependencyMissing, UnsupportedError, UsageError, install_hint
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Builder:
                 return version(name)
             except PackageNotFoundError:
                 continue
-        raise DependencyMissing(f"builder '{self.name}' is not installed: pip install 'vitrify[{self.row.extra}]'")
+        raise DependencyMissing(f"builder '{self.name}' is not installed: {install_hint(self.row.extra)}")
 
 
 # What each compute capability is, for those who know their card and not its number.

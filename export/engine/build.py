@@ -193,7 +193,7 @@ def _engine_profile(bundle: Bundle, name: str) -> Profile:
     profile = bundle.profile(name)
     if profile.provider != "tensorrt":
         raise UsageError(
-            f"profile '{name}' runs on '{profile.provider}', which does not use engines: export the bundle with a profile "
+            f"profile '{name}' runs on '{profile.provider}', which does not use engines: export with a profile "
             "of provider tensorrt, such as trt-fp16-latency"
         )
     return profile

@@ -198,4 +198,6 @@ def _require_accepted(checkpoint: Checkpoint, traced: Arrays) -> None:
         _run(checkpoint.model, to_torch(traced), 1)
     except Exception as error:
         reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise UsageError(f"the PyTorch model itself rejects a batch of two: {reason}. Correct its config.json") from error
+        raise UsageError(
+            f"the PyTorch model itself rejects a batch of two: {reason}. Correct its config.json"
+        ) from error

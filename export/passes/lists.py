@@ -137,7 +137,7 @@ PACKED: Passes = (pack_layers,)
 
 
 def low_bit(weights: WeightQuantization, *, kept: frozenset[str]) -> Passes:
-    """Return what quantizes a graph's weights to low bits; layers in `kept` take 8 instead of 4, float32 instead of 8."""
+    """Return the weight quantization of a graph; layers in `kept` take 8 instead of 4, float32 instead of 8."""
     return (
         partial(
             quantize_weights,

@@ -33,7 +33,9 @@ def reading(path: Path) -> Iterator[memoryview]:
         yield memoryview(content)
     except (ValueError, LookupError, OSError) as error:
         reason = str(error) or type(error).__name__
-        raise IntegrityError(f"'{path}' is not an ONNX graph, or only a part of one ({reason}): get the file again") from error
+        raise IntegrityError(
+            f"'{path}' is not an ONNX graph, or only a part of one ({reason}): get the file again"
+        ) from error
 
 
 def fields(content: memoryview) -> Iterator[tuple[int, Value]]:

@@ -205,7 +205,9 @@ class TextGenerationPipeline(GenerationPipeline):
         if longest is None or len(ids) + new <= longest:
             return ids
         if new >= longest:
-            raise UsageError(f"an answer of {new} tokens leaves no room for a prompt: the model accepts {longest} in all")
+            raise UsageError(
+                f"an answer of {new} tokens leaves no room for a prompt: the model accepts {longest} in all"
+            )
         return ids[new - longest :]
 
     def _text_of(self, sequence: np.ndarray, prompt: Prompt, parameters: TextGenerationParameters) -> Any:

@@ -95,6 +95,4 @@ def require_passed(verification: Verification) -> None:
     """Raise ParityError naming what failed, unless everything passed."""
     for name, item in verification.profiles.items():
         if not item["passed"]:
-            raise ParityError(
-                f"bundle '{verification.bundle}', profile {name}: FAIL: {'; '.join(item['failed'][:3])}"
-            )
+            raise ParityError(f"bundle '{verification.bundle}', profile {name}: FAIL: {'; '.join(item['failed'][:3])}")

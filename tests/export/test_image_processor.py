@@ -101,7 +101,7 @@ def test_other_pixels_under_a_known_name_are_refused_and_nothing_is_written(tmp_
 
 def test_settings_that_nothing_fits_are_refused(tmp_path):
     processor = transformers.ViTImageProcessorPil(do_resize=False, do_pad=True, pad_size={"height": 2, "width": 2})
-    with pytest.raises(UnsupportedError, match="takes none of the images"):
+    with pytest.raises(UnsupportedError, match="accepts none of the images"):
         write_image_processor(processor, tmp_path)
 
 

@@ -160,7 +160,7 @@ def test_the_command_line_and_the_log_say_that_nothing_proves_it(classifier, cap
 
 
 def test_verify_has_nothing_to_go_by(classifier):
-    with pytest.raises(UsageError, match=r"compiled by others.*vitrify export"):
+    with pytest.raises(UsageError, match=r"third-party.*vitrify export"):
         verify_bundle(classifier[2])
     done = run_vitrify("verify", classifier[2])
     assert done.code == UsageError.exit_code
@@ -233,20 +233,20 @@ def _outside(folder):
     [
         (_remove("config.json"), UsageError, ("no config.json",)),
         (_replace("config.json", b"{"), IntegrityError, ("config.json", "no JSON")),
-        (_replace("config.json", b"[]"), IntegrityError, ("no JSON object",)),
+        (_replace("config.json", b"[]"), IntegrityError, ("not a JSON object",)),
         (_config(architectures=None), UsageError, ("no architecture", "ForSequenceClassification")),
         (_config(architectures=["BertForNextSentence"]), UnsupportedError, ("BertForNextSentence", "ForMaskedLM")),
         (_config(architectures=["BertForQuestionAnswering"]), UnsupportedError, ("start_logits", "vitrify export")),
         (_config(architectures=["BartForConditionalGeneration"]), UnsupportedError, ("encoder_model", "model.onnx")),
         (_config(architectures=["GPT2LMHeadModel"]), UnsupportedError, ("token_type_ids", "vitrify export")),
         (_remove("tokenizer.json"), UsageError, ("tokenizer.json", "AutoTokenizer")),
-        (_replace("onnx/model.onnx", b""), IntegrityError, ("no ONNX graph",)),
-        (_replace("onnx/model.onnx", b"not a graph at all" * 9), IntegrityError, ("no ONNX graph",)),
+        (_replace("onnx/model.onnx", b""), IntegrityError, ("not an ONNX graph",)),
+        (_replace("onnx/model.onnx", b"not a graph at all" * 9), IntegrityError, ("not an ONNX graph",)),
         (_replace("onnx/model.onnx", b"version https://git-lfs.github.com/spec/v1\n"), IntegrityError, ("lfs pull",)),
         (_cut, IntegrityError, ("model.onnx",)),
         (_link, IntegrityError, ("is a link", "cp -rL")),
         (_remove("onnx/model.onnx"), UsageError, ("no bundle", "vitrify export")),
-        (_outside, IntegrityError, ("not beside it",)),
+        (_outside, IntegrityError, ("not next to it",)),
     ],
 )
 def test_what_cannot_run_says_why(folder, change, error, words):
@@ -294,7 +294,7 @@ def test_a_checkpoint_is_compiled_unless_a_variant_is_named(classifier, tmp_path
     assert pipeline("text-classification", str(both), profile="fp16").bundle.bundle.is_verified is False
     with caplog.at_level(logging.INFO, logger="vitrify"):
         assert not runs_as_it_is(Source(both, "both"), None)
-    assert "'both' holds ONNX graphs too: profile=fp32" in caplog.text
+    assert "'both' contains ONNX graphs too: profile=fp32" in caplog.text
     assert runs_as_it_is(Source(both, "both"), "quantized")
     assert runs_as_it_is(Source(foreign, "foreign"), None)
 

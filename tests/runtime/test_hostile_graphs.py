@@ -389,7 +389,7 @@ def test_a_resealed_bundle_is_refused_by_every_command(bundle, provider, command
     words = ["run", "feature-extraction", "-m", bundle, "a"] if command == "run" else [command, bundle]
     done = vitrify(*words)
     assert done.code == 7, done.err
-    assert "not beside it" in done.err + done.out
+    assert "not next to it" in done.err + done.out
 
 
 def test_weights_that_say_they_are_packed_are_not_taken_from_a_bundle(bundle):

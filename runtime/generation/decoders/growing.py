@@ -150,6 +150,6 @@ def check_capacity(lengths: np.ndarray, capacity: int | None) -> None:
     """Raise UsageError if a row would hold more tokens than the model has room for."""
     if capacity is not None and lengths.max(initial=0) > capacity:
         raise UsageError(
-            f"{lengths.max()} tokens, prompt and answer together, are more than the {capacity} that this model takes: "
+            f"{lengths.max()} tokens, prompt and answer together, exceed the {capacity} that this model accepts: "
             "shorten the prompt, or lower max_new_tokens"
         )

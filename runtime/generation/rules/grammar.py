@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import DependencyMissing, UnsupportedError, UsageError
+from ...errors import DependencyMissing, UnsupportedError, UsageError, install_hint
 from ..base import Processor
 
 if TYPE_CHECKING:
@@ -168,6 +168,6 @@ def _library() -> Any:
         import llguidance
     except ImportError as error:
         raise DependencyMissing(
-            f"{', '.join(NAMES)} need llguidance, which is not installed: pip install 'vitrify[grammar]'"
+            f"{', '.join(NAMES)} need llguidance, which is not installed: {install_hint('grammar')}"
         ) from error
     return llguidance

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DependencyMissing, UsageError
+from ...errors import DependencyMissing, UsageError, install_hint
 from ..fetching import fetch_url, is_url, shortened, without_secrets
 from ..open_files import content_of, is_file
 
@@ -242,4 +242,4 @@ def _import(name: str) -> ModuleType:
     try:
         return __import__(name)
     except ImportError as error:
-        raise DependencyMissing(f"audio needs {name}, which is not installed: pip install 'vitrify[audio]'") from error
+        raise DependencyMissing(f"audio needs {name}, which is not installed: {install_hint('audio')}") from error

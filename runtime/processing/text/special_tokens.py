@@ -69,7 +69,9 @@ def read_tokenizer_config(folder: Path) -> TokenizerConfig:
             **_own(values),
         )
     except (TypeError, ValueError) as error:
-        raise IntegrityError(f"tokenizer_config.json in '{folder}' contains a value of the wrong type: {error}") from error
+        raise IntegrityError(
+            f"tokenizer_config.json in '{folder}' contains a value of the wrong type: {error}"
+        ) from error
 
 
 def _own(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ...bundle.builders import BUILDERS
 from ...bundle.digests import remembered_digest
 from ...bundle.engines import Engine
-from ...errors import DependencyMissing, EnvironmentMissing, IntegrityError, UnsupportedError
+from ...errors import DependencyMissing, EnvironmentMissing, IntegrityError, UnsupportedError, install_hint
 from .driver import Driver
 
 _LOG = logging.getLogger("vitrify")
@@ -61,7 +61,7 @@ def _module(engine: Engine, load: Callable[[str], Any]) -> Any:
         return load(row.module)
     except (ImportError, OSError) as error:
         raise DependencyMissing(
-            f"engine '{engine.name}' needs {row.module} {engine.version} ({error}): pip install 'vitrify[{row.extra}]'"
+            f"engine '{engine.name}' needs {row.module} {engine.version} ({error}): {install_hint(row.extra)}"
         ) from error
 
 

@@ -117,5 +117,5 @@ def test_a_refusal_of_fusion_leaves_the_other_graph(tmp_path, caplog):
     checkpoint = make_checkpoint("bloom", "causal-lm", tmp_path / "checkpoint")
     with caplog.at_level(logging.INFO, logger="vitrify"):
         report = export_bundle(checkpoint, tmp_path / "bundle")
-    assert "no cache in place: pass fuse_group_query refuses graph 'in_place': " in caplog.text
+    assert "no static KV cache: pass fuse_group_query does not support graph 'in_place': " in caplog.text
     assert list(report.passes) == ["onnx/model.onnx"]

@@ -168,7 +168,7 @@ def test_an_argument_may_stand_by_position(letters):
 @pytest.mark.parametrize(
     ("args", "options", "words"),
     [
-        (("a", "b"), {}, "takes 1 arguments by position"),
+        (("a", "b"), {}, "accepts 1 arguments by position"),
         (("a",), {"sign": "b"}, "'sign' twice"),
         ((), {"sing": "b"}, "'sing'. It takes: sign, mark, limit"),
     ],
