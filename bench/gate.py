@@ -17,7 +17,7 @@ def check_baseline(result: Mapping[str, object], baseline: Result, *, forced: bo
         if not forced and result.get(name) != baseline.environment.get(name):
             raise UsageError(
                 f"the baseline is from another machine (its {name}: {baseline.environment.get(name)}, here: "
-                f"{result.get(name)}), so ratios mean nothing: measure one here, or give --force"
+                f"{result.get(name)}), so ratios mean nothing: measure one here, or pass --force"
             )
 
 

@@ -169,7 +169,7 @@ class Result:
     def read(cls, path: Path) -> Self:
         """Read what `write` wrote; raise UsageError where nothing is, IntegrityError where something else is."""
         if not path.is_file():
-            raise UsageError(f"no result in '{path}': give the JSON file that `vitrify bench` wrote")
+            raise UsageError(f"no result in '{path}': pass the JSON file that `vitrify bench` wrote")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             schema = content.pop("schema")

@@ -1,4 +1,4 @@
-"""`vitrify tune`: every way to run a bundle that passes the parity gate, measured here; what wins is kept for `auto`.
+"""`vitrify tune`: measures every configuration that passes the accuracy check; the fastest is kept for `auto`.
 
 First every profile as it is, then variants of the fastest: session settings of ONNX Runtime, and fewer threads.
 """
@@ -41,7 +41,7 @@ _SETTINGS: Sequence[tuple[str, Mapping[str, str], frozenset[str]]] = (
 
 @dataclass(frozen=True)
 class Candidate:
-    """A way to run a bundle: a profile, threads and settings, with a name that says what is other than usual."""
+    """A configuration: a profile, threads and settings, with a name that says what differs from the defaults."""
 
     name: str
     profile: str
@@ -57,7 +57,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What was found: the ways that passed, the fastest first, what was left out and why, and where the record lies."""
+    """The configurations that passed, the fastest first; what was left out and why, and where the record lies."""
 
     bundle: str
     ways: Sequence[tuple[Candidate, Tuned]]
@@ -75,7 +75,7 @@ def tune_bundle(
     progress: Callable[[str], None] = lambda _: None,
     pause: float = PAUSE,
 ) -> Tuning:
-    """Measure the ways to run a bundle and keep the order in the user's cache.
+    """Measure the configurations of a bundle and keep the order in the user's cache.
 
     Parameters
     ----------
@@ -94,9 +94,9 @@ def tune_bundle(
     Raises
     ------
     UsageError
-        A bundle that others compiled: there is nothing to prove its ways by.
+        A third-party ONNX folder, which contains no outputs to verify against.
     EnvironmentMissing
-        No way passed here, or the cache cannot be written.
+        No configuration passed here, or the cache cannot be written.
 
     """
     bundle, machine = read_bundle(folder), this_machine()
@@ -246,7 +246,7 @@ def _fastest(found: Mapping[Candidate, Samples]) -> Candidate:
 def ordered(
     plain: Mapping[Candidate, Samples], variants: Mapping[Candidate, Samples], best: Candidate
 ) -> list[tuple[Candidate, Samples]]:
-    """Return all ways, the fastest first; a variant comes before the profile as it is only if that is worth it."""
+    """Return all, the fastest first; a variant comes before the profile as it is only if that is worth it."""
     again = variants.get(best, plain[best])
     worth = [candidate for candidate in variants if candidate != best and _is_worth(variants[candidate], again)]
     rest = {candidate: found for candidate, found in {**plain, **variants}.items() if candidate not in {*worth, best}}

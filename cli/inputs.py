@@ -76,7 +76,7 @@ def _text(word: str) -> str:
     except UnicodeDecodeError as error:
         raise UsageError(f"'{word}' is not UTF-8 text (byte {error.start}): convert it first") from error
     if not text.strip():
-        raise UsageError(f"'{word}' is empty: give a file with text")
+        raise UsageError(f"'{word}' is empty: pass a file with text")
     return text.rstrip("\n")
 
 

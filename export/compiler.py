@@ -93,7 +93,7 @@ def export_bundle(
     calibration: str | Path | None = None,
     progress: Progress | None = None,
 ) -> ExportReport:
-    """Compile a checkpoint into a bundle, prove that it is the same model, and return the report.
+    """Compile a checkpoint into a bundle, verify it against PyTorch, and return the report.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def export_bundle(
     ExportError
         The model cannot be traced, or an engine not built.
     ParityError
-        The graph is not the same model; nothing is written.
+        The graph fails the accuracy check; nothing is written.
 
     """
     wanted = [profiles] if isinstance(profiles, (str, Path)) else list(profiles)

@@ -44,7 +44,7 @@ def distribution(reading: Reading) -> Plot | None:
     cases = [(case, list(reading.measured_on(case))) for case in reading.result.cases]
     return plot_of(
         "Latency, every call",
-        "Each dot is a call. The box holds the middle half of them, the line in it is the median, and the whisker ends "
+        "Each dot is a call. The box is the interquartile range, the line in it is the median, and the whisker ends "
         "at p95. Overlapping points are stacked; where there are very many, not every call has a dot.",
         (_distribution(reading, index, case, rows) for index, (case, rows) in enumerate(cases) if rows),
     )

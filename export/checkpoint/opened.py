@@ -123,7 +123,7 @@ def _with_processor(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Check
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     if not folder.is_dir():
-        raise UsageError(f"no checkpoint at '{folder}': not a folder. Give a folder with config.json or a Hub id")
+        raise UsageError(f"no checkpoint at '{folder}': not a folder. Pass a folder with config.json or a Hub id")
     refuse_other_weights(Listing.from_folder(folder))
     if not path.is_file():
         raise UsageError(f"'{folder}' is not a checkpoint: it has no config.json")
@@ -140,7 +140,7 @@ def _refuse(folder: Path, settings: dict[str, Any]) -> None:
     if quantization := settings.get("quantization_config"):
         raise UnsupportedError(
             f"'{folder}' is quantized already ({_quantizer(quantization)}): vitrify exports unquantized checkpoints "
-            "and quantizes them itself. Take the original checkpoint, with --profile cpu-int8 if you want it small"
+            "and quantizes them itself. Use the original checkpoint, with --profile cpu-int8 if you want it small"
         )
 
 

@@ -59,7 +59,7 @@ def give_up_network() -> None:
     user, group = os.geteuid(), os.getegid()
     if sys.platform != "linux":
         raise EnvironmentMissing(
-            "pickled weights are opened without network, which needs Linux: take a checkpoint with model.safetensors"
+            "pickled weights are opened without network, which needs Linux: use a checkpoint with model.safetensors"
         )
     if kernel.unshare(_NEW_NETWORK) == 0:
         return
@@ -69,7 +69,7 @@ def give_up_network() -> None:
             return
         raise EnvironmentMissing(
             f"pickled weights are opened without network, and this kernel does not allow a process without one "
-            f"({refusal}): allow user namespaces or seccomp, or take a checkpoint with model.safetensors"
+            f"({refusal}): allow user namespaces or seccomp, or use a checkpoint with model.safetensors"
         )
     # Without a mapping the new namespace knows no owner for the file to be written.
     for name, line in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
@@ -101,7 +101,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         reason = f"it asks for {asks[1]}" if asks else type(error).__name__
         raise IntegrityError(
             f"'{path.name}' is damaged or contains more than tensors ({reason}): nothing in it was run; "
-            "download it again, or take a checkpoint with model.safetensors"
+            "download it again, or use a checkpoint with model.safetensors"
         ) from error
     plain = isinstance(weights, Mapping)
     if not plain or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in weights.items()):

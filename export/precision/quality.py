@@ -1,4 +1,4 @@
-"""How much a quantized language model still is the same model: next tokens, distributions, and what to mend.
+"""Quantization quality of a language model: next tokens, distributions, and what to mend.
 
 It compares arrays of logits and knows neither graphs nor sessions: callers run the models.
 """

@@ -64,10 +64,12 @@ def runtime_copy(read: Callable[[Path], Ours], folder: Path, *, what: str) -> Ou
 def require_same_arrays(theirs: Arrays, mine: Arrays, *, case: str, tolerances: Mapping[str, float]) -> None:
     """Raise UnsupportedError where names, shapes or values differ; an array without a tolerance must be the same."""
     if set(mine) != set(theirs):
-        raise UnsupportedError(f"{case}: transformers gives {', '.join(theirs)}, the runtime {', '.join(mine)}")
+        raise UnsupportedError(f"{case}: transformers returns {', '.join(theirs)}, the runtime {', '.join(mine)}")
     for name, values in theirs.items():
         if values.shape != mine[name].shape:
-            raise UnsupportedError(f"{case}: transformers gives {name} {values.shape}, the runtime {mine[name].shape}")
+            raise UnsupportedError(
+                f"{case}: transformers returns {name} {values.shape}, the runtime {mine[name].shape}"
+            )
         allowed = tolerances.get(name, 0.0)
         difference = float(np.abs(np.subtract(values, mine[name], dtype=np.float32)).max())
         if not difference <= allowed:

@@ -102,7 +102,7 @@ def _variants(names: list[str], head: Head, where: str) -> dict[str, dict[str, s
 def _read_config(folder: Path, where: str) -> dict[str, Any]:
     path = folder / _CONFIG
     if not path.is_file():
-        raise UsageError(f"'{where}' has ONNX graphs and no {_CONFIG}, which says what they are: copy the model's")
+        raise UsageError(f"'{where}' has ONNX graphs and no {_CONFIG}: copy the model's config.json next to them")
     try:
         config = json.loads(real_path(folder, _CONFIG).read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:

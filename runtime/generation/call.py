@@ -120,7 +120,7 @@ def _answered(
     usual = config.bos_token_id if config.decoder_start_token_id is None else config.decoder_start_token_id
     if features is None:
         if not prompts:
-            raise UsageError("there are no prompts: give at least one")
+            raise UsageError("there are no prompts: pass at least one")
         check_ids(prompts, loaded.config.get("src_vocab_size", loaded.config.get("vocab_size")))
         features, encoder_ids, prompts = _encoder_inputs(loaded, prompts), prompts, []
         if starts is not None and usual is not None:  # as in transformers, where an encoder reads text

@@ -235,7 +235,7 @@ class GenerationConfig:
             forced = set(_tokens(getattr(self, name)))
             if forced and forced <= suppressed:
                 raise UsageError(
-                    f"{name} is {sorted(forced)}, all of it in suppress_tokens: take it out of one of them"
+                    f"{name} is {sorted(forced)}, all of it in suppress_tokens: remove it from one of them"
                 )
 
     def last_length(self, width: int, capacity: int | None) -> int:

@@ -108,7 +108,7 @@ def _unique(entries: list[tuple[str, str]]) -> dict[str, str]:
     """Return entries by key; raise ValueError for one that is there twice, of which readers choose differently."""
     told = dict(entries)
     if len(told) < len(entries):
-        raise ValueError("it says one thing twice")
+        raise ValueError("a field is repeated")
     return told
 
 

@@ -113,7 +113,7 @@ class QuestionAnsweringPipeline(Pipeline):
         """Answer one question, a list of them, or lazily any other iterable."""
         if question is not None or context is not None:
             if inputs is not None:
-                raise UsageError(f"give either {EXPECTED} or question= and context=, not both")
+                raise UsageError(f"pass either {EXPECTED} or question= and context=, not both")
             inputs = _paired(question, context)
         elif args:
             inputs = _paired(inputs, *args) if isinstance(inputs, str) and len(args) == 1 else [inputs, *args]

@@ -1,6 +1,6 @@
-"""`verify`: is a bundle whole, and still the same model? It replays `parity/` on every profile and needs no torch.
+"""`verify`: are a bundle's files intact and its outputs right? It replays `parity/` on every profile, without torch.
 
-An engine that passes on a GPU is proven from then on: its sidecar says by which.
+An engine that passes on a GPU counts as verified from then on: its sidecar says by which.
 """
 
 import logging
@@ -81,7 +81,7 @@ def _record(bundle: Bundle, passed: Iterable[str]) -> None:
             record_proven(bundle, profiles)
         except OSError as error:
             _LOG.warning(
-                "bundle '%s' cannot be written, so its sidecars do not say what passed: %s", bundle.folder, error
+                "bundle '%s' cannot be written, so its sidecars do not record what passed: %s", bundle.folder, error
             )
 
 

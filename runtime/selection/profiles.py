@@ -58,7 +58,7 @@ _PACES = (
 def choose_tuned(
     machine: Machine, ways: Sequence["Tuned"], *, profiles: Mapping[str, Profile], max_drift: float
 ) -> Choice | None:
-    """Return the fastest way that was measured on this machine and whose drift is small enough; None if there is none.
+    """Return the fastest configuration measured here whose max relative error is small enough; None if there is none.
 
     `ways` are the fastest first, `profiles` the bundle's.
     """

@@ -110,7 +110,7 @@ def _from_hub(model: str, revision: str | None, token: Any, local_files_only: bo
     from huggingface_hub import constants
 
     if revision is not None and (".." in revision.split("/") or revision.startswith("/")):
-        raise UsageError(f"'{revision}' is not a revision: give a branch, a tag or a commit")
+        raise UsageError(f"'{revision}' is not a revision: pass a branch, a tag or a commit")
     if local_files_only or constants.HF_HUB_OFFLINE:
         return _from_cache(model, revision, wish)
     with _explained(model, revision):

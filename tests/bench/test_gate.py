@@ -44,7 +44,7 @@ def test_a_row_of_ours_that_failed_fails_the_gate_and_a_peer_s_does_not():
 
 
 def test_a_figure_that_is_none_is_told():
-    with pytest.raises(UsageError, match="no number is called 'p50_ratio'"):
+    with pytest.raises(UsageError, match="no metric is called 'p50_ratio'"):
         kept(NOW, "p50_ratio>1")
 
 

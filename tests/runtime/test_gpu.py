@@ -145,4 +145,4 @@ def test_a_bundle_that_cannot_be_written_is_verified_all_the_same(monkeypatch, b
         raise OSError(30, "Read-only file system")
 
     assert recorded(monkeypatch, bundle, passed=True, record=record).passed
-    assert "sidecars do not say what passed" in caplog.text
+    assert "sidecars do not record what passed" in caplog.text

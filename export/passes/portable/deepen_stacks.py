@@ -95,7 +95,7 @@ def _states(layers: Sequence[list[onnx_ir.Node]]) -> list[onnx_ir.Value]:
             raise Refusal(f"layer {index} hands on {len(found)} values")
         around = {node for nodes in layers[index : index + 2] for node in nodes}
         if index < len(layers) - 1 and any(use.node not in around for use in found[0].uses()):
-            raise Refusal(f"what layer {index} gives is read beyond the next one")
+            raise Refusal(f"what layer {index} outputs is read beyond the next one")
         states += found
     return states
 

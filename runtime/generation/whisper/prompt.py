@@ -44,7 +44,7 @@ class WhisperSettings:
         for name in ("decoder_start_token_id", "eos_token_id", "max_source_positions"):
             if given.get(name, config.get(name)) is None:
                 raise UsageError(
-                    f"this Whisper checkpoint says no '{name}': add it to its configuration and export again"
+                    f"this Whisper checkpoint has no '{name}': add it to its configuration and export again"
                 )
         end, suppressed = given["eos_token_id"], given.get("suppress_tokens") or ()
         return cls(

@@ -18,7 +18,7 @@ from ..shared.audio import AudioParameters, Chunk, Recording, chunked, recording
 from ..shared.pieces import Piece
 
 LONGEST_AT_ONCE_S = 180
-"""Seconds that run without chunks: one layer's attention over more takes gigabytes (12 heads, 50 frames/s: 3.9 GB)."""
+"""Seconds that run without chunks: one layer's attention over more needs gigabytes (12 heads, 50 frames/s: 3.9 GB)."""
 
 TIMESTAMPS = ("char", "word")
 

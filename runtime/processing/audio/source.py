@@ -19,13 +19,13 @@ from ..fetching import fetch_url, is_url, shortened, without_secrets
 from ..open_files import content_of, is_file
 
 MAX_BYTES = 512 * 2**20
-"""The largest download that is taken, in bytes: six hours of 16 kHz speech as FLAC, 47 minutes of a CD as WAV."""
+"""The largest download that is accepted, in bytes: six hours of 16 kHz speech as FLAC, 47 minutes of a CD as WAV."""
 
 MAX_SECONDS = 8 * 3600
-"""The longest audio that is taken: 1.8 GB as float32 at 16 kHz."""
+"""The longest audio that is accepted: 1.8 GB as float32 at 16 kHz."""
 
 RATES = range(1_000, 768_001)
-"""The sampling rates that are taken, in Hz."""
+"""The sampling rates that are accepted, in Hz."""
 
 FORMATS = ("WAV", "WAVEX", "RF64", "W64", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF")
 """The formats that are decoded; libsndfile's others only widen what is attacked."""

@@ -28,7 +28,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000
 """The formats that are decoded; Pillow's others (EPS, which runs Ghostscript, FITS...) only widen what is attacked."""
 
 MAX_BYTES = 64 * 2**20
-"""The largest download or base64 image that is taken, in bytes."""
+"""The largest download or base64 image that is accepted, in bytes."""
 
 _CHANNELS = (1, 3, 4)
 _MAX_PATH = 4096
