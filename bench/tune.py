@@ -179,9 +179,9 @@ class _Trial:
         return dict(found)
 
     def with_prepacked(self, order: Sequence[tuple[Candidate, Samples]]) -> list[tuple[Candidate, Samples]]:
-        """Return the order with its winner's graphs packed before it, written and proven, if ONNX Runtime runs it.
+        """Return the order with its winner's graphs packed before it, written and verified, if ONNX Runtime runs it.
 
-        Raises EnvironmentMissing where they cannot be written or are not proven.
+        Raises EnvironmentMissing where they cannot be written or are not verified.
         """
         winner, samples = order[0]
         candidate = replace(winner, name=f"{winner.name}, prepacked", prepacked=True)

@@ -158,7 +158,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check a bundle's files and outputs against what export recorded. Exit code 4 on a mismatch."""
-    from ..runtime.proof.verify import require_passed, verify_bundle
+    from ..runtime.verification.verify import require_passed, verify_bundle
 
     verification = verify_bundle(bundle)
     if against is not None:

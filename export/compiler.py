@@ -18,10 +18,10 @@ from ..runtime.bundle.manifest import PARITY, PARITY_REPORT, REPORTS, Build, Bun
 from ..runtime.errors import ExportError, ParityError
 from ..runtime.graphs.signature import Axis
 from ..runtime.processing.chat.templates import FILE, FOLDER
-from ..runtime.proof.parity import summary, write_cases
-from ..runtime.proof.replay import replayed
 from ..runtime.sources.hub import Request
 from ..runtime.tasks import tasks_of
+from ..runtime.verification.parity import summary, write_cases
+from ..runtime.verification.replay import replayed
 from ..version import __version__
 from .checkpoint.fetched import fetch
 from .checkpoint.opened import Checkpoint, open_checkpoint
@@ -35,11 +35,11 @@ from .processors.ctc_tokenizer import is_ctc_tokenizer, write_ctc_tokenizer
 from .processors.image import write_image_processor
 from .processors.speech import write_speech_processor
 from .processors.tokenizer import write_tokenizer
-from .proof.end_to_end import compare_pipelines
-from .proof.gate import Findings, Subject, examine
-from .proof.plan import Plan
 from .staging import staged
 from .tracing.stacks import find_stacks
+from .verification.end_to_end import compare_pipelines
+from .verification.gate import Findings, Subject, examine
+from .verification.plan import Plan
 
 PARITY_BYTES = 5 * 10**6
 PASSES_REPORT = "passes.json"

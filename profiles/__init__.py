@@ -208,7 +208,7 @@ class Profile:
 
     @property
     def is_emulable(self) -> bool:
-        """Whether its graphs can be proven on a CPU where its device is missing."""
+        """Whether its graphs can be verified on a CPU where its device is missing."""
         return self.half is not None or self.provider == "tensorrt"
 
     @property

@@ -1,7 +1,7 @@
 """Engines: TensorRT's plans of a bundle's graphs, built and judged in child processes, on machines without a GPU too.
 
 A builder is a row. Everything that a GPU-less machine can know of an engine is here; what one computes is for the
-runtime on a GPU to prove.
+runtime on a GPU to verify.
 """
 
 from collections.abc import Mapping, Sequence

@@ -15,8 +15,8 @@ from ...runtime.bundle.manifest import REPORTS, Bundle, add_files
 from ...runtime.child import Limits
 from ...runtime.errors import EnvironmentMissing, ExportError, UsageError
 from ...runtime.machine import this_machine
-from ...runtime.proof.conditions import Condition
 from ...runtime.selection.engines import capability
+from ...runtime.verification.conditions import Condition
 from ..saving import read_tensors
 from . import BUILDERS, CURRENT, DEFAULT_BUILDER, Builder, build_request, find_builder
 from .ep_context import write_ep_context

@@ -13,9 +13,9 @@ from ..checkpoint.opened import Checkpoint
 from ..passes import lists
 from ..passes.portable.decompose_attention import ATTENTION_OPSET
 from ..passes.running import Refusal, run_passes
-from ..proof.plan import Plan
-from ..proof.teacher import Course, TeacherOracle, prompts_of
 from ..tracing.tracer import graph_from_model
+from ..verification.plan import Plan
+from ..verification.teacher import Course, TeacherOracle, prompts_of
 from .base import Family
 
 _AXES = {

@@ -19,8 +19,8 @@ from ..families import Family
 from ..passes import lists
 from ..passes.precision.to_half import DTYPES, emulate
 from ..passes.running import Passes, passes_of, run_passes
-from ..proof.plan import Plan
 from ..saving import read_tensors, save_graph, save_graphs, save_quantized
+from ..verification.plan import Plan
 from .calibration import Seen, calibrate
 from .exact_weights import exact_weights
 from .quality import Quality

@@ -8,9 +8,9 @@ import onnx_ir
 
 from ...profiles import Profile
 from ...runtime.graphs.families import FAMILIES
-from ...runtime.proof.replay import replayed
 from ...runtime.sessions import open_session
 from ...runtime.sessions.model import Model
+from ...runtime.verification.replay import replayed
 from ..checkpoint.opened import Checkpoint
 from ..passes import lists
 from ..passes.precision.quantize_weights import quantizable

@@ -1,4 +1,4 @@
-"""A CTC vocabulary becomes `tokenizer.json` in the bundle, proven on random frames to decode as its source.
+"""A CTC vocabulary becomes `tokenizer.json` in the bundle, verified on random frames to decode as its source.
 
 transformers' Wav2Vec2CTCTokenizer runs in Python; the file has the form that transformers.js reads: a model of whole
 tokens and a CTC decoder. `vocab.json` stands beside it, for transformers.

@@ -1,4 +1,4 @@
-"""Image processors of a checkpoint: loaded by transformers, written complete, and proven equal in the runtime."""
+"""Image processors of a checkpoint: loaded by transformers, written complete, and verified equal in the runtime."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -43,7 +43,7 @@ def write_image_processor(processor: Any, folder: Path) -> None:
 
     Raises UnsupportedError for a class that the runtime does not know, or where it computes other values.
     """
-    write_preprocessor(_complete_config(processor), folder, prove=lambda scratch: _prove_equal(processor, scratch))
+    write_preprocessor(_complete_config(processor), folder, check=lambda scratch: _check_equal(processor, scratch))
 
 
 def _complete_config(processor: Any) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def _complete_config(processor: Any) -> dict[str, Any]:
     return config | {"image_processor_type": name}
 
 
-def _prove_equal(processor: Any, folder: Path) -> None:
+def _check_equal(processor: Any, folder: Path) -> None:
     """Compare transformers' processor, as given and as read back, with the runtime's on synthetic images."""
     ours = runtime_copy(ImageProcessor.from_folder, folder, what=f"image processor '{type(processor).__name__}'")
     read_back = load_image_processor(folder)

@@ -1,4 +1,4 @@
-"""A checkpoint's tokenizer becomes `tokenizer.json` in the bundle, proven equal to its source on a corpus."""
+"""A checkpoint's tokenizer becomes `tokenizer.json` in the bundle, verified equal to its source on a corpus."""
 
 import json
 import re

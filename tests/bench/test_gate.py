@@ -6,7 +6,7 @@ from tests.bench.test_result import RESULT
 from vitrify.bench.gate import check_baseline, figures, require_kept
 from vitrify.bench.result import Row
 from vitrify.runtime.errors import PerformanceError, UsageError
-from vitrify.runtime.proof.conditions import read_condition
+from vitrify.runtime.verification.conditions import read_condition
 
 SLOWER = dataclasses.replace(RESULT.rows[0], samples_ms=(20.0, 24.0, 22.0), throughput=45.0)
 NOW = dataclasses.replace(RESULT, rows=(SLOWER, RESULT.rows[1]))

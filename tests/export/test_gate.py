@@ -12,14 +12,14 @@ from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle
 from vitrify.export.checkpoint.opened import open_checkpoint
 from vitrify.export.families import encoder
-from vitrify.export.proof.gate import Subject, examine
-from vitrify.export.proof.grids import plans_for
-from vitrify.export.proof.oracle import ForwardOracle
+from vitrify.export.verification.gate import Subject, examine
+from vitrify.export.verification.grids import plans_for
+from vitrify.export.verification.oracle import ForwardOracle
 from vitrify.profiles import load_profile
 from vitrify.runtime.errors import ParityError
-from vitrify.runtime.proof.parity import Case, figures_of, summary
 from vitrify.runtime.sessions import open_session
 from vitrify.runtime.sessions.model import Model
+from vitrify.runtime.verification.parity import Case, figures_of, summary
 
 FP32 = load_profile("cpu-fp32")
 

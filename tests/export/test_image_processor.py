@@ -1,4 +1,4 @@
-"""A checkpoint's image processor: loaded or refused, written complete, proven before it is written."""
+"""A checkpoint's image processor: loaded or refused, written complete, verified before it is written."""
 
 import json
 

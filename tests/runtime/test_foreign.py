@@ -27,8 +27,8 @@ from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
 from vitrify.runtime.factory import runs_as_it_is
 from vitrify.runtime.graphs.files import files_beside
 from vitrify.runtime.graphs.header import read_header
-from vitrify.runtime.proof.verify import verify_bundle
 from vitrify.runtime.sources.hub import Source
+from vitrify.runtime.verification.verify import verify_bundle
 
 TEXTS = ["the cat ran", "a dog and a bird saw the house", "sea"]
 
@@ -78,7 +78,7 @@ def test_every_precision_answers_as_the_checkpoint(classifier, profile, off):
     assert pipe.profile == (profile or "fp32")
     found, right = scores(pipe), expected(checkpoint, model)
     assert np.abs(found - right).max() < off
-    assert np.ptp(right, axis=0).max() > 10 * NEAR, "texts that all score alike prove nothing"
+    assert np.ptp(right, axis=0).max() > 10 * NEAR, "texts that all score alike show nothing"
 
 
 @pytest.mark.parametrize(
@@ -141,11 +141,11 @@ def test_the_command_line_and_the_log_say_that_nothing_proves_it(classifier, cap
     folder = classifier[2]
     with caplog.at_level(logging.WARNING, logger="vitrify"):
         load_bundle(folder, profile="quantized")
-    assert "nothing proves" in caplog.text
+    assert "was not verified" in caplog.text
     assert "quantized" in caplog.text
     caplog.clear()
     assert load_bundle(folder, profile="auto").profile.name == "fp32"
-    assert "nothing proves" in caplog.text
+    assert "was not verified" in caplog.text
     done = run_vitrify("info", folder)
     assert done.code == 0
     assert done.out.count("third-party, not verified") == 3
@@ -318,7 +318,7 @@ def test_a_repository_of_others_runs_and_brings_one_precision(classifier, tmp_pa
 
         first = run("-p", "quantized")
         assert first.document["profile"] == "quantized", first.err
-        assert "nothing proves" in first.err
+        assert "was not verified" in first.err
         assert not hub.downloaded("onnx/model.onnx")
         assert not hub.downloaded("README.md")
         offline = run("-p", "quantized", HF_HUB_OFFLINE="1")

@@ -75,10 +75,10 @@ def _record(bundle: Bundle, passed: Iterable[str]) -> None:
     """Write into the bundle which of its engines passed; it need not be writable."""
     profiles = [name for name in passed if bundle.builds[name].profile.provider == "tensorrt"]
     if profiles:
-        from ..selection.engines import record_proven
+        from ..selection.engines import record_verified
 
         try:
-            record_proven(bundle, profiles)
+            record_verified(bundle, profiles)
         except OSError as error:
             _LOG.warning(
                 "bundle '%s' cannot be written, so its sidecars do not record what passed: %s", bundle.folder, error
