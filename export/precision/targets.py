@@ -49,7 +49,7 @@ def require_calibrated(targets: Collection[Profile]) -> None:
     if not any(target.quantization is not None and target.quantization.mode == "static" for target in targets):
         names = ", ".join(target.name for target in targets)
         raise UsageError(
-            f"--calibration: none of {names} is calibrated; cpu-int8-static, cpu-int8-bf16, trt-int8, trt-fp8 do"
+            f"--calibration: none of {names} is calibrated; cpu-int8-static, cpu-int8-bf16, trt-int8, trt-fp8 are"
         )
 
 
