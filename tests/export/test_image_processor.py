@@ -143,7 +143,7 @@ def test_other_patches_under_a_known_name_are_refused(tmp_path, other, message):
 
 
 def test_questions_drawn_above_images_are_refused_by_name(tmp_path):
-    with pytest.raises(UnsupportedError, match=r"is_vqa is True: questions .* font \(Arial\) is no part"):
+    with pytest.raises(UnsupportedError, match=r"is_vqa is True: questions .* font \(Arial\) is not part"):
         write_image_processor(transformers.Pix2StructImageProcessorPil(is_vqa=True), tmp_path)
 
 

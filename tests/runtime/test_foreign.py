@@ -232,7 +232,7 @@ def _outside(folder):
     ("change", "error", "words"),
     [
         (_remove("config.json"), UsageError, ("no config.json",)),
-        (_replace("config.json", b"{"), IntegrityError, ("config.json", "no JSON")),
+        (_replace("config.json", b"{"), IntegrityError, ("config.json", "not JSON")),
         (_replace("config.json", b"[]"), IntegrityError, ("not a JSON object",)),
         (_config(architectures=None), UsageError, ("no architecture", "ForSequenceClassification")),
         (_config(architectures=["BertForNextSentence"]), UnsupportedError, ("BertForNextSentence", "ForMaskedLM")),
