@@ -88,8 +88,8 @@ class Refusing(transformers.ViTImageProcessorPil):
     ("other", "message"),
     [
         (OtherPixels, "pixel_values differs from transformers' by"),
-        (OtherShape, "gives pixel_values"),
-        (Refusing, r"refuses \(no\)"),
+        (OtherShape, "returns pixel_values"),
+        (Refusing, r"rejects it \(no\)"),
     ],
 )
 def test_other_pixels_under_a_known_name_are_refused_and_nothing_is_written(tmp_path, other, message):
@@ -131,7 +131,7 @@ class Unmasked(transformers.Pix2StructImageProcessorPil):
     ("other", "message"),
     [
         (OtherPatches, r"flattened_patches differs from transformers' by 0\.0002 \(allowed: 0\.0001\)"),
-        (OneMore, "gives flattened_patches, attention_mask, pixel_values, the runtime flattened_patches, attention"),
+        (OneMore, "returns flattened_patches, attention_mask, pixel_values, the runtime flattened_patches, attention"),
         (Unmasked, r"attention_mask differs from transformers' by 1 \(allowed: 0\)"),
     ],
 )

@@ -187,7 +187,7 @@ def test_a_rest_too_short_for_a_frame_is_left_out(ours):
         (SOUND[:0], {}, "no samples"),
         (np.zeros((3, 100), np.float32), {}, "shape"),
         ("no-such-file.wav", {}, "no audio file 'no-such-file.wav'"),
-        (None, {}, "takes audio"),
+        (None, {}, "expects audio"),
         ([0.1, 0.2], {}, "cannot be a float"),
         ({"raw": SOUND}, {}, "sampling_rate"),
         ({"raw": SOUND, "sampling_rate": RATE, "text": "hello"}, {}, "'text' would replace"),

@@ -38,7 +38,7 @@ def test_a_callers_unknown_argument_is_refused_with_a_close_name():
 
 
 def test_a_callers_unlikely_argument_is_refused_with_all_names():
-    with pytest.raises(UsageError, match=r"'xyz'\. It takes: max_length, max_new_tokens"):
+    with pytest.raises(UsageError, match=r"'xyz'\. It accepts: max_length, max_new_tokens"):
         GenerationConfig().updated(xyz=3)
 
 
