@@ -28,7 +28,7 @@ def open_decoding(family: Family, graphs: Graphs, inputs: Arrays) -> "Decoding":
     if family.opens is None:
         raise UsageError(f"a bundle of family '{family.name}' does not generate")
     module, name = family.opens.split(":")
-    return getattr(importlib.import_module(f"....{module}", __package__), name)(graphs, inputs)
+    return getattr(importlib.import_module(f"...{module}", __package__), name)(graphs, inputs)
 
 
 def open_decoder(graphs: Graphs, inputs: Arrays) -> "Decoding":
