@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..runtime.errors import PerformanceError, UsageError
-from ..runtime.proof.conditions import Condition
+from ..runtime.verification.conditions import Condition
 from .result import BackendInfo, Result, Row
 
 # What must be the same for a ratio to mean something.
@@ -17,7 +17,7 @@ def check_baseline(result: Mapping[str, object], baseline: Result, *, forced: bo
         if not forced and result.get(name) != baseline.environment.get(name):
             raise UsageError(
                 f"the baseline is from another machine (its {name}: {baseline.environment.get(name)}, here: "
-                f"{result.get(name)}), so ratios mean nothing: measure one here, or give --force"
+                f"{result.get(name)}), so ratios mean nothing: measure one here, or pass --force"
             )
 
 
@@ -25,7 +25,7 @@ def require_kept(result: Result, conditions: Sequence[Condition], baseline: Resu
     """Raise PerformanceError naming every condition that holds of a row of ours, or a row of ours that failed.
 
     The figures are p50, p90, p95, p99, mean (ms), throughput, first (ms), load (ms), peak (MB), roofline; for every
-    peer NAME_ratio, how many times as long it takes; and with a baseline p50_ratio and so on, now over then. Raises
+    baseline NAME_ratio, how many times as long it takes; and with a baseline p50_ratio and so on, now over then. Raises
     UsageError for a condition on a figure that no row has.
     """
     broken = []

@@ -25,7 +25,7 @@ class ModelUnderTest:
     def checkpoint_folder(self) -> Path:
         """Return the checkpoint's folder, downloaded where it is missing; raise BackendError where none is known."""
         if self.checkpoint is None:
-            raise BackendError("needs the original checkpoint: give --checkpoint FOLDER")
+            raise BackendError("needs the original checkpoint: pass --checkpoint FOLDER")
         try:
             return self.checkpoint.resolve().folder
         except VitrifyError as error:

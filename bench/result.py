@@ -39,7 +39,7 @@ class GridCase:
 
 @dataclass(frozen=True)
 class BackendInfo:
-    """What was measured: a profile of the model (`is_own`), or a peer; `precision` in words, drift where recorded."""
+    """What was measured: a profile of the model (`is_own`), or a baseline; `precision` in words, drift if recorded."""
 
     name: str
     is_own: bool
@@ -118,14 +118,14 @@ class Result:
         return next((row for row in self.rows if (row.case, row.backend) == (case, backend)), None)
 
     def ratios(self) -> Iterator[tuple[Row, Row, dict[str, float]]]:
-        """Yield each peer's row, ours on the same case, and how many times as long the peer takes (with quartiles)."""
+        """Yield each baseline's row, ours on the same case, and how many times as long it takes (with quartiles)."""
         own = {backend.name for backend in self.backends if backend.is_own}
         for ours in self.rows:
             if ours.backend in own:
                 yield from ((other, ours, found) for other, found in self.ratios_to(ours))
 
     def ratios_to(self, ours: Row) -> Iterator[tuple[Row, dict[str, float]]]:
-        """Yield each peer's row on the case of one of ours, and how many times as long the peer takes."""
+        """Yield each baseline's row on the case of one of ours, and how many times as long the baseline takes."""
         own = {backend.name for backend in self.backends if backend.is_own}
         for other in self.rows:
             if other.case == ours.case and other.backend not in own and other.samples_ms and ours.samples_ms:
@@ -169,7 +169,7 @@ class Result:
     def read(cls, path: Path) -> Self:
         """Read what `write` wrote; raise UsageError where nothing is, IntegrityError where something else is."""
         if not path.is_file():
-            raise UsageError(f"no result in '{path}': give the JSON file that `vitrify bench` wrote")
+            raise UsageError(f"no result in '{path}': pass the JSON file that `vitrify bench` wrote")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             schema = content.pop("schema")

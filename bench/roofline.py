@@ -26,7 +26,7 @@ class _Need(NamedTuple):
     share: float
 
 
-# Weights in few bits are multiplied in int8; their scales are left out.
+# Low-bit weights are multiplied in int8; their scales are left out.
 _NEEDS: Mapping[str, _Need] = {
     "fp32": _Need(_FLOAT32, 1.0),
     "bf16": _Need("gflops_bf16", 1 / 2),

@@ -1,4 +1,4 @@
-"""A benchmark's result as text: tables of figures, ratios to each peer, what failed at the end; it prints nothing."""
+"""A benchmark's result as text: tables of figures, ratios to each baseline, failures at the end; it prints nothing."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -18,7 +18,7 @@ _RULED = Box("    \n    \n----\n" + 5 * "    \n", ascii=True)  # a rule below th
 # A head, and the rows below it.
 Cells = list[list[str]]
 Part = str | Table
-# The ratios of one row by peer.
+# The ratios of one row by baseline.
 Ratios = Mapping[str, Mapping[str, float]]
 
 
@@ -54,17 +54,17 @@ def _rows(reading: Reading) -> Iterator[list[Part]]:
     if not reading.measured:
         return
     figures = _figures(reading)
-    peers = list(dict.fromkeys(each.peer for each in reading.compared))
+    baselines = list(dict.fromkeys(each.baseline for each in reading.compared))
     found = [_ratios(reading, row) for row in reading.measured]
     note = "Columns of baselines: speedup (baseline time / vitrify time) with quartiles; above 1x vitrify is faster."
-    beside = [left + right for left, right in zip(figures, _columns(peers, found), strict=True)]
-    if not peers:
+    beside = [left + right for left, right in zip(figures, _columns(baselines, found), strict=True)]
+    if not baselines:
         yield [figures_table(figures, names=2)]
     elif _fits(table := figures_table(beside, names=2)):
         yield [table, note]
     else:
         yield [figures_table(figures, names=2)]
-        yield [note, *_below(reading, peers, found)]
+        yield [note, *_below(reading, baselines, found)]
 
 
 def _figures(reading: Reading) -> Cells:
@@ -93,28 +93,31 @@ def _served(reading: Reading, record: Row | Load) -> str:
 
 
 def _ratios(reading: Reading, row: Row) -> Ratios:
-    return {each.peer: each.found for each in reading.compared if (each.case, each.ours) == (row.case, row.backend)}
+    return {each.baseline: each.found for each in reading.compared if (each.case, each.ours) == (row.case, row.backend)}
 
 
-def _columns(peers: Sequence[str], found: Sequence[Ratios]) -> Cells:
-    return [list(peers), *([_ratio(ratios[peer]) if peer in ratios else "" for peer in peers] for ratios in found)]
+def _columns(baselines: Sequence[str], found: Sequence[Ratios]) -> Cells:
+    return [
+        list(baselines),
+        *([_ratio(ratios[name]) if name in ratios else "" for name in baselines] for ratios in found),
+    ]
 
 
 def _ratio(found: Mapping[str, float]) -> str:
     return f"{times(found['median'])} {quartiles(found)}"
 
 
-def _below(reading: Reading, peers: Sequence[str], found: Sequence[Ratios]) -> list[Part]:
+def _below(reading: Reading, baselines: Sequence[str], found: Sequence[Ratios]) -> list[Part]:
     """Return the ratios as a table of their own, or in sentences where that is too wide."""
     ours = [(row, ratios) for row, ratios in zip(reading.measured, found, strict=True) if ratios]
     cases = _case_names(row for row, _ in ours)
     names = [["case", "backend"], *([case, row.backend] for case, (row, _) in zip(cases, ours, strict=True))]
-    columns = _columns(peers, [ratios for _, ratios in ours])
+    columns = _columns(baselines, [ratios for _, ratios in ours])
     table = figures_table([left + right for left, right in zip(names, columns, strict=True)], names=2)
     if _fits(table):
         return [table]
     said = (
-        f"{row.case}, {row.backend}: " + ", ".join(f"{peer} {_ratio(each)}" for peer, each in ratios.items())
+        f"{row.case}, {row.backend}: " + ", ".join(f"{baseline} {_ratio(each)}" for baseline, each in ratios.items())
         for row, ratios in ours
     )
     return [clean(text) for text in said]

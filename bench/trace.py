@@ -126,4 +126,6 @@ def _write_trace(path: Path | None, traces: Mapping[str, Sequence[Mapping[str, A
     try:
         path.write_text(json.dumps(perfetto(traces)), encoding="utf-8")
     except OSError as error:
-        raise EnvironmentMissing(f"'{path}' cannot be written ({error.strerror}): give another file by -o") from error
+        raise EnvironmentMissing(
+            f"'{path}' cannot be written ({error.strerror}): choose another file with -o"
+        ) from error

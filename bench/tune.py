@@ -1,4 +1,4 @@
-"""`vitrify tune`: every way to run a bundle that passes the parity gate, measured here; what wins is kept for `auto`.
+"""`vitrify tune`: measures every configuration that passes the accuracy check; the fastest is kept for `auto`.
 
 First every profile as it is, then variants of the fastest: session settings of ONNX Runtime, and fewer threads.
 """
@@ -29,7 +29,7 @@ from .workload import Workload, workload
 _GAIN = 0.03
 _VERIFY_SECONDS = 600.0
 # What is tried of ONNX Runtime's settings, in words; the features of which the CPU must have one, or none.
-# Not tried, as measured on BERT-base with VNNI: int8 with scales from calibration in ONNX Runtime (QuantizeLinear
+# Not tried, as measured on BERT-base with VNNI: int8 with static quantization in ONNX Runtime (QuantizeLinear
 # pairs, activations unsigned), 1.02 times the time of scales taken at run time; batches cut into fewer rows, 1.0 to
 # 1.6 times the time.
 _SETTINGS: Sequence[tuple[str, Mapping[str, str], frozenset[str]]] = (
@@ -41,7 +41,7 @@ _SETTINGS: Sequence[tuple[str, Mapping[str, str], frozenset[str]]] = (
 
 @dataclass(frozen=True)
 class Candidate:
-    """A way to run a bundle: a profile, threads and settings, with a name that says what is other than usual."""
+    """A configuration: a profile, threads and settings, with a name that says what differs from the defaults."""
 
     name: str
     profile: str
@@ -57,7 +57,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What was found: the ways that passed, the fastest first, what was left out and why, and where the record lies."""
+    """The configurations that passed, the fastest first; what was left out and why, and where the record lies."""
 
     bundle: str
     ways: Sequence[tuple[Candidate, Tuned]]
@@ -75,7 +75,7 @@ def tune_bundle(
     progress: Callable[[str], None] = lambda _: None,
     pause: float = PAUSE,
 ) -> Tuning:
-    """Measure the ways to run a bundle and keep the order in the user's cache.
+    """Measure the configurations of a bundle and keep the order in the user's cache.
 
     Parameters
     ----------
@@ -94,9 +94,9 @@ def tune_bundle(
     Raises
     ------
     UsageError
-        A bundle that others compiled: there is nothing to prove its ways by.
+        A third-party ONNX folder, which contains no outputs to verify against.
     EnvironmentMissing
-        No way passed here, or the cache cannot be written.
+        No configuration passed here, or the cache cannot be written.
 
     """
     bundle, machine = read_bundle(folder), this_machine()
@@ -179,9 +179,9 @@ class _Trial:
         return dict(found)
 
     def with_prepacked(self, order: Sequence[tuple[Candidate, Samples]]) -> list[tuple[Candidate, Samples]]:
-        """Return the order with its winner's graphs packed before it, written and proven, if ONNX Runtime runs it.
+        """Return the order with its winner's graphs packed before it, written and verified, if ONNX Runtime runs it.
 
-        Raises EnvironmentMissing where they cannot be written or are not proven.
+        Raises EnvironmentMissing where they cannot be written or are not verified.
         """
         winner, samples = order[0]
         candidate = replace(winner, name=f"{winner.name}, prepacked", prepacked=True)
@@ -246,7 +246,7 @@ def _fastest(found: Mapping[Candidate, Samples]) -> Candidate:
 def ordered(
     plain: Mapping[Candidate, Samples], variants: Mapping[Candidate, Samples], best: Candidate
 ) -> list[tuple[Candidate, Samples]]:
-    """Return all ways, the fastest first; a variant comes before the profile as it is only if that is worth it."""
+    """Return all, the fastest first; a variant comes before the profile as it is only if that is worth it."""
     again = variants.get(best, plain[best])
     worth = [candidate for candidate in variants if candidate != best and _is_worth(variants[candidate], again)]
     rest = {candidate: found for candidate, found in {**plain, **variants}.items() if candidate not in {*worth, best}}

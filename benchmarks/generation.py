@@ -66,7 +66,7 @@ def _said(tokenizer: Any) -> list[str]:
 
 
 def _exported(found: Contest) -> dict[str, Any]:
-    """Return what the exports took, what few bits left of the answers, and the weights files' sizes."""
+    """Return what the exports took, the quantization quality, and the weights files' sizes."""
     reports = found.bundles.reports
     weights = (smollm2() / "model.safetensors").stat().st_size
     files = sorted({path for folder in found.bundles.folders.values() for path in Path(folder, "onnx").glob("*_data")})

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from ..runtime.errors import DependencyMissing, UsageError, VitrifyError
+from ..runtime.errors import DependencyMissing, UsageError, VitrifyError, install_hint
 from . import engines, measuring, models
 from .app import app
 from .output import failed
@@ -52,7 +52,7 @@ def _told(error: Exception, *, as_json: bool) -> int:
             return UsageError.exit_code  # no command was given, and the help was printed
         return failed(f"{_sentence(words)} Try: {_command_of(error)} --help", UsageError.exit_code, as_json=as_json)
     if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
-        missing = DependencyMissing(f"{error.name} is not installed: pip install 'vitrify[{EXTRAS[error.name]}]'")
+        missing = DependencyMissing(f"{error.name} is not installed: {install_hint(EXTRAS[error.name])}")
         return failed(str(missing), missing.exit_code, as_json=as_json)
     if os.environ.get("VITRIFY_TRACEBACK"):
         raise error

@@ -60,7 +60,7 @@ def check_engine(
     """Build engines without keeping them; report fusions, precisions and sizes. Exit code 3 if one fails."""
     from ..export.engine.build import check_engines, read_order, require_built
     from ..export.engine.report import describe_reports
-    from ..runtime.proof.conditions import read_condition
+    from ..runtime.verification.conditions import read_condition
 
     order = read_order(sm=sm, builder=builder, shapes=shapes or [], timeout=timeout, memory_gb=memory)
     conditions = [read_condition(text) for text in fail_if or []]

@@ -35,7 +35,7 @@ def read_parameters(words: Sequence[str]) -> dict[str, Any]:
     for word in words:
         name, sign, value = word.partition("=")
         if not sign or not name.isidentifier():
-            raise UsageError(f"--param takes name=JSON, got '{word}' (example: --param top_k=3)")
+            raise UsageError(f"--param expects name=JSON, got '{word}' (example: --param top_k=3)")
         parameters[name] = _json_or_text(value)
     return parameters
 
@@ -76,7 +76,7 @@ def _text(word: str) -> str:
     except UnicodeDecodeError as error:
         raise UsageError(f"'{word}' is not UTF-8 text (byte {error.start}): convert it first") from error
     if not text.strip():
-        raise UsageError(f"'{word}' is empty: give a file with text")
+        raise UsageError(f"'{word}' is empty: pass a file with text")
     return text.rstrip("\n")
 
 

@@ -84,8 +84,8 @@ def bench(
     from ..bench.result_files import writable_folder, write_outputs
     from ..bench.table import table_parts
     from ..runtime.loading import MAX_DRIFT
-    from ..runtime.proof.conditions import read_condition
     from ..runtime.sources.hub import Request
+    from ..runtime.verification.conditions import read_condition
     from .grid import read_numbers, read_rates, read_sizes
 
     measurement = Measurement(

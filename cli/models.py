@@ -158,7 +158,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check a bundle's files and outputs against what export recorded. Exit code 4 on a mismatch."""
-    from ..runtime.proof.verify import require_passed, verify_bundle
+    from ..runtime.verification.verify import require_passed, verify_bundle
 
     verification = verify_bundle(bundle)
     if against is not None:
@@ -168,7 +168,7 @@ def verify(
         request = Request(against, revision, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle)
         verification = verify_against(verification, bundle, request)
     document = {**vars(verification), "passed": verification.passed}
-    lines = [f"{bundle}: {verification.files} files are what they should be", *parity_lines(verification.profiles)]
+    lines = [f"{bundle}: {verification.files} files match their SHA-256", *parity_lines(verification.profiles)]
     lines += [f"  {name}: skipped: {reason}" for name, reason in verification.skipped.items()]
     conclude(document, lines, lambda: require_passed(verification), as_json=as_json)
 

@@ -15,6 +15,8 @@ from ..runtime.errors import VitrifyError
 if TYPE_CHECKING:
     from rich.table import Table
 
+_FAILURES = 3  # comparisons that a verdict names
+_PLAIN = 1e-3  # tolerances from here on are not written with an exponent
 _WIDE = 10_000  # columns; no table is as wide
 
 
@@ -79,12 +81,18 @@ def conclude(
 def parity_lines(profiles: Any) -> Iterator[str]:
     for name, item in profiles.items():
         worst = item["worst"]
-        verdict = "the same model" if item["passed"] else "NOT the same model"
         yield (
-            f"  {name}: {verdict}: {item['compared']} comparisons with PyTorch, worst {worst['difference']:.2g} "
-            f"of {worst['limit']:.2g} allowed ({worst['case']}, {worst['output']})"
+            f"  {name}: {'PASS' if item['passed'] else 'FAIL'}, max abs error {worst['difference']:.1e} "
+            f"(tolerance {_short(worst['limit'])}), {item['compared']} comparisons"
             f"{'; emulated on this CPU, not verified on its device' if item.get('emulated') else ''}"
         )
+        yield from (f"    {failure}" for failure in item["failed"][:_FAILURES])
+
+
+def _short(limit: float) -> str:
+    """Return 0.0001 as 1e-4 and 0.05 as it is."""
+    mantissa, _, exponent = f"{limit:.1e}".partition("e")
+    return f"{limit:.2g}" if limit >= _PLAIN else f"{mantissa.removesuffix('.0')}e{int(exponent)}"
 
 
 @contextmanager

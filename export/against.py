@@ -7,14 +7,14 @@ from pathlib import Path
 from ..runtime.bundle.manifest import Bundle
 from ..runtime.errors import EnvironmentMissing
 from ..runtime.loading import LoadedBundle
-from ..runtime.proof.parity import summary
-from ..runtime.proof.replay import replayed
-from ..runtime.proof.verify import Verification
 from ..runtime.sources.hub import Request
+from ..runtime.verification.parity import summary
+from ..runtime.verification.replay import replayed
+from ..runtime.verification.verify import Verification
 from .checkpoint.fetched import fetch
 from .checkpoint.opened import open_checkpoint
 from .families import export_family
-from .proof.gate import Subject, examine
+from .verification.gate import Subject, examine
 
 
 def verify_against(verification: Verification, folder: Path, request: Request) -> Verification:

@@ -18,10 +18,10 @@ from ..runtime.bundle.manifest import PARITY, PARITY_REPORT, REPORTS, Build, Bun
 from ..runtime.errors import ExportError, ParityError
 from ..runtime.graphs.signature import Axis
 from ..runtime.processing.chat.templates import FILE, FOLDER
-from ..runtime.proof.parity import summary, write_cases
-from ..runtime.proof.replay import replayed
 from ..runtime.sources.hub import Request
 from ..runtime.tasks import tasks_of
+from ..runtime.verification.parity import summary, write_cases
+from ..runtime.verification.replay import replayed
 from ..version import __version__
 from .checkpoint.fetched import fetch
 from .checkpoint.opened import Checkpoint, open_checkpoint
@@ -35,11 +35,11 @@ from .processors.ctc_tokenizer import is_ctc_tokenizer, write_ctc_tokenizer
 from .processors.image import write_image_processor
 from .processors.speech import write_speech_processor
 from .processors.tokenizer import write_tokenizer
-from .proof.end_to_end import compare_pipelines
-from .proof.gate import Findings, Subject, examine
-from .proof.plan import Plan
 from .staging import staged
 from .tracing.stacks import find_stacks
+from .verification.end_to_end import compare_pipelines
+from .verification.gate import Findings, Subject, examine
+from .verification.plan import Plan
 
 PARITY_BYTES = 5 * 10**6
 PASSES_REPORT = "passes.json"
@@ -93,7 +93,7 @@ def export_bundle(
     calibration: str | Path | None = None,
     progress: Progress | None = None,
 ) -> ExportReport:
-    """Compile a checkpoint into a bundle, prove that it is the same model, and return the report.
+    """Compile a checkpoint into a bundle, verify it against PyTorch, and return the report.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def export_bundle(
     ExportError
         The model cannot be traced, or an engine not built.
     ParityError
-        The graph is not the same model; nothing is written.
+        The graph fails the accuracy check; nothing is written.
 
     """
     wanted = [profiles] if isinstance(profiles, (str, Path)) else list(profiles)
@@ -247,7 +247,7 @@ def _first_that_passes(
         if not failed or (not plans and allow_mismatch):
             return plan, variants, findings
         reasons = {
-            name: f"the graph is not the same model as {checkpoint.folder.name}: {'; '.join(map(str, figures[:3]))}"
+            name: f"the graph does not match {checkpoint.folder.name}: {'; '.join(map(str, figures[:3]))}"
             for name, figures in failed.items()
         }
         if failed.keys() <= set(optional):
@@ -257,7 +257,7 @@ def _first_that_passes(
             return plan, variants, findings
         if not plans:
             name, reason = next(iter(reasons.items()))
-            raise ParityError(f"profile {name}: {reason}. Nothing was written; --allow-mismatch keeps it all the same")
+            raise ParityError(f"profile {name}: {reason}. Nothing was written; --allow-mismatch keeps it")
     raise AssertionError("plans_for yields at least one plan")
 
 

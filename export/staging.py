@@ -76,13 +76,15 @@ def _refuse_existing(folder: Path, *, force: bool) -> None:
     if not folder.exists() and not folder.is_symlink():
         return
     if not folder.is_dir() or folder.is_symlink():
-        raise UsageError(f"'{folder}' exists and is no folder: choose another one with -o")
+        raise UsageError(f"'{folder}' exists and is not a folder: choose another one with -o")
     if not any(folder.iterdir()):
         return
     if not force:
         raise UsageError(f"'{folder}' exists: choose another folder with -o, or replace it with --force")
     if not (folder / MANIFEST).is_file():
-        raise UsageError(f"'{folder}' is no bundle: --force replaces bundles only. Choose another folder with -o")
+        raise UsageError(
+            f"'{folder}' is not a bundle, and --force replaces bundles only. Choose another folder with -o"
+        )
 
 
 def _prefix(folder: Path) -> str:

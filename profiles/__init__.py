@@ -64,7 +64,7 @@ class Quantization:
 
 @dataclass(frozen=True)
 class WeightQuantization:
-    """How weights are stored in few bits while activations stay float32; for models that write text.
+    """Weight-only quantization: low-bit weights, float32 activations; for decoder models.
 
     `bits` and, for the head, `head_bits` are 4 or 8; `block_size` weights share a scale. `accuracy_level` 4 multiplies
     in int8, 0 in float32. `embeddings` quantizes lookup tables too. At least `agreement` of the most likely tokens must
@@ -197,7 +197,9 @@ class Profile:
                 f"'{mode}' there"
             )
         if on_tensorrt and self.quantization is not None and not self.quantization.symmetric:
-            raise ProfileError(f"profile '{self.name}': 'symmetric' is False, and TensorRT takes no zero points")
+            raise ProfileError(
+                f"profile '{self.name}': 'symmetric' is False, and TensorRT does not support zero points"
+            )
         if bool(self.shape_ranges) != on_tensorrt:
             raise ProfileError(
                 f"profile '{self.name}': provider '{self.provider}' {'with' if self.shape_ranges else 'without'} "
@@ -206,7 +208,7 @@ class Profile:
 
     @property
     def is_emulable(self) -> bool:
-        """Whether its graphs can be proven on a CPU where its device is missing."""
+        """Whether its graphs can be verified on a CPU where its device is missing."""
         return self.half is not None or self.provider == "tensorrt"
 
     @property

@@ -1,17 +1,22 @@
 """Every error that vitrify raises on purpose; each knows the exit code that the command line gives it.
 
     VitrifyError                 1  our bug, unless a subclass says otherwise
-    ├── UsageError (ValueError)  2  an argument or an input that cannot be right
-    ├── ExportError              3  a checkpoint that did not become a graph
-    ├── ParityError              4  a graph that is not the same model as the checkpoint
-    ├── PerformanceError         5  a model that is slower, or larger, than it may be
-    ├── UnsupportedError         6  something that vitrify does not do, said by name
-    ├── IntegrityError           7  a file that is not what its digest or its format says
+    ├── UsageError (ValueError)  2  an invalid argument or input
+    ├── ExportError              3  a checkpoint that cannot be exported
+    ├── ParityError              4  a graph whose outputs differ from the checkpoint's
+    ├── PerformanceError         5  a model that is slower, or larger, than allowed
+    ├── UnsupportedError         6  a feature that vitrify does not support, named
+    ├── IntegrityError           7  a file that does not match its digest or its format
     └── EnvironmentMissing       8  a dependency, a device, a permission or disk space that is missing
         └── DependencyMissing (ImportError)
 
 A message says what, got, allowed, and what to do, in one line.
 """
+
+
+def install_hint(extra: str) -> str:
+    """Return how an extra of vitrify is installed, from an index or in a checkout."""
+    return f"pip install 'vitrify[{extra}]' (from a checkout: pip install '.[{extra}]')"
 
 
 class VitrifyError(Exception):
@@ -21,13 +26,13 @@ class VitrifyError(Exception):
 
 
 class UsageError(VitrifyError, ValueError):
-    """An argument or an input that cannot be right."""
+    """An invalid argument or input."""
 
     exit_code = 2
 
 
 class ExportError(VitrifyError):
-    """A checkpoint that did not become a graph."""
+    """A checkpoint that cannot be exported to a graph."""
 
     exit_code = 3
 
@@ -39,19 +44,19 @@ class ParityError(VitrifyError):
 
 
 class PerformanceError(VitrifyError):
-    """A model that is slower, or takes more memory, than the conditions of a performance gate allow."""
+    """A model that is slower, or uses more memory, than the conditions of a performance gate allow."""
 
     exit_code = 5
 
 
 class UnsupportedError(VitrifyError):
-    """Something that vitrify does not do, said by name."""
+    """A feature that vitrify does not support; the message names it."""
 
     exit_code = 6
 
 
 class IntegrityError(VitrifyError):
-    """A file that is not what its digest or its format says."""
+    """A file that does not match its digest or its format."""
 
     exit_code = 7
 

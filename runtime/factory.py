@@ -18,7 +18,7 @@ from .tasks import Task, find_task
 # Arguments of transformers.pipeline that mean nothing without PyTorch, and what to use in their place.
 _REFUSED = {
     "config": "the bundle's config.json is used: edit the checkpoint's and export it again",
-    "video_processor": "no task here takes video: leave it out",
+    "video_processor": "no task supports video: leave it out",
     "processor": "pass tokenizer=, image_processor= or feature_extractor=",
     "pipeline_class": "a task's pipeline is a row of the table of tasks: leave it out",
     "model_kwargs": "they configure a PyTorch model: leave them out",
@@ -127,7 +127,7 @@ def pipeline(
         raise UsageError(f"'{loaded.name}' supports no pipeline task: run its graphs with vitrify.load_bundle(FOLDER)")
     if name not in loaded.bundle.tasks:
         served = ", ".join(loaded.bundle.tasks)
-        raise UsageError(f"bundle '{loaded.name}' does not serve '{name}'. Its head serves: {served}")
+        raise UsageError(f"'{loaded.name}' does not support task '{name}' (supported: {served})")
     # A translation's task may name the languages.
     called = task if row is not None and task is not None and task not in {row.name, *row.aliases} else name
     return class_of(find_task(name))(loaded, task=called, batch_size=batch_size, **options)
@@ -136,7 +136,7 @@ def pipeline(
 def _refuse(**given: Any) -> None:
     for name, value in given.items():
         if value:
-            raise UsageError(f"pipeline() takes no '{name}' here: {_REFUSED[name]}")
+            raise UsageError(f"pipeline() does not support '{name}': {_REFUSED[name]}")
 
 
 def _check_loaded(loaded: LoadedBundle, asked: Requested) -> None:
@@ -200,5 +200,7 @@ def runs_as_it_is(source: Source, profile: str | None, *, allow_pickle: bool = F
     names = folder_names(source.folder)
     runs = is_compiled(names, profile, allow_pickle=allow_pickle)
     if not runs and (variants := find_variants(names)):
-        _LOG.info("'%s' holds ONNX graphs too: profile=%s would run them as they are", source.id, next(iter(variants)))
+        _LOG.info(
+            "'%s' contains ONNX graphs too: profile=%s would run them as they are", source.id, next(iter(variants))
+        )
     return runs

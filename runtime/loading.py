@@ -64,7 +64,7 @@ class LoadedBundle:
         self.trace_to = trace_to
         if not bundle.is_verified:
             _LOG.warning(
-                "'%s' is an ONNX folder: profile %s was never compared with its checkpoint's model",
+                "'%s' is an ONNX folder: profile %s was not verified against its checkpoint",
                 self.name,
                 self.profile.name,
             )

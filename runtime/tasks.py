@@ -30,7 +30,7 @@ class Task:
 TASKS = (
     Task(
         "text-classification",
-        "label a text, or a pair of texts",
+        "classify a text or a pair of texts",
         "text_classification:TextClassificationPipeline",
         ("sequence-classification",),
         "text",
@@ -39,7 +39,7 @@ TASKS = (
     ),
     Task(
         "token-classification",
-        "label each word, or each entity, of a text",
+        "tag tokens or named entities",
         "token_classification:TokenClassificationPipeline",
         ("token-classification",),
         "text",
@@ -48,7 +48,7 @@ TASKS = (
     ),
     Task(
         "question-answering",
-        "find the answer to a question in a context",
+        "extract the answer to a question from a context",
         "question_answering:QuestionAnsweringPipeline",
         ("question-answering",),
         "text",
@@ -64,7 +64,7 @@ TASKS = (
     ),
     Task(
         "feature-extraction",
-        "the hidden states of a text, token by token",
+        "hidden states of a text, per token",
         "feature_extraction:FeatureExtractionPipeline",
         ("base",),
         "text",
@@ -72,7 +72,7 @@ TASKS = (
     ),
     Task(
         "zero-shot-classification",
-        "score labels that were not trained, by natural language inference",
+        "classify with arbitrary labels (NLI)",
         "zero_shot_classification:ZeroShotClassificationPipeline",
         ("sequence-classification",),
         "text",
@@ -80,7 +80,7 @@ TASKS = (
     ),
     Task(
         "text-generation",
-        "continue a text, or answer in a chat",
+        "continue a text or a chat",
         "text_generation:TextGenerationPipeline",
         ("causal-lm",),
         "text",
@@ -88,7 +88,7 @@ TASKS = (
     ),
     Task(
         "text2text-generation",
-        "answer a text with a text",
+        "text-to-text generation (T5)",
         "text2text:Text2TextGenerationPipeline",
         ("seq2seq-lm",),
         "text",
@@ -96,7 +96,7 @@ TASKS = (
     ),
     Task(
         "summarization",
-        "say in short what a text says",
+        "summarize a text",
         "text2text:SummarizationPipeline",
         ("seq2seq-lm",),
         "text",
@@ -112,7 +112,7 @@ TASKS = (
     ),
     Task(
         "image-to-text",
-        "write about an image",
+        "caption an image",
         "image_to_text:ImageToTextPipeline",
         ("image-to-text",),
         "image",
@@ -120,7 +120,7 @@ TASKS = (
     ),
     Task(
         "automatic-speech-recognition",
-        "write down what is said in a recording",
+        "transcribe speech",
         "automatic_speech_recognition:AutomaticSpeechRecognitionPipeline",
         ("ctc", "speech-seq2seq"),
         "audio",
@@ -128,7 +128,7 @@ TASKS = (
     ),
     Task(
         "image-classification",
-        "label an image",
+        "classify an image",
         "image_classification:ImageClassificationPipeline",
         ("image-classification",),
         "image",
@@ -136,7 +136,7 @@ TASKS = (
     ),
     Task(
         "image-feature-extraction",
-        "the hidden states of an image, patch by patch",
+        "hidden states of an image, per patch",
         "image_feature_extraction:ImageFeatureExtractionPipeline",
         ("base",),
         "image",
@@ -180,7 +180,7 @@ def find_task(name: str) -> Task:
         return task
     known = ", ".join(sorted(_BY_NAME))
     if name in _ELSEWHERE:
-        raise UnsupportedError(f"task '{name}' is not among those vitrify runs: {known}")
+        raise UnsupportedError(f"task '{name}' is not supported (supported: {known})")
     close = difflib.get_close_matches(name, _BY_NAME, 1)
     hint = f"Did you mean '{close[0]}'? " if close else ""
     raise UsageError(f"unknown task '{name}'. {hint}Tasks: {known}")

@@ -94,7 +94,6 @@ def tour(tmp_path_factory, vitrify):
         yield made
 
 
-@pytest.mark.xfail(strict=True, reason="the commands do not print the README's words yet")
 def test_the_readme_shows_what_its_commands_print(tour):
     assert len(tour.printed) == 3
     for line, (expected, printed) in tour.printed.items():

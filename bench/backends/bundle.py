@@ -9,9 +9,9 @@ from ...runtime.bundle.manifest import PARITY
 from ...runtime.bundle.reading import read_bundle
 from ...runtime.generation.decoders.prefixes import Prefixes
 from ...runtime.loading import LoadedBundle
-from ...runtime.proof.parity import CASES_FILE, read_cases
-from ...runtime.proof.verify import replay
 from ...runtime.selection.profiles import Choice
+from ...runtime.verification.parity import CASES_FILE, read_cases
+from ...runtime.verification.verify import replay
 from . import read_variant
 from .serving import serve
 

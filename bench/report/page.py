@@ -30,7 +30,7 @@ _GUIDE = (
     ("cold call", "the first one after loading, which may build or compile; load is what came before it, in ms."),
     ("rel. error", "max abs error against PyTorch float32 / max abs output, as recorded by the export."),
     ("peak MB", "peak resident memory (RSS) of the backend's process while it ran."),
-    ("backend", "a system under test: a profile of the model, or a baseline beside it; each in a process of its own."),
+    ("backend", "a system under test: a profile of the model, or a baseline; each in a process of its own."),
 )
 
 

@@ -44,7 +44,7 @@ def distribution(reading: Reading) -> Plot | None:
     cases = [(case, list(reading.measured_on(case))) for case in reading.result.cases]
     return plot_of(
         "Latency, every call",
-        "Each dot is a call. The box holds the middle half of them, the line in it is the median, and the whisker ends "
+        "Each dot is a call. The box is the interquartile range, the line in it is the median, and the whisker ends "
         "at p95. Overlapping points are stacked; where there are very many, not every call has a dot.",
         (_distribution(reading, index, case, rows) for index, (case, rows) in enumerate(cases) if rows),
     )
@@ -112,10 +112,10 @@ def _bar(reading: Reading, backend: BackendInfo, case: GridCase, samples: Sequen
 
 
 def ratios(reading: Reading) -> Plot | None:
-    """Return how many times as long each peer takes, a panel for each case, or for each of ours on it."""
+    """Return how many times as long each baseline takes, a panel for each case, or for each of ours on it."""
     known = [each for each in reading.compared if each.found["min"] > 0]
     groups: dict[str, list[Compared]] = {}
-    apart = len({(each.peer, each.ours) for each in known}) > 12 or len({each.ours for each in known}) == 1
+    apart = len({(each.baseline, each.ours) for each in known}) > 12 or len({each.ours for each in known}) == 1
     for each in known:
         groups.setdefault(f"{each.ours} at {each.case}" if apart else each.case, []).append(each)
     ends = [1.0, *(each.found[name] for each in known for name in ("q1", "median", "q3") if each.found[name] > 0)]
@@ -137,7 +137,7 @@ def _ratio(reading: Reading, index: int, name: str, group: Sequence[Compared], e
         figure = f"{times(each.found['median'])} {quartiles(each.found)}"
         words = f"takes {figure} as long as {each.ours} at {each.case}"
         mark = reading.marks[each.ours]
-        rows.append(Strip(each.peer, figure, words, ratio_glyph(mark, each.found), height=13.0))
+        rows.append(Strip(each.baseline, figure, words, ratio_glyph(mark, each.found), height=13.0))
     return strips(
         f"ratio-{index}",
         _caption(name, len(group)),

@@ -21,15 +21,15 @@ class Mark:
     @property
     def classes(self) -> str:
         """The classes that give the colour and the filling."""
-        return f"c{self.colour} {'own' if self.is_own else 'peer'}"
+        return f"c{self.colour} {'own' if self.is_own else 'baseline'}"
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A peer beside one of ours: `found` is how many times as long the peer takes, with quartiles."""
+    """A baseline beside one of ours: `found` is how many times as long the baseline takes, with quartiles."""
 
     case: str
-    peer: str
+    baseline: str
     ours: str
     found: Mapping[str, float]
 

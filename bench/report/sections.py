@@ -1,4 +1,4 @@
-"""The sections of words: how ours stand beside the peers, what was not measured and why, the machine, the settings."""
+"""The sections of text: how ours compare with the baselines, what was not measured and why, machine and settings."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -9,8 +9,8 @@ from ..units import duration, measure, quartiles, significant, times
 from .drawing import element, joined
 from .reading import Compared, Reading
 
-# More sentences than this would not be read: then only our fastest on each case, beside the fastest peers.
-_MOST_OURS, _MOST_CASES, _MOST_PEERS = 3, 6, 3
+# More sentences than this would not be read: then only our fastest on each case, beside the fastest baselines.
+_MOST_OURS, _MOST_CASES, _MOST_BASELINES = 3, 6, 3
 
 
 def verdicts(reading: Reading) -> Markup:
@@ -45,8 +45,12 @@ def _card(reading: Reading, case: str, *, brief: bool) -> Markup | None:
 
 
 def _sentence(reading: Reading, case: str, ours: str, found: Sequence[Compared]) -> Markup:
-    """Return how one of ours stands beside its peers, the fastest of them if they are many."""
-    shown = sorted(found, key=lambda each: each.found["median"])[:_MOST_PEERS] if len(found) > _MOST_PEERS else found
+    """Return how one of ours compares with its baselines, the fastest of them if they are many."""
+    shown = (
+        sorted(found, key=lambda each: each.found["median"])[:_MOST_BASELINES]
+        if len(found) > _MOST_BASELINES
+        else found
+    )
     first = joined(element("b", ours), f" ({duration(_p50(reading, case, ours))}) is ")
     parts = [_part(each, full=index == 0) for index, each in enumerate(shown)]
     ends = [", "] * (len(parts) - 2) + [" and "] * (len(parts) > 1) + ["."]
@@ -57,17 +61,17 @@ def _sentence(reading: Reading, case: str, ours: str, found: Sequence[Compared])
 
 
 def _part(each: Compared, *, full: bool) -> Markup:
-    """Return what is said of one peer: no difference is claimed where the quartiles lie on both sides of 1."""
+    """Return what is said of one baseline: no difference is claimed where the quartiles lie on both sides of 1."""
     range_ = element("span", quartiles(each.found), class_="quartiles")
     median = each.found["median"]
     ratio = times(median)
     if each.found["q1"] <= 1 <= each.found["q3"]:
-        return joined(f"on a par with {each.peer}, {ratio} ", range_)
+        return joined(f"on a par with {each.baseline}, {ratio} ", range_)
     words = " as fast as" if full else ""
     return joined(
         element("b", ratio, class_="ratio" if median > 1 else None),
         f"{words} " if full else " ",
-        each.peer,
+        each.baseline,
         " ",
         range_,
     )

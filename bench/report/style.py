@@ -120,13 +120,13 @@ svg .box { fill: none; stroke: var(--text); stroke-width: 1; }
 svg .whisker { stroke: var(--text); stroke-width: 1; }
 svg .median { stroke: var(--text); stroke-width: 2; }
 svg .bar { fill: currentColor; opacity: .85; }
-svg .peer .bar { opacity: .5; }
+svg .baseline .bar { opacity: .5; }
 svg .span { fill: currentColor; opacity: .3; }
 svg .series { stroke: currentColor; stroke-width: 1.75; stroke-linejoin: round; }
-svg .series.peer { stroke-dasharray: 5 3; }
+svg .series.baseline { stroke-dasharray: 5 3; }
 svg .ground { stroke: var(--line); stroke-width: 1.5; }
 svg .mark { fill: currentColor; stroke: currentColor; stroke-width: 1.5; }
-svg .mark.peer { fill: var(--page); }
+svg .mark.baseline { fill: var(--page); }
 svg g > .whisker { stroke: currentColor; }
 @media (max-width: 40rem) {
   .figures th:first-child { max-width: 9.5rem; }

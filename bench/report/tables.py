@@ -95,22 +95,22 @@ def _who(backend: BackendInfo) -> Markup:
 
 
 def ratios_table(reading: Reading) -> Markup | None:
-    """Return the ratio to each peer of each of ours on each case, or None where there is none."""
-    peers = list(dict.fromkeys(each.peer for each in reading.compared))
-    found = {(each.case, each.ours, each.peer): each.found for each in reading.compared}
+    """Return the ratio to each baseline of each of ours on each case, or None where there is none."""
+    baselines = list(dict.fromkeys(each.baseline for each in reading.compared))
+    found = {(each.case, each.ours, each.baseline): each.found for each in reading.compared}
     if not found:
         return None
     bodies = []
     for case in reading.result.cases:
-        ours = [each for each in reading.backends if any((case.name, each.name, peer) in found for peer in peers)]
+        ours = [each for each in reading.backends if any((case.name, each.name, name) in found for name in baselines)]
         rows = [
-            element("tr", _who(each), *(_ratio(found.get((case.name, each.name, peer))) for peer in peers))
+            element("tr", _who(each), *(_ratio(found.get((case.name, each.name, baseline))) for baseline in baselines))
             for each in ours
         ]
         if rows:
-            bodies.append(element("tbody", _case_line(case, len(peers) + 1), *rows))
+            bodies.append(element("tbody", _case_line(case, len(baselines) + 1), *rows))
     caption = "Speedup over each baseline (baseline time / vitrify time), with quartiles: above 1x, vitrify is faster."
-    return _table(caption, ["backend", *peers], bodies, len(reading.compared) // len(peers), class_="narrow")
+    return _table(caption, ["backend", *baselines], bodies, len(reading.compared) // len(baselines), class_="narrow")
 
 
 def _ratio(found: object) -> Markup:

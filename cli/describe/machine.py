@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...runtime.bundle.digests import cache_folder
-from ...runtime.errors import EnvironmentMissing, VitrifyError
+from ...runtime.errors import EnvironmentMissing, VitrifyError, install_hint
 from ...runtime.machine import FEATURES, Machine, this_machine
 from ...version import __version__
 from . import Description, size_text
@@ -112,7 +112,7 @@ def _extras(versions: Mapping[str, str]) -> dict[str, dict[str, Any]]:
             row["packages"][package] = versions.get(_normal(package))
     for extra, row in extras.items():
         if None in row["packages"].values():
-            row["install"] = _replacement(row["packages"], versions) + f"pip install '{DISTRIBUTION}[{extra}]'"
+            row["install"] = _replacement(row["packages"], versions) + install_hint(extra)
     return extras
 
 

@@ -108,7 +108,7 @@ def _has(head: Head, config: Any) -> bool:
 
 def _head_of(architecture: str | None) -> Head:
     if architecture is None:
-        raise UsageError(f"config.json names no architecture to infer the task from. Say --task: {_task_names()}")
+        raise UsageError(f"config.json names no architecture to infer the task from. Pass --task: {_task_names()}")
     for name in CLASSES:
         if architecture in _names(HEADS[name]):
             return HEADS[name]
@@ -116,7 +116,7 @@ def _head_of(architecture: str | None) -> Head:
 
 
 def _unknown(architecture: str) -> UnsupportedError:
-    return UnsupportedError(f"the head {architecture} is not among those vitrify exports. Tasks: {_task_names()}")
+    return UnsupportedError(f"the head {architecture} is not supported. Tasks: {_task_names()}")
 
 
 def _served_by(architecture: str) -> list[str]:

@@ -93,8 +93,8 @@ def open_checkpoint(
     chosen = choose_head(config, task) if head is None else HEADS[head]
     if FAMILIES[chosen.family].encoder is not None and not config.is_encoder_decoder:
         raise UnsupportedError(
-            f"{config.architectures[0] if config.architectures else config.model_type} is no encoder-decoder: "
-            "models that write about images inside a language model are not among those vitrify exports"
+            f"{config.architectures[0] if config.architectures else config.model_type} is not an encoder-decoder: "
+            "vision-language models that are decoders only are not supported"
         )
     model, missing = _load_model(folder, chosen, config, trust_remote_code=trust_remote_code)
     kinds = kinds_read(chosen, type(model))
@@ -116,7 +116,7 @@ def _with_processor(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Check
         if made["tokenizer"] is None and "text" in checkpoint.kinds:
             raise UsageError(
                 f"'{folder}' has no tokenizer, and its model reads text: put the tokenizer.json and "
-                "tokenizer_config.json that it was trained with beside config.json"
+                "tokenizer_config.json that it was trained with next to config.json"
             )
     return replace(checkpoint, **made)
 
@@ -124,10 +124,10 @@ def _with_processor(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Check
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     if not folder.is_dir():
-        raise UsageError(f"no checkpoint at '{folder}': not a folder. Give a folder with config.json or a Hub id")
+        raise UsageError(f"no checkpoint at '{folder}': not a folder. Pass a folder with config.json or a Hub id")
     refuse_other_weights(Listing.from_folder(folder))
     if not path.is_file():
-        raise UsageError(f"'{folder}' is no checkpoint: it has no config.json")
+        raise UsageError(f"'{folder}' is not a checkpoint: it has no config.json")
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -141,7 +141,7 @@ def _refuse(folder: Path, settings: dict[str, Any]) -> None:
     if quantization := settings.get("quantization_config"):
         raise UnsupportedError(
             f"'{folder}' is quantized already ({_quantizer(quantization)}): vitrify exports unquantized checkpoints "
-            "and quantizes them itself. Take the original checkpoint, with --profile cpu-int8 if you want it small"
+            "and quantizes them itself. Use the original checkpoint, with --profile cpu-int8 if you want it small"
         )
 
 

@@ -59,7 +59,7 @@ def give_up_network() -> None:
     user, group = os.geteuid(), os.getegid()
     if sys.platform != "linux":
         raise EnvironmentMissing(
-            "pickled weights are opened without network, which needs Linux: take a checkpoint with model.safetensors"
+            "pickled weights are opened without network, which needs Linux: use a checkpoint with model.safetensors"
         )
     if kernel.unshare(_NEW_NETWORK) == 0:
         return
@@ -68,8 +68,8 @@ def give_up_network() -> None:
         if take_sockets_away():  # containers allow no namespaces, but filters
             return
         raise EnvironmentMissing(
-            f"pickled weights are opened without network, and this kernel refuses a process without one "
-            f"({refusal}): allow user namespaces or seccomp, or take a checkpoint with model.safetensors"
+            f"pickled weights are opened without network, and this kernel does not allow a process without one "
+            f"({refusal}): allow user namespaces or seccomp, or use a checkpoint with model.safetensors"
         )
     # Without a mapping the new namespace knows no owner for the file to be written.
     for name, line in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
@@ -100,12 +100,14 @@ def _read(path: Path) -> Mapping[str, Any]:
         asks = re.search(r"GLOBAL ([\w.]+)", str(error))
         reason = f"it asks for {asks[1]}" if asks else type(error).__name__
         raise IntegrityError(
-            f"'{path.name}' is damaged or holds more than tensors ({reason}): nothing in it was run; "
-            "download it again, or take a checkpoint with model.safetensors"
+            f"'{path.name}' is damaged or contains more than tensors ({reason}): nothing in it was run; "
+            "download it again, or use a checkpoint with model.safetensors"
         ) from error
     plain = isinstance(weights, Mapping)
     if not plain or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in weights.items()):
-        raise IntegrityError(f"'{path.name}' is no table of tensors by name: take a checkpoint with model.safetensors")
+        raise IntegrityError(
+            f"'{path.name}' is not a table of tensors by name: use a checkpoint with model.safetensors"
+        )
     odd = next((name for name, tensor in weights.items() if _is_odd(tensor)), None)
     if odd is not None:
         raise IntegrityError(f"tensor '{odd}' of '{path.name}' is not stored element by element: do not trust it")
@@ -145,7 +147,7 @@ def _convert(folder: Path, out: Path) -> None:
     written = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
     stored = sum(path.stat().st_size for path in paths)
     if written > _NAMES * stored:
-        raise IntegrityError(f"'{paths[0].name}' holds {stored:,} bytes that stand for {written:,}: do not trust it")
+        raise IntegrityError(f"'{paths[0].name}' contains {stored:,} bytes that unpack to {written:,}: do not trust it")
     try:
         save_file(_separate(weights), out / SINGLE, metadata={"format": "pt"})
     except (OSError, SafetensorError) as error:

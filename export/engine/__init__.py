@@ -1,7 +1,7 @@
 """Engines: TensorRT's plans of a bundle's graphs, built and judged in child processes, on machines without a GPU too.
 
 A builder is a row. Everything that a GPU-less machine can know of an engine is here; what one computes is for the
-runtime on a GPU to prove.
+runtime on a GPU to verify.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from typing import Any
 from ...runtime.bundle.builders import BUILDERS as ROWS
 from ...runtime.bundle.builders import Builder as Row
 from ...runtime.bundle.engines import PORTABLE, Engine
-from ...runtime.errors import DependencyMissing, UnsupportedError, UsageError
+from ...runtime.errors import DependencyMissing, UnsupportedError, UsageError, install_hint
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Builder:
                 return version(name)
             except PackageNotFoundError:
                 continue
-        raise DependencyMissing(f"builder '{self.name}' is not installed: pip install 'vitrify[{self.row.extra}]'")
+        raise DependencyMissing(f"builder '{self.name}' is not installed: {install_hint(self.row.extra)}")
 
 
 # What each compute capability is, for those who know their card and not its number.

@@ -15,8 +15,8 @@ from ...runtime.bundle.manifest import REPORTS, Bundle, add_files
 from ...runtime.child import Limits
 from ...runtime.errors import EnvironmentMissing, ExportError, UsageError
 from ...runtime.machine import this_machine
-from ...runtime.proof.conditions import Condition
 from ...runtime.selection.engines import capability
+from ...runtime.verification.conditions import Condition
 from ..saving import read_tensors
 from . import BUILDERS, CURRENT, DEFAULT_BUILDER, Builder, build_request, find_builder
 from .ep_context import write_ep_context
@@ -193,7 +193,7 @@ def _engine_profile(bundle: Bundle, name: str) -> Profile:
     profile = bundle.profile(name)
     if profile.provider != "tensorrt":
         raise UsageError(
-            f"profile '{name}' runs on '{profile.provider}', which takes no engines: export the bundle with a profile "
+            f"profile '{name}' runs on '{profile.provider}', which does not use engines: export with a profile "
             "of provider tensorrt, such as trt-fp16-latency"
         )
     return profile

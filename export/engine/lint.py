@@ -49,7 +49,7 @@ def _obstacles(graph: onnx_ir.Graph) -> Iterator[str]:
         elif node.op_type in _DYNAMIC:
             yield f"{named} quantizes at run time, which no engine does: use a profile of provider tensorrt"
         elif node.op_type in _PAIRS and _is_asymmetric(node):
-            yield f"{named} has a zero point that is not 0: engines take symmetric quantization only"
+            yield f"{named} has a zero point that is not 0: engines support symmetric quantization only"
 
 
 def _is_asymmetric(node: onnx_ir.Node) -> bool:

@@ -68,7 +68,7 @@ def _within(wanted: Range, limit: Axis, axis: str, what: str) -> Range:
         return wanted
     if not wanted.shrinks or wanted.minimum > high or wanted.maximum < low:
         least = f"{low}..{limit.maximum}" if limit.maximum is not None else f"at least {low}"
-        raise UsageError(f"{what}: '{axis}' is {wanted}, the graph takes {least}: write --shapes {axis}=…")
+        raise UsageError(f"{what}: '{axis}' is {wanted}, the graph accepts {least}: write --shapes {axis}=…")
     return _between(wanted, max(low, wanted.minimum), min(high, wanted.maximum))
 
 
@@ -87,7 +87,7 @@ def _summed(found: Mapping[str, Range], most: int | None, what: str) -> dict[str
     sizes = [a + b for a, b in zip(_three(sequence), _three(past), strict=True)]
     if most is not None and sizes[2] > most:
         raise UsageError(
-            f"{what}: sequence {sequence} and past {past} reach {sizes[2]} tokens, the model takes {most}: "
+            f"{what}: sequence {sequence} and past {past} reach {sizes[2]} tokens, the model accepts {most}: "
             "write --shapes past=…"
         )
     return {"sequence": sequence, "past": past, _TOTAL: Range(sizes[0], sizes[1], sizes[2])}

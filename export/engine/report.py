@@ -103,10 +103,10 @@ class Report:
         if not self.built:
             return f"{head}: NOT built ({self.stage}): {self.why}"
         found = self.measures
-        twice = {None: "", True: ", two builds the same bytes", False: ", two builds DIFFER"}[self.reproducible]
+        twice = {None: "", True: ", two builds are identical", False: ", two builds DIFFER"}[self.reproducible]
         return (
             f"{head}: {found['engine_mb']:.1f} MB in {found['build_seconds']:.1f} s, attention fused "
-            f"{self.figures['fused_attention']} of {self.attention}, {found['half_share']:.0%} half, "
+            f"{self.figures['fused_attention']} of {self.attention}, {found['half_share']:.0%} fp16, "
             f"{self.figures['kernels']} kernels, {found['activation_mb']:.1f} MB of activations{twice}"
         )
 

@@ -14,7 +14,7 @@ from ...profiles import load_profile
 from ...runtime.bundle.digests import file_digest
 from ...runtime.bundle.engines import STRIPPED, Engine, write_sidecar
 from ...runtime.child import Limits
-from ...runtime.errors import DependencyMissing, EnvironmentMissing, VitrifyError
+from ...runtime.errors import DependencyMissing, EnvironmentMissing, VitrifyError, install_hint
 from ...runtime.graphs.signature import Axis
 from ...runtime.machine import Machine, this_machine
 from ...runtime.selection.engines import capability
@@ -91,7 +91,7 @@ def try_engines(
                 except VitrifyError as error:
                     found[name] = str(error)
     if not found:
-        raise DependencyMissing("no builder of engines is installed: pip install 'vitrify[rtx]' or 'vitrify[tensorrt]'")
+        raise DependencyMissing(f"no engine builder is installed: {install_hint('rtx')}, or the extra 'tensorrt'")
     return found
 
 

@@ -13,7 +13,7 @@ import onnx_ir
 from ...runtime.graphs.families import FAMILIES
 from ...runtime.graphs.families import Family as Row
 from ..checkpoint.opened import Checkpoint
-from ..proof.plan import Oracle, Plan
+from ..verification.plan import Oracle, Plan
 
 
 class Family(ABC):

@@ -13,9 +13,9 @@ from ..checkpoint.opened import Checkpoint
 from ..passes import lists
 from ..passes.portable.decompose_attention import ATTENTION_OPSET
 from ..passes.running import Refusal, run_passes
-from ..proof.plan import Plan
-from ..proof.teacher import Course, TeacherOracle, prompts_of
 from ..tracing.tracer import graph_from_model
+from ..verification.plan import Plan
+from ..verification.teacher import Course, TeacherOracle, prompts_of
 from .base import Family
 
 _AXES = {
@@ -81,7 +81,7 @@ class DecoderFamily(Family):
         try:
             made["in_place"] = run_passes(traced, passes["in_place"], name="in_place")
         except Refusal as reason:
-            _LOG.info("no cache in place: %s", reason)
+            _LOG.info("no static KV cache: %s", reason)
         return made
 
 
@@ -115,7 +115,7 @@ def _traced(checkpoint: Checkpoint) -> dict[str, Any]:
         except Exception as error:
             reason = str(error).strip().split("\n")[0].rstrip(".")
             raise UsageError(
-                f"the PyTorch model itself refuses a batch of two: {reason}. Mend its config.json"
+                f"the PyTorch model itself rejects a batch of two: {reason}. Correct its config.json"
             ) from error
     total = TRACED_PAST + TRACED_TOKENS
     inputs = {

@@ -8,10 +8,10 @@ import torch
 
 from ...runtime.graphs.signature import MASK, dynamic_axes
 from ..checkpoint.opened import Checkpoint
-from ..proof.grids import plans_for
-from ..proof.oracle import ForwardOracle
-from ..proof.plan import Plan
 from ..tracing.tracer import Axes, graph_from_model
+from ..verification.grids import plans_for
+from ..verification.oracle import ForwardOracle
+from ..verification.plan import Plan
 from .base import Family
 
 

@@ -18,12 +18,12 @@ from ..checkpoint.opened import Checkpoint
 from ..passes import lists
 from ..passes.portable.decompose_attention import ATTENTION_OPSET
 from ..passes.running import run_passes
-from ..proof.encoder_samples import Source, TextSource, axes_of, source_of
-from ..proof.plan import Plan
-from ..proof.teacher import Seq2SeqOracle, answer_tokens, to_torch
 from ..quiet import quiet
 from ..tracing.projections import find_projections
 from ..tracing.tracer import graph_from_model
+from ..verification.encoder_samples import Source, TextSource, axes_of, source_of
+from ..verification.plan import Plan
+from ..verification.teacher import Seq2SeqOracle, answer_tokens, to_torch
 from .base import Family
 
 TRACED_ROWS, TRACED_SOURCE, TRACED_TOKENS, TRACED_PAST = 2, 7, 3, 5
@@ -198,4 +198,6 @@ def _require_accepted(checkpoint: Checkpoint, traced: Arrays) -> None:
         _run(checkpoint.model, to_torch(traced), 1)
     except Exception as error:
         reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise UsageError(f"the PyTorch model itself refuses a batch of two: {reason}. Mend its config.json") from error
+        raise UsageError(
+            f"the PyTorch model itself rejects a batch of two: {reason}. Correct its config.json"
+        ) from error

@@ -132,12 +132,12 @@ def converted(profile: Profile, *, seen: Mapping[str, Magnitude] | None, exact: 
     return tuple(passes)
 
 
-# Weights in few bits: what is done once, and what for each trial of the bits that the layers take.
+# Low-bit weights: what is done once, and what for each trial of the bits that the layers take.
 PACKED: Passes = (pack_layers,)
 
 
-def few_bits(weights: WeightQuantization, *, kept: frozenset[str]) -> Passes:
-    """Return what a graph becomes one of few bits by; layers in `kept` take 8 instead of 4, float32 instead of 8."""
+def low_bit(weights: WeightQuantization, *, kept: frozenset[str]) -> Passes:
+    """Return the weight quantization of a graph; layers in `kept` take 8 instead of 4, float32 instead of 8."""
     return (
         partial(
             quantize_weights,

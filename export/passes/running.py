@@ -60,7 +60,7 @@ def _named(name: str, graph: str) -> Iterator[None]:
     except (OSError, MemoryError):
         raise
     except (Refusal, VitrifyError) as error:
-        raise type(error)(f"pass {name} refuses graph '{graph}': {error}") from error
+        raise type(error)(f"pass {name} does not support graph '{graph}': {error}") from error
     except Exception as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
         raise ExportError(f"pass {name} fails on graph '{graph}': {type(error).__name__}: {reason}") from error

@@ -11,14 +11,14 @@ from ...runtime.errors import ExportError, UsageError, VitrifyError
 from ...runtime.graphs.families import FAMILIES
 from ...runtime.graphs.signature import Axis
 from ...runtime.numerics import Arrays
-from ...runtime.proof.replay import replayed
 from ...runtime.sessions import open_session
 from ...runtime.sessions.base import Session
 from ...runtime.sessions.model import Model
+from ...runtime.verification.replay import replayed
 from ..checkpoint.opened import Checkpoint
 from ..passes.precision.quantize_pairs import HIGHEST, LOWEST, POWER, Magnitude, observe
-from ..proof.plan import Plan
 from ..saving import save_graph
+from ..verification.plan import Plan
 from .calibration_inputs import text_rows
 from .weight_only import TEXT, text_tokens
 

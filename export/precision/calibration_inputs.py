@@ -37,9 +37,7 @@ def read_calibration(checkpoint: Checkpoint, path: str | Path) -> CalibrationInp
     path = Path(path)
     files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if _is_shown(each, path))
     if not files:
-        raise UsageError(
-            f"--calibration: no file is at '{path}': give a file of texts, images or recordings, or a folder"
-        )
+        raise UsageError(f"--calibration: no file is at '{path}': pass a text file, or a folder of images or audio")
     rows = _READERS[checkpoint.kinds[0]](checkpoint, files)
     if not rows:
         raise UsageError(f"--calibration: '{path}' contains no {checkpoint.kinds[0]} to calibrate on")

@@ -1,4 +1,4 @@
-"""How much a quantized language model still is the same model: next tokens, distributions, and what to mend.
+"""Quantization quality of a language model: next tokens, distributions, and what to mend.
 
 It compares arrays of logits and knows neither graphs nor sessions: callers run the models.
 """
@@ -53,7 +53,7 @@ def measure_quality(reference: np.ndarray, candidate: np.ndarray) -> Quality:
     if reference.shape != candidate.shape or reference.size == 0:
         raise UsageError(f"logits: got shapes {reference.shape} and {candidate.shape}; expected two equal, not empty")
     if not np.isfinite(candidate).all():
-        raise ParityError("the candidate's logits are not all finite: it is not the same model at any tolerance")
+        raise ParityError("the candidate's logits are not all finite: it matches at no tolerance")
     reference, candidate = (logits.reshape(-1, logits.shape[-1]) for logits in (reference, candidate))
     same = reference.argmax(axis=-1) == candidate.argmax(axis=-1)
     starts = range(0, len(reference), _POSITIONS_AT_ONCE)

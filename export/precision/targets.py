@@ -45,11 +45,11 @@ def fitting(targets: list[Profile], checkpoint: Checkpoint, optional: Collection
 
 
 def require_calibrated(targets: Collection[Profile]) -> None:
-    """Raise UsageError unless one of the profiles takes scales from calibration."""
+    """Raise UsageError unless one of the profiles takes static quantization."""
     if not any(target.quantization is not None and target.quantization.mode == "static" for target in targets):
         names = ", ".join(target.name for target in targets)
         raise UsageError(
-            f"--calibration: none of {names} takes scales from it; cpu-int8-static, cpu-int8-bf16, trt-int8, trt-fp8 do"
+            f"--calibration: none of {names} is calibrated; cpu-int8-static, cpu-int8-bf16, trt-int8, trt-fp8 are"
         )
 
 

@@ -19,8 +19,8 @@ from ..families import Family
 from ..passes import lists
 from ..passes.precision.to_half import DTYPES, emulate
 from ..passes.running import Passes, passes_of, run_passes
-from ..proof.plan import Plan
 from ..saving import read_tensors, save_graph, save_graphs, save_quantized
+from ..verification.plan import Plan
 from .calibration import Seen, calibrate
 from .exact_weights import exact_weights
 from .quality import Quality
@@ -34,7 +34,7 @@ _EXACTLY = {"session.disable_quant_qdq": "1"}
 class Variants:
     """What was written into the bundle's `folder`: `names` are the graphs that the family could make.
 
-    `quality` says of each profile with weights in few bits what they did to its answers, `left_out` of each that was
+    `quality` says of each profile with low-bit weights what they did to its answers, `left_out` of each that was
     not made or not kept why, `passes` of each file which passes its graph went through.
     """
 

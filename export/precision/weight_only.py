@@ -1,4 +1,4 @@
-"""Weights in few bits: quantize a decoder's graph, measure what that does to its answers, and mend what broke them."""
+"""Low-bit weights: quantize a decoder's graph, measure what that does to its answers, and mend what broke them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +8,9 @@ import onnx_ir
 
 from ...profiles import Profile
 from ...runtime.graphs.families import FAMILIES
-from ...runtime.proof.replay import replayed
 from ...runtime.sessions import open_session
 from ...runtime.sessions.model import Model
+from ...runtime.verification.replay import replayed
 from ..checkpoint.opened import Checkpoint
 from ..passes import lists
 from ..passes.precision.quantize_weights import quantizable
@@ -37,14 +37,14 @@ _MOST = 256
 
 
 @dataclass(frozen=True)
-class FewBits:
+class LowBit:
     """What was written: how much the graph still says the same, and the passes that it went through."""
 
     quality: Quality
     passes: tuple[str, ...]
 
 
-def quantize(checkpoint: Checkpoint, family: str, graph: str, source: Path, path: Path, target: Profile) -> FewBits:
+def quantize(checkpoint: Checkpoint, family: str, graph: str, source: Path, path: Path, target: Profile) -> LowBit:
     """Write the graph at `source` with quantized weights to `path`.
 
     A graph that fails the profile's gate is mended layer by layer: 8 bits instead of 4, float32 instead of 8.
@@ -57,10 +57,10 @@ def quantize(checkpoint: Checkpoint, family: str, graph: str, source: Path, path
     packed = run_passes(onnx_ir.load(str(source)), lists.PACKED, name=graph)
     reference = _logits(family, graph, source, target, ids)
 
-    def evaluate(kept: frozenset[str]) -> FewBits:
-        made = run_passes(packed.clone(), lists.few_bits(weights, kept=kept), name=graph)
+    def evaluate(kept: frozenset[str]) -> LowBit:
+        made = run_passes(packed.clone(), lists.low_bit(weights, kept=kept), name=graph)
         save_quantized(made, path)
-        return FewBits(measure_quality(reference, _logits(family, graph, path, target, ids)), passes_of(made))
+        return LowBit(measure_quality(reference, _logits(family, graph, path, target, ids)), passes_of(made))
 
     first = evaluate(frozenset())
     if gate.passes(first.quality):

@@ -1,4 +1,4 @@
-"""A CTC vocabulary becomes `tokenizer.json` in the bundle, proven on random frames to decode as its source.
+"""A CTC vocabulary becomes `tokenizer.json` in the bundle, verified on random frames to decode as its source.
 
 transformers' Wav2Vec2CTCTokenizer runs in Python; the file has the form that transformers.js reads: a model of whole
 tokens and a CTC decoder. `vocab.json` stands beside it, for transformers.
@@ -20,7 +20,7 @@ from .tokenizer import EXPLICIT, PRIVATE
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json")
 SEQUENCES = 64
-"""Random sequences of the proof."""
+"""Random sequences of the check."""
 
 
 def is_ctc_tokenizer(tokenizer: Any) -> bool:
@@ -108,7 +108,7 @@ def first_difference(source: Any, written: CTCDecoder) -> str | None:
         for kind, spans in (("char", written.characters(frames)), ("word", written.words(frames))):
             places = [(item[kind], item["start_offset"], item["end_offset"]) for item in expected[f"{kind}_offsets"]]
             if [(span.text, span.start, span.end) for span in spans] != places:
-                return f"the {kind}s of {ids[:12]}… stand elsewhere"
+                return f"the {kind}s of {ids[:12]}… have other offsets"
     return None
 
 

@@ -1,4 +1,4 @@
-"""Image processors of a checkpoint: loaded by transformers, written complete, and proven equal in the runtime."""
+"""Image processors of a checkpoint: loaded by transformers, written complete, and verified equal in the runtime."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -43,7 +43,7 @@ def write_image_processor(processor: Any, folder: Path) -> None:
 
     Raises UnsupportedError for a class that the runtime does not know, or where it computes other values.
     """
-    write_preprocessor(_complete_config(processor), folder, prove=lambda scratch: _prove_equal(processor, scratch))
+    write_preprocessor(_complete_config(processor), folder, check=lambda scratch: _check_equal(processor, scratch))
 
 
 def _complete_config(processor: Any) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def _complete_config(processor: Any) -> dict[str, Any]:
     return config | {"image_processor_type": name}
 
 
-def _prove_equal(processor: Any, folder: Path) -> None:
+def _check_equal(processor: Any, folder: Path) -> None:
     """Compare transformers' processor, as given and as read back, with the runtime's on synthetic images."""
     ours = runtime_copy(ImageProcessor.from_folder, folder, what=f"image processor '{type(processor).__name__}'")
     read_back = load_image_processor(folder)
@@ -69,7 +69,7 @@ def _prove_equal(processor: Any, folder: Path) -> None:
     reference = read_back if getattr(processor, "backend", "") == "torchvision" else processor
     compared = [_compare(reference, ours, *image) for image in _SYNTHETIC]
     if not any(compared):
-        raise UnsupportedError(f"image processor '{ours.name}' takes none of the images that it was tried with")
+        raise UnsupportedError(f"image processor '{ours.name}' accepts none of the images that it was tested with")
 
 
 def _compare(reference: Any, ours: ImageProcessor, mode: str, width: int, height: int) -> bool:
@@ -84,7 +84,7 @@ def _compare(reference: Any, ours: ImageProcessor, mode: str, width: int, height
         return False
     if theirs is None or mine is None:
         raise UnsupportedError(
-            f"{case}: transformers {their_error or 'takes it'}, the runtime {my_error or 'takes it'}"
+            f"{case}: transformers {their_error or 'accepts it'}, the runtime {my_error or 'accepts it'}"
         )
     require_same_arrays(theirs, mine, case=case, tolerances=TOLERANCES)
     return True
@@ -94,7 +94,7 @@ def _result(call: Callable[[], Mapping[str, Any]]) -> tuple[dict[str, np.ndarray
     try:
         return {name: np.asarray(value) for name, value in call().items()}, ""
     except Exception as error:  # noqa: BLE001 - whatever either side refuses with is the finding
-        return None, f"refuses ({one_line(error)})"
+        return None, f"rejects it ({one_line(error)})"
 
 
 def _synthetic_image(mode: str, width: int, height: int) -> Any:

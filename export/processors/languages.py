@@ -27,7 +27,7 @@ def languages_of(tokenizer: Any) -> dict[str, Any] | None:
         return None
     if len(forms) != 1:
         raise UnsupportedError(
-            f"tokenizer {type(tokenizer).__name__} marks its languages in {len(forms)} ways, not one"
+            f"tokenizer {type(tokenizer).__name__} marks its languages in {len(forms)} forms, not one"
         )
     return {"codes": codes, **_sides(tokenizer, next(iter(codes)), codes)}
 

@@ -1,4 +1,4 @@
-"""What image processors and feature extractors share at export: loaded, compared by arrays, written once proven.
+"""What image processors and feature extractors share at export: loaded, compared by arrays, written once verified.
 
 It knows no class: `what` names the kind in messages.
 """
@@ -42,13 +42,13 @@ def load_preprocessor(load: Callable[[], Any], folder: Path, *, what: str) -> An
         raise IntegrityError(f"the {what} of '{folder}' is broken: {one_line(error)}") from error
 
 
-def write_preprocessor(config: Mapping[str, Any], folder: Path, *, prove: Callable[[Path], None]) -> None:
-    """Write preprocessor_config.json (same settings, same bytes), once `prove` took a folder that holds it."""
+def write_preprocessor(config: Mapping[str, Any], folder: Path, *, check: Callable[[Path], None]) -> None:
+    """Write preprocessor_config.json (same settings, same bytes), once `check` accepted a folder with it."""
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         (scratch / CONFIG_NAME).write_text(text, encoding="utf-8")
-        prove(scratch)
+        check(scratch)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG_NAME).write_text(text, encoding="utf-8")
 
@@ -64,10 +64,12 @@ def runtime_copy(read: Callable[[Path], Ours], folder: Path, *, what: str) -> Ou
 def require_same_arrays(theirs: Arrays, mine: Arrays, *, case: str, tolerances: Mapping[str, float]) -> None:
     """Raise UnsupportedError where names, shapes or values differ; an array without a tolerance must be the same."""
     if set(mine) != set(theirs):
-        raise UnsupportedError(f"{case}: transformers gives {', '.join(theirs)}, the runtime {', '.join(mine)}")
+        raise UnsupportedError(f"{case}: transformers returns {', '.join(theirs)}, the runtime {', '.join(mine)}")
     for name, values in theirs.items():
         if values.shape != mine[name].shape:
-            raise UnsupportedError(f"{case}: transformers gives {name} {values.shape}, the runtime {mine[name].shape}")
+            raise UnsupportedError(
+                f"{case}: transformers returns {name} {values.shape}, the runtime {mine[name].shape}"
+            )
         allowed = tolerances.get(name, 0.0)
         difference = float(np.abs(np.subtract(values, mine[name], dtype=np.float32)).max())
         if not difference <= allowed:

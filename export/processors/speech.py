@@ -1,4 +1,4 @@
-"""Feature extractors of a checkpoint: loaded by transformers, written complete, and proven equal in the runtime."""
+"""Feature extractors of a checkpoint: loaded by transformers, written complete, and verified equal in the runtime."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -43,7 +43,7 @@ def write_speech_processor(extractor: Any, folder: Path) -> None:
 
     Raises UnsupportedError for a class that the runtime does not know, or where it computes other values.
     """
-    write_preprocessor(_complete_config(extractor), folder, prove=lambda scratch: _prove_equal(extractor, scratch))
+    write_preprocessor(_complete_config(extractor), folder, check=lambda scratch: _check_equal(extractor, scratch))
 
 
 def _complete_config(extractor: Any) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def _complete_config(extractor: Any) -> dict[str, Any]:
     return kept | {"feature_extractor_type": name}
 
 
-def _prove_equal(extractor: Any, folder: Path) -> None:
+def _check_equal(extractor: Any, folder: Path) -> None:
     """Compare transformers' extractor, as given and as read back, with the runtime's on synthetic sounds."""
     ours = runtime_copy(SpeechProcessor.from_folder, folder, what=f"feature extractor '{type(extractor).__name__}'")
     if _complete_config(load_speech_processor(folder)) != _complete_config(extractor):

@@ -1,4 +1,4 @@
-"""A checkpoint's tokenizer becomes `tokenizer.json` in the bundle, proven equal to its source on a corpus."""
+"""A checkpoint's tokenizer becomes `tokenizer.json` in the bundle, verified equal to its source on a corpus."""
 
 import json
 import re
@@ -187,7 +187,7 @@ def first_difference(source: Any, written: Tokenizer) -> str | None:
         try:
             expected = source(*batch, **ALL_FIELDS, verbose=False)
         except Exception as error:  # noqa: BLE001 - a tokenizer that takes no plain text is refused with its own words
-            return f"it does not take the text {_shown(item)}: {_line(error)}"
+            return f"it does not accept the text {_shown(item)}: {_line(error)}"
         found = written(*batch, **ALL_FIELDS)
         for name, ids in found.items():
             # Types of tokens that no model reads; tokenizers in Python count the second text's from one too late.

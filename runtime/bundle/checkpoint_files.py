@@ -139,12 +139,16 @@ def weights_of(listing: Listing, *, allow_pickle: bool = False) -> Weights:
     weights = _choose(listing)
     if weights is None:
         there = sorted(name for name in listing.sizes if name.endswith(_SAFE))
-        reason = f"nothing says to load {', '.join(there[:3])}" if there else "it is not a checkpoint of transformers"
+        reason = (
+            f"no configuration says to load {', '.join(there[:3])}"
+            if there
+            else "it is not a checkpoint of transformers"
+        )
         raise UsageError(f"'{listing.where}' contains no {SINGLE}: {reason}")
     if weights.pickled and not allow_pickle:
         raise UnsupportedError(
             f"'{listing.where}' contains pickled weights only ({weights.names[0]}): a pickle can run code when it is "
-            "opened. Take a revision with model.safetensors, or accept the risk with --allow-pickle"
+            "opened. Use a revision with model.safetensors, or accept the risk with --allow-pickle"
         )
     return weights
 

@@ -53,7 +53,7 @@ class Engine:
     sha256
         Of the engine's own file.
     run_on
-        The GPU that has proven it, or that none has.
+        The GPU that has verified it, or that none has.
 
     """
 
@@ -117,11 +117,11 @@ def write_sidecar(engine: Engine, folder: Path) -> None:
 
 
 def record_run(bundle: Bundle, engines: Sequence[Engine], gpu: str) -> None:
-    """Write into the sidecars of a bundle's engines that a GPU has proven them; raise OSError where it is read-only."""
-    proven = [dataclasses.replace(engine, run_on=gpu) for engine in engines]
-    for engine in proven:
+    """Write into the sidecars of a bundle's engines which GPU verified them; raise OSError where it is read-only."""
+    verified = [dataclasses.replace(engine, run_on=gpu) for engine in engines]
+    for engine in verified:
         write_sidecar(engine, bundle.folder)
-    add_files(bundle, [engine.sidecar for engine in proven])
+    add_files(bundle, [engine.sidecar for engine in verified])
 
 
 def read_sidecar(path: Path) -> Engine:
@@ -139,7 +139,7 @@ def read_sidecar(path: Path) -> Engine:
         }
         engine = Engine(**content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise IntegrityError(f"'{path}' is no engine's sidecar ({error!r}): build the engine again") from error
+        raise IntegrityError(f"'{path}' is not an engine's sidecar ({error!r}): build the engine again") from error
     if engine.key != key or engine.name != path.name.removesuffix(".json"):
         raise IntegrityError(f"'{path}' was changed (its key differs): {engine.rebuild}")
     return engine

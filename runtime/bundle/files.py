@@ -15,7 +15,7 @@ def real_path(folder: Path, name: str) -> Path:
     for part in parts:
         path = path / part
         if path.is_symlink():
-            raise IntegrityError(f"'{path}' is a link: a bundle holds real files. Copy it with 'cp -rL'")
+            raise IntegrityError(f"'{path}' is a link: a bundle contains real files only. Copy it with 'cp -rL'")
     if not path.is_file():
         raise IntegrityError(f"'{path}' is missing: the bundle is incomplete, export or copy it again")
     return path

@@ -94,7 +94,7 @@ def _variants(names: list[str], head: Head, where: str) -> dict[str, dict[str, s
         needed = " or ".join(" + ".join(stems.values()) for stems in FAMILIES[head.family].folders)
         there = ", ".join(name for name in names if name.endswith(".onnx"))
         raise UnsupportedError(
-            f"'{where}' has the head {head.name}, which runs on {needed} (.onnx) in one precision, and holds {there}"
+            f"'{where}' has the head {head.name}, which runs on {needed} (.onnx) in one precision, and contains {there}"
         )
     return found
 
@@ -102,13 +102,13 @@ def _variants(names: list[str], head: Head, where: str) -> dict[str, dict[str, s
 def _read_config(folder: Path, where: str) -> dict[str, Any]:
     path = folder / _CONFIG
     if not path.is_file():
-        raise UsageError(f"'{where}' has ONNX graphs and no {_CONFIG}, which says what they are: copy the model's")
+        raise UsageError(f"'{where}' has ONNX graphs and no {_CONFIG}: copy the model's config.json next to them")
     try:
         config = json.loads(real_path(folder, _CONFIG).read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
-        raise IntegrityError(f"'{path}' is no JSON ({error}): copy the model's {_CONFIG} again") from error
+        raise IntegrityError(f"'{path}' is not JSON ({error}): copy the model's {_CONFIG} again") from error
     if not isinstance(config, dict):
-        raise IntegrityError(f"'{path}' is no JSON object: copy the model's {_CONFIG} again")
+        raise IntegrityError(f"'{path}' is not a JSON object: copy the model's {_CONFIG} again")
     return config
 
 
@@ -116,7 +116,7 @@ def _build(variant: Variant, graphs: Mapping[str, str]) -> Build:
     profile = Profile.from_dict(
         {
             "name": variant.name,
-            "description": "ONNX Runtime on any CPU; compiled by others, proven by nothing",
+            "description": "ONNX Runtime on any CPU; third-party, not verified",
             "provider": "cpu",
             "precision": variant.precision,
             "opset": 26,

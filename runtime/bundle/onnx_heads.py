@@ -78,13 +78,13 @@ def heads_of(architectures: Any, where: str) -> list[Head]:
     names = architectures if isinstance(architectures, list) else []
     if not names or not isinstance(names[0], str):
         raise UsageError(
-            f"config.json of '{where}' names no architecture, so nothing says what its graphs are for: add it, such as "
+            f"config.json of '{where}' names no architecture, so the task of its graphs is unknown: add it, such as "
             '"architectures": ["BertForSequenceClassification"]'
         )
     found = [HEADS[name] for name, told in TOLD.items() if names[0].endswith(told.endings)]
     if not found:
         endings = ", ".join(dict.fromkeys(ending for told in TOLD.values() for ending in told.endings))
-        raise UnsupportedError(f"'{where}' is a {names[0]}, whose head vitrify does not run (it runs: {endings})")
+        raise UnsupportedError(f"'{where}' is a {names[0]}, whose head is not supported (supported: {endings})")
     return [head for head in found if head.family == found[0].family]
 
 
@@ -103,8 +103,8 @@ def choose_head(heads: Sequence[Head], graphs: Mapping[str, Graph], where: str) 
         if kinds and set(head.outputs) <= given and TOLD[head.name].kind in {None, *kinds}:
             return head, kinds
     raise UnsupportedError(
-        f"the graphs of '{where}' read {', '.join(sorted(inputs))} and give {', '.join(sorted(given)[:5])}; with the "
-        f"head {heads[0].name} vitrify runs those that give {', '.join(heads[0].outputs)}. Compile its checkpoint: "
+        f"the graphs of '{where}' read {', '.join(sorted(inputs))} and output {', '.join(sorted(given)[:5])}; with the "
+        f"head {heads[0].name} vitrify runs those that output {', '.join(heads[0].outputs)}. Compile its checkpoint: "
         "vitrify export MODEL"
     )
 
@@ -202,6 +202,6 @@ def _check_decoder(inputs: Iterable[Tensor], outputs: Iterable[Tensor]) -> None:
             )
     if not any(tensor.name.startswith(PRESENT) for tensor in outputs):
         raise UnsupportedError(
-            "the decoder gives no cache (present.*), so every token would read all before it again. Export it with "
+            "the decoder outputs no KV cache (present.*), so every token would recompute all before it. Export it with "
             "the task text-generation-with-past, or compile its checkpoint: vitrify export MODEL"
         )

@@ -84,7 +84,7 @@ def choose_variant(where: str, names: Sequence[str], profile: str | None) -> str
         )
     if PLAIN not in names and len(names) > 1:
         raise UsageError(
-            f"'{where}' contains {', '.join(names)}, and nothing says which to run: pass one of them as profile=, "
+            f"'{where}' contains {', '.join(names)}, and which one to run is ambiguous: pass one of them as profile=, "
             f"such as profile='{names[0]}'"
         )
     return PLAIN if PLAIN in names else names[0]

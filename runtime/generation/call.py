@@ -72,7 +72,7 @@ def generate_rows(
     call = {name: value for name, value in given.items() if value is not None and name not in named}
     starts = call.pop("decoder_input_ids", None)
     if unknown := sorted(set(call) - CALL_NAMES):
-        raise UsageError(f"generation takes no argument '{unknown[0]}' here")
+        raise UsageError(f"unknown generation argument '{unknown[0]}'")
     if loaded.bundle.topology.encoder is not None:
         return _answered(loaded, prompts, config, call, features, None if starts is None else token_rows(starts))
     if starts is not None:
@@ -120,7 +120,7 @@ def _answered(
     usual = config.bos_token_id if config.decoder_start_token_id is None else config.decoder_start_token_id
     if features is None:
         if not prompts:
-            raise UsageError("there are no prompts: give at least one")
+            raise UsageError("there are no prompts: pass at least one")
         check_ids(prompts, loaded.config.get("src_vocab_size", loaded.config.get("vocab_size")))
         features, encoder_ids, prompts = _encoder_inputs(loaded, prompts), prompts, []
         if starts is not None and usual is not None:  # as in transformers, where an encoder reads text

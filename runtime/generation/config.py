@@ -156,17 +156,17 @@ class GenerationConfig:
         try:
             entries = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise IntegrityError(f"'{path}' is no JSON: {error}. Export the model again") from error
+            raise IntegrityError(f"'{path}' is not JSON: {error}. Export the model again") from error
         if not isinstance(entries, dict):
-            raise IntegrityError(f"'{path}' holds no object of fields. Export the model again")
+            raise IntegrityError(f"'{path}' is not a JSON object. Export the model again")
         return cls.from_mapping(entries)
 
     def updated(self, **given: Any) -> Self:
         """Return the config with what a caller gives over it; raise UsageError for an argument that it has not."""
         if unknown := sorted(set(given) - set(_NAMES)):
             close = difflib.get_close_matches(unknown[0], _NAMES, 1)
-            hint = f"Did you mean '{close[0]}'?" if close else f"It takes: {', '.join(_NAMES)}"
-            raise UsageError(f"generation takes no argument '{unknown[0]}'. {hint}")
+            hint = f"Did you mean '{close[0]}'?" if close else f"It accepts: {', '.join(_NAMES)}"
+            raise UsageError(f"unknown generation argument '{unknown[0]}'. {hint}")
         return dataclasses.replace(self, **given)
 
     @property
@@ -235,7 +235,7 @@ class GenerationConfig:
             forced = set(_tokens(getattr(self, name)))
             if forced and forced <= suppressed:
                 raise UsageError(
-                    f"{name} is {sorted(forced)}, all of it in suppress_tokens: take it out of one of them"
+                    f"{name} is {sorted(forced)}, all of it in suppress_tokens: remove it from one of them"
                 )
 
     def last_length(self, width: int, capacity: int | None) -> int:
@@ -250,7 +250,7 @@ class GenerationConfig:
         length = width + self.max_new_tokens if self.max_new_tokens is not None else self.max_length or 0
         if capacity is None or length <= capacity + 1:
             return length
-        _LOG.warning("%s tokens are wanted, but the model takes %s: answers end there", length, capacity)
+        _LOG.warning("%s tokens are wanted, but the model accepts %s: answers end there", length, capacity)
         return capacity + 1
 
 

@@ -106,7 +106,7 @@ def generate(
     limit = config.last_length(width, decoding.capacity)
     if decoding.capacity is not None and width >= decoding.capacity:
         raise UsageError(
-            f"the prompt has {width} tokens and this model takes {decoding.capacity}, prompt and answer together: "
+            f"the prompt has {width} tokens and this model accepts {decoding.capacity}, prompt and answer together: "
             "shorten it, or let text-generation cut it with truncation=True or handle_long_generation='hole'"
         )
     if limit <= width:
@@ -272,7 +272,7 @@ def _guided(
     if negative is None:
         negative = _emptied(decoding.clone()), [prompt[-1:] for prompt in prompts]
     if len(negative[1]) != len(prompts):
-        raise UsageError(f"{len(negative[1])} negative prompts for {len(prompts)} prompts: give one for each")
+        raise UsageError(f"{len(negative[1])} negative prompts for {len(prompts)} prompts: pass one for each")
     return GuidedDecoding(decoding, negative[0], scale=float(config.guidance_scale or 1), negative_prompts=negative[1])
 
 
@@ -291,12 +291,12 @@ def _checked(
                 f"prompt {index} is {row.dtype} of shape {list(row.shape)}; a prompt is a row of token ids, not empty"
             )
     if not rows:
-        raise UsageError("there are no prompts: give at least one")
+        raise UsageError("there are no prompts: pass at least one")
     if streamer is not None and (len(rows) > 1 or config.copies > 1):
         raise UsageError(
-            f"a streamer takes one sequence, but {len(rows)} prompts with num_beams={config.beams} and "
+            f"a streamer accepts one sequence, but {len(rows)} prompts with num_beams={config.beams} and "
             f"num_return_sequences={config.returned} make several at once: generate one, or leave streamer out"
         )
     if held is not None and len(rows) > 1:
-        raise UsageError(f"{len(rows)} prompts cannot go on from one that is held: give one, or leave held out")
+        raise UsageError(f"{len(rows)} prompts cannot go on from one cache: pass one, or leave held out")
     return [row.astype(np.int64) for row in rows]

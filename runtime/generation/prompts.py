@@ -19,7 +19,7 @@ def rows_of(input_ids: Any, attention_mask: Any = None) -> list[np.ndarray]:
     ids = _ids(input_ids, "input_ids")
     mask = np.ones_like(ids) if attention_mask is None else _ids(attention_mask, "attention_mask")
     if mask.shape != ids.shape:
-        raise UsageError(f"attention_mask is {list(mask.shape)}, input_ids {list(ids.shape)}: give them one shape")
+        raise UsageError(f"attention_mask is {list(mask.shape)}, input_ids {list(ids.shape)}: use one shape")
     return [row[kept.astype(bool)] for row, kept in zip(ids, mask, strict=True)]
 
 
@@ -42,7 +42,7 @@ def first_tokens(token: Any, name: str, rows: int) -> list[np.ndarray]:
         raise UsageError(f"a row without tokens needs one to begin with, and the checkpoint names none: pass {name}=")
     tokens = [token] * rows if np.ndim(token) == 0 else list(token)
     if len(tokens) != rows:
-        raise UsageError(f"{name} lists {len(tokens)} tokens for {rows} rows: give one, or one for each")
+        raise UsageError(f"{name} lists {len(tokens)} tokens for {rows} rows: pass one, or one for each")
     return [np.array([first], np.int64) for first in tokens]
 
 

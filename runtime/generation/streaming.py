@@ -97,7 +97,7 @@ class TextStreamer:
         """
         ids = np.asarray(value)
         if ids.ndim > 1 and len(ids) > 1:
-            raise UsageError(f"a text streamer takes one row at a time, got {len(ids)}: leave batch_size at 1")
+            raise UsageError(f"a text streamer accepts one row at a time, got {len(ids)}: leave batch_size at 1")
         is_prompt, self._is_prompt = self._is_prompt, False
         if is_prompt and self.skip_prompt:
             return

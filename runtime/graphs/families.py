@@ -91,5 +91,5 @@ FAMILIES: Mapping[str, Family] = MappingProxyType({row.name: row for row in _ROW
 def find_family(name: str) -> Family:
     """Return the row of this name; raise IntegrityError where a bundle names a family that there is not."""
     if name not in FAMILIES:
-        raise IntegrityError(f"there is no family '{name}' (known: {', '.join(FAMILIES)}): update vitrify")
+        raise IntegrityError(f"unknown family '{name}' (known: {', '.join(FAMILIES)}): update vitrify")
     return FAMILIES[name]

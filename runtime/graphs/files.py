@@ -108,7 +108,7 @@ def _unique(entries: list[tuple[str, str]]) -> dict[str, str]:
     """Return entries by key; raise ValueError for one that is there twice, of which readers choose differently."""
     told = dict(entries)
     if len(told) < len(entries):
-        raise ValueError("it says one thing twice")
+        raise ValueError("a field is repeated")
     return told
 
 
@@ -119,14 +119,14 @@ def _context(node: memoryview) -> dict[str, str]:
     if len(told) < len(given) or set(told) - _CONTEXT_ATTRIBUTES or _CONTEXT_FILE not in told:
         raise ValueError("its compiled model is not as vitrify writes it")
     if told.get(_CONTEXT_EMBEDS, {}).get(_ATTRIBUTE_NUMBER, 1) != 0:
-        raise ValueError("its compiled model is no file beside it")
+        raise ValueError("its compiled model is not a file next to it")
     return {_LOCATION: text(told[_CONTEXT_FILE].get(_ATTRIBUTE_TEXT, memoryview(b"")))}
 
 
 def _size(path: Path, name: str) -> int:
     """Return the size of a file beside a graph."""
     if name == ".." or not name or PureWindowsPath(name).name != name:  # which knows both kinds of slashes
-        raise _refusal(path, f"wants weights from {name!r:.80}, which is not beside it")
+        raise _refusal(path, f"wants weights from {name!r:.80}, which is not next to it")
     try:
         found = (path.parent / name).lstat()
     except OSError as error:
@@ -134,7 +134,7 @@ def _size(path: Path, name: str) -> int:
             f"{name!r:.80}, weights of graph '{path}', is missing ({error.strerror}): export or copy the bundle again"
         ) from error
     if not stat.S_ISREG(found.st_mode):
-        raise _refusal(path, f"wants weights from {name!r:.80}, which is a link or no file")
+        raise _refusal(path, f"wants weights from {name!r:.80}, which is a link or not a file")
     return found.st_size
 
 

@@ -60,9 +60,9 @@ def _header(model: memoryview) -> Header:
         elif number == _MODEL_GRAPH and graph is None:
             graph = message(value)
         elif number == _MODEL_GRAPH:
-            raise ValueError("it holds two graphs")
+            raise ValueError("it contains two graphs")
     if graph is None:
-        raise ValueError("it holds no graph")
+        raise ValueError("it contains no graph")
     ends: dict[int, list[Tensor]] = {_GRAPH_INPUT: [], _GRAPH_OUTPUT: []}
     weights: set[str] = set()
     skips_padding = False
@@ -84,7 +84,7 @@ def _tensor(info: memoryview) -> Tensor:
     name = text(told[1])
     kinds = dict(fields(message(told[2])))
     if 1 not in kinds:
-        raise UnsupportedError(f"'{name}' of the graph is no tensor: export the checkpoint otherwise")
+        raise UnsupportedError(f"'{name}' of the graph is not a tensor: export the checkpoint otherwise")
     tensor = dict(fields(message(kinds[1])))
     if tensor.get(1) not in _DTYPES:
         raise UnsupportedError(f"'{name}' of the graph has ONNX's type {tensor.get(1)}, which has no numpy array")

@@ -33,7 +33,9 @@ def reading(path: Path) -> Iterator[memoryview]:
         yield memoryview(content)
     except (ValueError, LookupError, OSError) as error:
         reason = str(error) or type(error).__name__
-        raise IntegrityError(f"'{path}' is no ONNX graph, or a part of one ({reason}): get the file again") from error
+        raise IntegrityError(
+            f"'{path}' is not an ONNX graph, or only a part of one ({reason}): get the file again"
+        ) from error
 
 
 def fields(content: memoryview) -> Iterator[tuple[int, Value]]:
@@ -51,7 +53,7 @@ def fields(content: memoryview) -> Iterator[tuple[int, Value]]:
             continue
         size, at = _varint(content, at) if kind == 2 else (_FIXED.get(kind, end + 1), at)
         if at + size > end:
-            raise ValueError("it is truncated or no protobuf")
+            raise ValueError("it is truncated or not protobuf")
         yield key >> 3, content[at : at + size]
         at += size
 
@@ -59,7 +61,7 @@ def fields(content: memoryview) -> Iterator[tuple[int, Value]]:
 def message(value: Value | bytes) -> memoryview:
     """Return the bytes of a field; raise ValueError where it is a number."""
     if isinstance(value, int):
-        raise ValueError("it is no ONNX")  # noqa: TRY004 - a file's content is wrong, not an argument's type
+        raise ValueError("it is not ONNX")  # noqa: TRY004 - a file's content is wrong, not an argument's type
     return memoryview(value)
 
 
@@ -71,7 +73,7 @@ def text(value: Value) -> str:
 def _key(content: memoryview, at: int) -> tuple[int, int]:
     key, at = _varint(content, at)
     if key >= _LARGEST_KEY:
-        raise ValueError("it is no protobuf")
+        raise ValueError("it is not protobuf")
     return key, at
 
 
@@ -85,4 +87,4 @@ def _varint(content: memoryview, at: int) -> tuple[int, int]:
         value |= (byte & (_MORE - 1)) << shift
         if byte < _MORE:
             return value, at
-    raise ValueError("it is no protobuf")
+    raise ValueError("it is not protobuf")

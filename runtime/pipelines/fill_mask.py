@@ -117,7 +117,7 @@ class FillMaskPipeline(TextPipeline):
         texts = [targets] if isinstance(targets, str) else targets
         found = dict.fromkeys(number for text in texts if (number := self._target_id(text)) is not None)
         if not found:
-            raise UsageError(f"targets must hold at least one text with a token, got {targets!r}")
+            raise UsageError(f"targets must contain at least one text with a token, got {targets!r}")
         return np.array(list(found))
 
     def _target_id(self, text: str) -> int | None:
@@ -126,9 +126,7 @@ class FillMaskPipeline(TextPipeline):
         if number is not None:
             return number
         ids = self.tokenizer(text, add_special_tokens=False, max_length=1, truncation=True)["input_ids"][0].tolist()
-        taken = (
-            f"its first token {self.tokenizer.convert_ids_to_tokens(ids[0])!r} is taken" if ids else "it is left out"
-        )
+        taken = f"its first token {self.tokenizer.convert_ids_to_tokens(ids[0])!r} is used" if ids else "it is left out"
         _LOG.warning("target %r is not one token of the vocabulary: %s", text, taken)
         return ids[0] if ids else None
 

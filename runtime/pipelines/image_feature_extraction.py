@@ -39,7 +39,9 @@ class ImageFeatureExtractionPipeline(ImagePipeline):
     def pieces(self, item: Any, parameters: ImageFeatureExtractionParameters) -> Iterator[Piece]:
         """Yield the image."""
         if parameters.pool and POOLED not in (names := [x.name for x in self.loaded.signature.outputs]):
-            raise UsageError(f"pool=True needs a model with a pooler; this one gives {', '.join(names)}: leave it out")
+            raise UsageError(
+                f"pool=True needs a model with a pooler; this one outputs {', '.join(names)}: leave it out"
+            )
         yield self.image_piece(item, timeout=parameters.timeout, settings=parameters.image_processor_kwargs)
 
     def result(

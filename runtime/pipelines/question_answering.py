@@ -113,7 +113,7 @@ class QuestionAnsweringPipeline(Pipeline):
         """Answer one question, a list of them, or lazily any other iterable."""
         if question is not None or context is not None:
             if inputs is not None:
-                raise UsageError(f"give either {EXPECTED} or question= and context=, not both")
+                raise UsageError(f"pass either {EXPECTED} or question= and context=, not both")
             inputs = _paired(question, context)
         elif args:
             inputs = _paired(inputs, *args) if isinstance(inputs, str) and len(args) == 1 else [inputs, *args]
@@ -197,7 +197,7 @@ def _paired(question: Any, context: Any) -> Any:
         contexts = [context] * len(question) if isinstance(context, str) else context
         if not isinstance(contexts, (list, tuple)) or len(contexts) != len(question):
             what = f"{len(context)}" if isinstance(context, (list, tuple)) else type(context).__name__
-            raise UsageError(f"{len(question)} questions take one context or as many contexts, got {what}")
+            raise UsageError(f"{len(question)} questions need one context or as many contexts, got {what}")
         return [{"question": each, "context": text} for each, text in zip(question, contexts, strict=True)]
     return {"question": question, "context": context}
 
@@ -208,7 +208,7 @@ def _example(item: Any) -> Example:
     elif hasattr(item, "question_text") and hasattr(item, "context_text"):
         given = Example(item.question_text, item.context_text)
     else:
-        raise UsageError(f"'question-answering' takes {EXPECTED}, got {type(item).__name__}")
+        raise UsageError(f"'question-answering' expects {EXPECTED}, got {type(item).__name__}")
     for name, text in zip(given._fields, given, strict=True):
         if not isinstance(text, str) or not text:
             what = "an empty one" if text == "" else "none" if text is None else type(text).__name__

@@ -146,7 +146,7 @@ class Text2TextGenerationPipeline(GenerationPipeline):
     def _stop(self, text: str) -> int:
         ids = self.tokenizer.encode(text, add_special_tokens=False)
         if not ids:
-            raise UsageError(f"stop_sequence={text!r} has no token: give a text that the tokenizer knows")
+            raise UsageError(f"stop_sequence={text!r} has no token: pass a text that the tokenizer knows")
         if len(ids) > 1:
             _LOG.warning("stop_sequence=%r has %d tokens: answers end at the first of them", text, len(ids))
         return ids[0]
@@ -163,7 +163,7 @@ class SummarizationPipeline(Text2TextGenerationPipeline):
             _LOG.warning("min_length=%d is more than max_length=%d", least, most)
         if tokens < most:
             _LOG.warning(
-                "max_length=%d is more than the %d tokens of the text: a summary is shorter, pass max_length=%d, say",
+                "max_length=%d is more than the %d tokens of the text: a summary is shorter, pass e.g. max_length=%d",
                 most,
                 tokens,
                 tokens // 2,
@@ -213,7 +213,7 @@ def _pair(task: str, known: Mapping[str, Any]) -> str:
     """Return the pair of languages that a checkpoint names first, where the task names none."""
     pairs = [name for name in known if name.startswith("translation")] if task == "translation" else []
     if pairs:
-        _LOG.warning("task 'translation' names no languages: taken as '%s'", pairs[0])
+        _LOG.warning("task 'translation' names no languages: assuming '%s'", pairs[0])
     return pairs[0] if pairs else task
 
 

@@ -55,7 +55,7 @@ class TextClassificationPipeline(TextPipeline):
         text, pair = self._text_and_pair(item, parameters)
         encoded = self.tokenizer(text, pair, **parameters.for_tokenizer())
         if len(encoded["input_ids"]) != 1:
-            raise UsageError(f"'{self.task}' takes one text at a time in a dict, got {len(encoded['input_ids'])}")
+            raise UsageError(f"'{self.task}' expects one text at a time in a dict, got {len(encoded['input_ids'])}")
         yield Piece(self.row(encoded))
 
     def result(self, pieces: Sequence[Piece], outputs: Sequence[Row], parameters: TextClassificationParameters) -> Any:  # noqa: ARG002 - a text is one piece
@@ -78,7 +78,7 @@ class TextClassificationPipeline(TextPipeline):
     def _text_and_pair(self, item: Any, parameters: TextClassificationParameters) -> tuple[Any, Any]:
         if isinstance(item, Mapping):
             if "text" not in item or set(item) - {"text", "text_pair"}:
-                raise UsageError(f"'{self.task}' takes {self.expects}, got a dict of {', '.join(map(repr, item))}")
+                raise UsageError(f"'{self.task}' expects {self.expects}, got a dict of {', '.join(map(repr, item))}")
             return item["text"], item.get("text_pair")
         if isinstance(item, list) and len(item) == 1 and isinstance(item[0], list) and len(item[0]) == 2:
             return item[0][0], item[0][1]  # [[text, pair]]: how transformers once took pairs, and takes them still

@@ -165,7 +165,7 @@ class TextGenerationPipeline(GenerationPipeline):
                 raise UsageError(f"each message of a chat is a dict with 'role' and 'content', got {message!r}")
         given = parameters.for_tokenizer()
         if refused := [name for name in _NOT_FOR_CHATS if given.get(name)]:
-            raise UnsupportedError(f"'{refused[0]}' is not among what vitrify does with chats: leave it out")
+            raise UnsupportedError(f"'{refused[0]}' is not supported for chats: leave it out")
         options = {name: given.pop(name) for name in _FOR_TOKENS if name in given}
         template, more = given.pop("chat_template", None), given.pop("tokenizer_kwargs", None) or {}
         continues = continues_last(chat, parameters)
@@ -205,7 +205,9 @@ class TextGenerationPipeline(GenerationPipeline):
         if longest is None or len(ids) + new <= longest:
             return ids
         if new >= longest:
-            raise UsageError(f"an answer of {new} tokens leaves no room for a prompt: the model takes {longest} in all")
+            raise UsageError(
+                f"an answer of {new} tokens leaves no room for a prompt: the model accepts {longest} in all"
+            )
         return ids[new - longest :]
 
     def _text_of(self, sequence: np.ndarray, prompt: Prompt, parameters: TextGenerationParameters) -> Any:

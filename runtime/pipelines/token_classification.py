@@ -65,7 +65,7 @@ class TokenClassificationParameters(Parameters):
             return
         count(self.stride, name="stride")
         if plain and self.aggregation_strategy is not None:
-            raise UsageError("stride merges entities, aggregation_strategy='none' has none: take 'simple' or another")
+            raise UsageError("stride merges entities, aggregation_strategy='none' has none: use 'simple' or another")
         if self.offset_mapping is not None:
             raise UsageError("offset_mapping is for a text read whole: leave out stride, or offset_mapping")
 
@@ -101,7 +101,7 @@ class TokenClassificationPipeline(TextPipeline):
         super().__init__(loaded, task=task, **options)
         strategy = self.options.strategy
         if strategy in WORD_STRATEGIES and not self._marks_words:
-            _LOG.warning("this tokenizer does not mark words: '%s' takes them to end at spaces", strategy)
+            _LOG.warning("this tokenizer does not mark words: '%s' assumes that they end at spaces", strategy)
 
     def arranged(self, inputs: Any, parameters: TokenClassificationParameters) -> tuple[Any, Any]:
         """Take a list of words as a list of one text, and put given offsets beside their texts."""

@@ -72,13 +72,13 @@ class ZeroShotClassificationPipeline(TextPipeline):
         names = self.config.get("label2id") or {}
         entailing = [number for name, number in names.items() if name.lower().startswith("entail")]
         if not entailing:
-            _LOG.warning("no label of this model starts with 'entail': its last one is taken for entailment")
+            _LOG.warning("no label of this model starts with 'entail': its last one is assumed to be entailment")
         self.entailment_id: int = entailing[0] if entailing else -1
 
     def __call__(self, inputs: Any = None, *args: Any, sequences: Any = None, **options: Any) -> Any:
         """Score the labels for one text, a list of them, or lazily any other iterable; `sequences` is `inputs`."""
         if (inputs is None) == (sequences is None):
-            raise UsageError(f"'{self.task}' takes its texts once: by position or as sequences=")
+            raise UsageError(f"'{self.task}' expects its texts once: by position or as sequences=")
         return super().__call__(sequences if inputs is None else inputs, *args, **options)
 
     def arranged(
@@ -91,7 +91,7 @@ class ZeroShotClassificationPipeline(TextPipeline):
     def pieces(self, item: Any, parameters: ZeroShotClassificationParameters) -> Iterator[Piece]:
         """Yield the text with each label's hypothesis."""
         if not self.text(item):
-            raise UsageError(f"'{self.task}' takes a text that is not empty")
+            raise UsageError(f"'{self.task}' expects a text that is not empty")
         for label in parameters.labels():
             yield Piece(self.row(self._encoded(item, parameters.hypothesis(label))), item)
 

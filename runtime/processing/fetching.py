@@ -34,7 +34,7 @@ def is_url(text: str, *, kind: str) -> bool:
 
 
 def fetch_url(url: str, *, max_bytes: int, timeout: float | None) -> bytes:
-    """Return the body; UsageError where it is refused, too large, or not complete within `timeout` seconds.
+    """Return the body; UsageError where it is rejected, too large, or not complete within `timeout` seconds.
 
     A thread fetches it, because no socket timeout bounds name resolution or a server that drips its headers.
     """

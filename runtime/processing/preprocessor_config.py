@@ -24,11 +24,11 @@ def read_config(folder: Path, *, of: str) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise IntegrityError(f"there is no {CONFIG_NAME} in '{folder}', so {of} cannot be prepared") from error
+        raise IntegrityError(f"no {CONFIG_NAME} in '{folder}', so {of} cannot be prepared") from error
     except (OSError, ValueError, RecursionError) as error:
         raise IntegrityError(f"cannot read '{path}' as JSON: {error}") from error
     if not isinstance(config, dict):
-        raise IntegrityError(f"'{path}' holds a {type(config).__name__}, not an object")
+        raise IntegrityError(f"'{path}' contains a {type(config).__name__}, not an object")
     return config
 
 

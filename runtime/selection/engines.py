@@ -51,14 +51,14 @@ def engine_path(
     return path
 
 
-def record_proven(
+def record_verified(
     bundle: Bundle,
     profiles: Collection[str],
     *,
     driver: Callable[[], Driver] = CudaDriver,
     load: Callable[[str], Any] = importlib.import_module,
 ) -> None:
-    """Write into the sidecars of the engines that run profiles here that this GPU has proven them.
+    """Write into the sidecars of the engines that run profiles here that this GPU has verified them.
 
     Raises OSError where the bundle cannot be written.
     """

@@ -43,11 +43,11 @@ class _Pace:
 # AVX512 without AMX: on a Zen 4. The others are published figures.
 _PACES = (
     _Pace("openvino", "bf16", "amx_bf16", "bfloat16 on AMX, 3.7 times cpu-fp32"),
-    _Pace("openvino", "int8", "amx_int8", "int8 on AMX, scales from calibration"),
+    _Pace("openvino", "int8", "amx_int8", "int8 on AMX, static quantization"),
     _Pace("cpu", "int8", "amx_int8", "int8 on AMX, 3 times cpu-fp32"),
     _Pace("openvino", "int8", "avx512_vnni", "int8 on AVX512-VNNI, 3.5 times cpu-fp32"),
     _Pace("cpu", "int8", "avx512_vnni", "int8 on AVX512-VNNI, 3 times cpu-fp32"),
-    _Pace("openvino", "int8", "avx_vnni", "int8 on AVX-VNNI, scales from calibration"),
+    _Pace("openvino", "int8", "avx_vnni", "int8 on AVX-VNNI, static quantization"),
     _Pace("cpu", "int8", "avx_vnni", "int8 on AVX-VNNI, about 1.6 times cpu-fp32"),
     _Pace("openvino", "bf16", "avx512_bf16", "bfloat16 on AVX512-BF16, twice cpu-fp32"),
     _Pace("cpu", "fp32", None, "float32 runs on every CPU"),
@@ -58,7 +58,7 @@ _PACES = (
 def choose_tuned(
     machine: Machine, ways: Sequence["Tuned"], *, profiles: Mapping[str, Profile], max_drift: float
 ) -> Choice | None:
-    """Return the fastest way that was measured on this machine and whose drift is small enough; None if there is none.
+    """Return the fastest configuration measured here whose max relative error is small enough; None if there is none.
 
     `ways` are the fastest first, `profiles` the bundle's.
     """
@@ -101,7 +101,7 @@ def choose_profile(
 
     """
     if not candidates:
-        raise UsageError("profile auto: the bundle holds no profile to choose from. Export it again")
+        raise UsageError("profile auto: the bundle contains no profile to choose from. Export it again")
     obstacles = {
         profile.name: _obstacle(profile, machine, installed=installed)
         or _excess(profile, drift=drift, max_drift=max_drift)
@@ -147,9 +147,9 @@ def _missing(profile: Profile, machine: Machine, *, installed: Collection[str] |
 def _excess(profile: Profile, *, drift: Mapping[str, float], max_drift: float) -> str | None:
     recorded = drift.get(profile.name, 0.0 if profile.precision == "fp32" else None)
     if recorded is None:
-        return "its drift is not recorded in the bundle"
+        return "its max relative error is not recorded in the bundle"
     if not recorded <= max_drift:
-        return f"its drift {recorded:.2g} is more than the accepted {max_drift:.2g}"
+        return f"its max relative error {recorded:.2g} is more than the accepted {max_drift:.2g}"
     return None
 
 

@@ -22,7 +22,7 @@ _RUNS_WITH = ("onnxruntime", "onnxruntime-gpu", "openvino")
 
 @dataclass(frozen=True)
 class Tuned:
-    """One way that passed the parity gate here: a profile, threads, session config entries, and what they came to.
+    """One configuration that passed the accuracy check here: a profile, threads, session config entries, and times.
 
     `milliseconds` are the medians of every case that was measured, `drift` is the largest difference from PyTorch over
     the outputs' largest magnitude, found here. `prepacked`: its graphs lie packed in the cache.
@@ -40,7 +40,7 @@ class Tuned:
 
 
 def read_tuned(bundle: Bundle, machine: Machine) -> list[Tuned]:
-    """Return the ways that were measured for this bundle on this machine, the fastest first; none where none were."""
+    """Return the configurations measured for this bundle on this machine, the fastest first."""
     try:
         content = json.loads(tuned_path(bundle, machine).read_text(encoding="utf-8"))
         return [Tuned(**item) for item in content["ways"]] if content["schema"] == _SCHEMA else []

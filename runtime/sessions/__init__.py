@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..bundle.builders import BUILDERS
-from ..errors import DependencyMissing, EnvironmentMissing, UsageError
+from ..errors import DependencyMissing, EnvironmentMissing, UsageError, install_hint
 from ..graphs.files import files_beside
 from ..machine import Machine
 from .opening import Opening
@@ -42,12 +42,12 @@ class Backend(NamedTuple):
 
 _WHEELS = ("onnxruntime", "onnxruntime-gpu")
 _NVIDIA = "an NVIDIA GPU"
-_ANY = Need(_WHEELS, "pip install 'vitrify[cpu]'")
-_GPU = Need(("onnxruntime-gpu",), "pip uninstall -y onnxruntime, then pip install 'vitrify[gpu]'")
-_OPENVINO = Need(("openvino",), "pip install 'vitrify[openvino]'")
+_ANY = Need(_WHEELS, install_hint("cpu"))
+_GPU = Need(("onnxruntime-gpu",), f"pip uninstall -y onnxruntime, then {install_hint('gpu')}")
+_OPENVINO = Need(("openvino",), install_hint("openvino"))
 _ENGINES = Need(
     tuple(name for row in BUILDERS.values() for name in reversed(row.distributions)),
-    "pip install 'vitrify[rtx]' (or 'vitrify[tensorrt]', where a GPU builds)",
+    f"{install_hint('rtx')}; or the extra 'tensorrt', where a GPU builds",
 )
 _RTX = Need(
     tuple(f"onnxruntime-ep-nv-tensorrt-rtx-{cuda}" for cuda in ("cu13", "cu12")),
@@ -104,7 +104,7 @@ def check_packages(provider: str, *, installed: Collection[str] | None = None) -
     if needs[0] in {_ANY, _GPU} and set(_WHEELS) <= set(names):
         raise EnvironmentMissing(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files: "
-            "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install 'vitrify[cpu]' or 'vitrify[gpu]'"
+            f"pip uninstall -y onnxruntime onnxruntime-gpu, then {install_hint('cpu')}, or the extra 'gpu'"
         )
     for packages, install in needs:
         if not any(package in names for package in packages):

@@ -150,8 +150,10 @@ class Session(ABC):
             array = feeds.get(name)
             if array is None and name in self._optional:
                 continue
+            if array is None:
+                raise UsageError(f"missing required input '{name}' ({self._tensor(name)}) of graph '{self.graph}'")
             if not isinstance(array, np.ndarray):
-                raise self._refusal(name, "nothing" if array is None else f"a {type(array).__name__}")
+                raise self._refusal(name, f"a {type(array).__name__}")
             if array.dtype != dtype:
                 array = self._widened(name, array, dtype)
             if array.ndim != len(axes):
@@ -171,8 +173,11 @@ class Session(ABC):
             raise self._refusal(name, _described(array))
         return array.astype(dtype)
 
+    def _tensor(self, name: str) -> Tensor:
+        return next(tensor for tensor in (*self.inputs, *self.optional) if tensor.name == name)
+
     def _refusal(self, name: str, got: str, *, agreed: Mapping[str, int] = MappingProxyType({})) -> UsageError:
-        expected = next(tensor for tensor in (*self.inputs, *self.optional) if tensor.name == name)
+        expected = self._tensor(name)
         known = [f"{axis} = {agreed[axis]}" for axis in expected.axes if isinstance(axis, str) and axis in agreed]
         where = f" where {', '.join(known)}" if known else ""
         return UsageError(f"input '{name}' of graph '{self.graph}': got {got}, expected {expected}{where}")

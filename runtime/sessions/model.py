@@ -54,6 +54,6 @@ class Model:
             return
         if limit.maximum is not None and size > limit.maximum:
             hint = " Shorten the text, or pass truncation=True" if axis == "sequence" else ""
-            raise UsageError(f"'{axis}' is {size}, this model takes at most {limit.maximum}.{hint}")
+            raise UsageError(f"'{axis}' is {size}, this model accepts at most {limit.maximum}.{hint}")
         if size < limit.minimum:
-            raise UsageError(f"'{axis}' is {size}, this graph takes at least {limit.minimum}")
+            raise UsageError(f"'{axis}' is {size}, this graph needs at least {limit.minimum}")

@@ -32,9 +32,9 @@ _DEFAULTS: Mapping[str, Any] = {"ENABLE_CPU_PINNING": False}
 _IN_BF16: Mapping[str, Any] = {"SNIPPETS_MODE": "DISABLE"}
 _OPENING: Meanings = (
     ("no conversion rule found", UnsupportedError, "OpenVINO does not know one of its operators"),
-    ("conversion is failed for", UnsupportedError, "OpenVINO does not take one of its operators as it is"),
+    ("conversion is failed for", UnsupportedError, "OpenVINO does not support one of its operators as it is"),
     ("unsupported property", UsageError, "an option of the profile is none of OpenVINO's"),
-    ("wrong value", UsageError, "an option of the profile has a value that OpenVINO does not take"),
+    ("wrong value", UsageError, "an option of the profile has a value that OpenVINO does not accept"),
     *MEMORY,
     BROKEN,
 )

@@ -22,6 +22,7 @@ from ..errors import (
     DependencyMissing,
     EnvironmentMissing,
     VitrifyError,
+    install_hint,
 )
 from ..machine import installed_version
 from .hub import Source
@@ -106,5 +107,5 @@ def _require_exporter(source: Source) -> None:
     if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
         raise DependencyMissing(
             f"'{source.id}' is a checkpoint, which must be compiled first, and {missing[0]} is not installed: "
-            "pip install 'vitrify[export]', or give a bundle that was exported elsewhere"
+            f"{install_hint('export')}, or pass a bundle that was exported elsewhere"
         )

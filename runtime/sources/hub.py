@@ -110,7 +110,7 @@ def _from_hub(model: str, revision: str | None, token: Any, local_files_only: bo
     from huggingface_hub import constants
 
     if revision is not None and (".." in revision.split("/") or revision.startswith("/")):
-        raise UsageError(f"'{revision}' is no revision: give a branch, a tag or a commit")
+        raise UsageError(f"'{revision}' is not a revision: pass a branch, a tag or a commit")
     if local_files_only or constants.HF_HUB_OFFLINE:
         return _from_cache(model, revision, wish)
     with _explained(model, revision):
@@ -336,32 +336,34 @@ def _explained(model: str, revision: str | None) -> Iterator[None]:
         raise EnvironmentMissing(f"only a part of {at} is in the cache: run once with a connection") from error
     except errors.LocalEntryNotFoundError as error:
         raise EnvironmentMissing(
-            f"{at} is not in the cache and the Hub cannot be reached: check the connection, or HF_HUB_OFFLINE"
+            f"no local folder {at}, no cached copy, and the Hub is unreachable: check the connection or HF_HUB_OFFLINE"
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise UsageError(
-            f"the Hub has no {at}, or not for you: check the name; if private, log in (hf auth login) or pass a token"
+            f"the Hub has no {at}, or it is private: check the name, or log in (hf auth login) or pass a token"
         ) from error
     except errors.HfHubHTTPError as error:
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status in {401, 403}:
-            raise UsageError(f"the Hub refuses {at} ({status}): log in (hf auth login) or pass a token") from error
+            raise UsageError(
+                f"the Hub rejects access to {at} ({status}): log in (hf auth login) or pass a token"
+            ) from error
         raise EnvironmentMissing(f"the Hub failed on {at} ({status}): run again, the download resumes") from error
     except errors.HFValidationError as error:
-        raise UsageError(f"{at} cannot be had from the Hub: {str(error).splitlines()[0]}") from error
+        raise UsageError(f"{at} cannot be downloaded from the Hub: {str(error).splitlines()[0]}") from error
     except OSError as error:
         raise _from_os_error(at, error) from error
     except (ValueError, KeyError, TypeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise EnvironmentMissing(
-            f"what answers on {at} is no Hub ({reason}): check HF_ENDPOINT, or a proxy in between"
+            f"the answer for {at} is not from a Hub ({reason}): check HF_ENDPOINT, or a proxy in between"
         ) from error
     except Exception as error:
         if not type(error).__module__.startswith(("httpx", "httpcore")):
             raise
         raise EnvironmentMissing(
-            f"the connection to the Hub broke on {at} ({type(error).__name__}): run again, the download resumes; "
-            "HF_HUB_OFFLINE=1 takes what an earlier run downloaded"
+            f"no local folder {at}, and the Hub is unreachable ({type(error).__name__}): check the connection and run "
+            "again, the download resumes; HF_HUB_OFFLINE=1 uses the cache"
         ) from error
 
 
@@ -369,6 +371,6 @@ def _from_os_error(at: str, error: OSError) -> EnvironmentMissing:
     reason = str(error).split("\n", 1)[0]
     if error.errno is None or isinstance(error, ConnectionError):
         return EnvironmentMissing(
-            f"the connection to the Hub broke on {at} ({reason}): run again, the download resumes"
+            f"no local folder {at}, and the Hub is unreachable ({reason}): run again, the download resumes"
         )
     return EnvironmentMissing(f"{at} cannot be stored ({reason}): check space and permissions of HF_HOME")

@@ -64,7 +64,7 @@ def test_files_are_written_and_the_page_carries_its_data(measured):
 def test_a_peer_that_cannot_run_is_a_row_that_says_so(vitrify, exported, tmp_path):
     done = vitrify("bench", exported.bundle, *SMALL, "--against", "torch", "-o", tmp_path)
     assert done.code == 0, done.err
-    assert "needs the original checkpoint: give --checkpoint FOLDER" in done.out
+    assert "needs the original checkpoint: pass --checkpoint FOLDER" in done.out
     result = Result.read(tmp_path / "result.json")
     assert result.row("batch 1 x sequence 8", "torch").failed
     assert result.row("batch 1 x sequence 8", "cpu-fp32").samples_ms

@@ -6,7 +6,7 @@ from tests.bench.results import RESULT
 from vitrify.bench.gate import check_baseline, figures, require_kept
 from vitrify.bench.result import Row
 from vitrify.runtime.errors import PerformanceError, UsageError
-from vitrify.runtime.proof.conditions import read_condition
+from vitrify.runtime.verification.conditions import read_condition
 
 SLOWER = dataclasses.replace(RESULT.rows[0], samples_ms=(20.0, 24.0, 22.0), throughput=45.0)
 NOW = dataclasses.replace(RESULT, rows=(SLOWER, RESULT.rows[1]))
@@ -46,7 +46,7 @@ def test_a_row_of_ours_that_failed_fails_the_gate_and_a_peer_s_does_not():
 
 
 def test_a_figure_that_is_none_is_told():
-    with pytest.raises(UsageError, match="no number is called 'p50_ratio'"):
+    with pytest.raises(UsageError, match="no metric is called 'p50_ratio'"):
         kept(NOW, "p50_ratio>1")
 
 

@@ -33,7 +33,7 @@ EVENTS = [
     kernel("linear", "MatMul", 110, 40, [[2, 8, 4], [4, 6]], [[2, 8, 6]]),
     kernel("scores", "MatMul", 150, 10, [[2, 3, 8, 4], [2, 3, 4, 8]], [[2, 3, 8, 8]]),
     kernel("packed", "MatMul", 160, 10, [[2, 8, 4]], [[2, 8, 6]]),
-    kernel("few_bits", "MatMulNBits", 170, 5, [[2, 4], [6, 1, 2]], [[2, 6]]),
+    kernel("low_bit", "MatMulNBits", 170, 5, [[2, 4], [6, 1, 2]], [[2, 6]]),
     kernel("patches", "Conv", 175, 5, [[1, 3, 8, 8], [16, 3, 2, 2]], [[1, 16, 4, 4]]),
     kernel("norm", "LayerNormalization", 180, 5, [[2, 8, 4]], [[2, 8, 4]]),
     run(100, 100),
@@ -44,7 +44,7 @@ EVENTS = [
 
 def test_nodes_belong_to_the_run_that_they_were_in():
     first, second = runs_of({"model": EVENTS})
-    assert [node.name for node in first.nodes] == ["linear", "scores", "packed", "few_bits", "patches", "norm"]
+    assert [node.name for node in first.nodes] == ["linear", "scores", "packed", "low_bit", "patches", "norm"]
     assert [node.name for node in second.nodes] == ["linear"]
     assert second.microseconds == 90
 
@@ -56,7 +56,7 @@ def test_work_is_told_from_shapes_and_weights_are_read_once():
         "linear": (2 * 2 * 8 * 6 * 4, 4 * 4 * 6),
         "scores": (2 * 2 * 3 * 8 * 8 * 4, 0),
         "packed": (2 * 2 * 8 * 6 * 4, 4 * 4 * 6),
-        "few_bits": (2 * 2 * 6 * 4, 4 * 4 * 6),
+        "low_bit": (2 * 2 * 6 * 4, 4 * 4 * 6),
         "patches": (2 * 16 * 4 * 4 * 3 * 2 * 2, 4 * 16 * 3 * 2 * 2),
         "norm": (0, 0),
     }

@@ -13,7 +13,7 @@ import pytest
 from tests.refusals import assert_holds, assert_refused
 from vitrify import export_bundle, pipeline
 from vitrify.runtime.errors import DependencyMissing
-from vitrify.runtime.proof.verify import verify_bundle
+from vitrify.runtime.verification.verify import verify_bundle
 
 SECONDS = 60
 EXTRACT = ("run", "feature-extraction", "-m")

@@ -1,4 +1,4 @@
-"""Every CTC type: exported, proven on sounds of many lengths, and beside transformers.pipeline."""
+"""Every CTC type: exported, verified on audio of many lengths, and compared with transformers.pipeline."""
 
 import pytest
 import transformers

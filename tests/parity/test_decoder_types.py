@@ -1,4 +1,4 @@
-"""Every decoder type: exported, proven step by step, and beside generate() of transformers on ragged prompts."""
+"""Every decoder type: exported, verified step by step, and compared with transformers on ragged prompts."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import transformers
 
 import vitrify
 from tests.checkpoints import GENERATIVE_PAIRS
-from vitrify.runtime.proof.parity import read_cases
+from vitrify.runtime.verification.parity import read_cases
 
 TOLERANCE = 1e-4
 TYPES = [model_type for model_type, head in GENERATIVE_PAIRS if head == "causal-lm"]

@@ -1,4 +1,4 @@
-"""Every encoder-decoder type: exported, proven step by step, and beside generate() of transformers."""
+"""Every encoder-decoder type: exported, verified step by step, and compared with generate() of transformers."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from tests.checkpoints import GENERATIVE_HEADS, GENERATIVE_PAIRS, make_checkpoin
 from tests.parity.every_profile import EXACT
 from tests.parity.tested_types import UNTRACEABLE
 from vitrify.export.checkpoint.opened import open_checkpoint
-from vitrify.export.proof.encoder_samples import source_of
+from vitrify.export.verification.encoder_samples import source_of
 from vitrify.runtime.bundle.manifest import Bundle
 from vitrify.runtime.errors import ExportError
-from vitrify.runtime.proof.parity import read_cases
+from vitrify.runtime.verification.parity import read_cases
 
 TOLERANCE = 1e-4
 HEADS = ("seq2seq-lm", "speech-seq2seq", "image-to-text")

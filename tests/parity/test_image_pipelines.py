@@ -160,8 +160,8 @@ def test_an_argument_at_init_time_holds_until_a_call_gives_another(pair, tmp_pat
 @pytest.mark.parametrize(
     ("inputs", "options", "words"),
     [
-        (None, {}, "takes an image"),
-        (3, {}, "takes an image"),
+        (None, {}, "expects an image"),
+        (3, {}, "expects an image"),
         ([[1, 2]], {}, "cannot be a list"),
         (np.zeros((2, 3, 8, 8), np.uint8), {}, "shape"),
         ("no-such-file.png", {}, "no-such-file.png"),

@@ -126,7 +126,7 @@ def test_a_batch_is_as_its_images_alone(subjects, model_type):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"top": 3}, "'image-to-text' takes no argument 'top'"),
+        ({"top": 3}, "'image-to-text' got an unknown argument 'top'"),
         ({"max_new_tokens": 0}, "max_new_tokens is 0"),
         ({"prompt": ["one", "two"]}, "prompt must be one text for all images, got a list"),
     ],

@@ -13,8 +13,8 @@ from tests.checkpoints import make_checkpoint
 from tests.images import picture
 from tests.parity.speech_subjects import speech
 from vitrify.runtime.bundle.manifest import Bundle, write_manifest
-from vitrify.runtime.proof.verify import verify_bundle
 from vitrify.runtime.tasks import find_task
+from vitrify.runtime.verification.verify import verify_bundle
 
 # A checkpoint of each family; the quick ones in every run, half a minute of tracing each of the others.
 FAMILIES = [

@@ -256,8 +256,8 @@ def test_none_means_the_default(pipe):
         ((EXAMPLE,), {"question": "q", "context": "c"}, "not both"),
         ((), {"question": "q"}, "'context' must be a text, got none"),
         ((), {"question": "q", "context": ["a", "b"]}, "'context' must be a text, got list"),
-        ((), {"question": ["p", "q", "r"], "context": ["a", "b"]}, "3 questions take one context or as many"),
-        ((), {"question": ["p", "q"]}, "2 questions take one context or as many contexts, got NoneType"),
+        ((), {"question": ["p", "q", "r"], "context": ["a", "b"]}, "3 questions need one context or as many"),
+        ((), {"question": ["p", "q"]}, "2 questions need one context or as many contexts, got NoneType"),
         ((EXAMPLE,), {"top_k": 0}, "top_k must be a whole number of at least 1, got 0"),
         ((EXAMPLE,), {"max_answer_len": 0}, "max_answer_len"),
         ((EXAMPLE,), {"doc_stride": -1}, "doc_stride"),
@@ -265,7 +265,7 @@ def test_none_means_the_default(pipe):
         ((EXAMPLE,), {"max_seq_len": 32, "doc_stride": 33}, "doc_stride=33 is larger than max_seq_len=32"),
         ((EXAMPLE,), {"max_seq_len": 16, "doc_stride": 8}, "shorten the question"),
         ((EXAMPLE,), {"max_seq_len": 2}, "shorten the question"),
-        ((EXAMPLE,), {"topk": 2}, "takes no argument 'topk'"),
+        ((EXAMPLE,), {"topk": 2}, "unknown argument 'topk'"),
     ],
 )
 def test_a_wrong_call_is_told_so_in_one_line(pipe, given, options, words):

@@ -187,7 +187,7 @@ def test_a_rest_too_short_for_a_frame_is_left_out(ours):
         (SOUND[:0], {}, "no samples"),
         (np.zeros((3, 100), np.float32), {}, "shape"),
         ("no-such-file.wav", {}, "no audio file 'no-such-file.wav'"),
-        (None, {}, "takes audio"),
+        (None, {}, "expects audio"),
         ([0.1, 0.2], {}, "cannot be a float"),
         ({"raw": SOUND}, {}, "sampling_rate"),
         ({"raw": SOUND, "sampling_rate": RATE, "text": "hello"}, {}, "'text' would replace"),
@@ -201,7 +201,7 @@ def test_a_rest_too_short_for_a_frame_is_left_out(ours):
         (SOUND, {"chunk_length_s": 1, "stride_length_s": (1, 2, 3)}, "stride_length_s"),
         (SOUND, {"chunk_length_s": 1, "stride_length_s": 0.5}, "longer than its overlap"),
         (SOUND, {"timeout": 0}, "timeout"),
-        (SOUND, {"return_language": True}, "no argument 'return_language'"),
+        (SOUND, {"return_language": True}, "unknown argument 'return_language'"),
     ],
 )
 def test_what_is_no_audio_or_no_argument_is_refused(ours, sound, options, words):

@@ -202,11 +202,11 @@ def test_the_task_names_the_languages_unless_an_argument_does(bundle):
     [
         ("mbart", "translation", "One day", {}, "src_lang"),
         ("mbart", "translation", "One day", {"src_lang": "en_XX"}, "tgt_lang"),
-        ("t5", "text2text-generation", [["One", "day"]], {}, "takes a text"),
-        ("t5", "text2text-generation", "One day", {"src_lang": "en"}, "takes no argument 'src_lang'"),
+        ("t5", "text2text-generation", [["One", "day"]], {}, "expects a text"),
+        ("t5", "text2text-generation", "One day", {"src_lang": "en"}, "unknown argument 'src_lang'"),
         ("t5", "text2text-generation", "One day", {"stop_sequence": ""}, "stop_sequence"),
         ("t5", "text2text-generation", "One day", {"return_type": "both"}, "TENSORS, TEXT"),
-        ("t5", "summarization", 3, {}, "takes a text"),
+        ("t5", "summarization", 3, {}, "expects a text"),
     ],
 )
 def test_what_cannot_be_right_is_refused(name, task, inputs, options, message, bundle):

@@ -103,8 +103,8 @@ class Kind(Enum):
         ("a", {"return_type": "strange"}, "return_type must be one of"),
         ("a", {"return_type": Kind.STRANGE}, "return_type must be one of"),
         ("a", {"max_newtokens": 3}, "Did you mean 'max_new_tokens'"),
-        ("a", {"xyzzy": 3}, "It takes: return_full_text"),
-        ("a", {"generation": {}}, "takes no argument 'generation'"),
+        ("a", {"xyzzy": 3}, "It accepts: return_full_text"),
+        ("a", {"generation": {}}, "unknown argument 'generation'"),
         ("a", {"handle_long_generation": "cut"}, "None or 'hole'"),
         ("a", {"generation_config": 3}, "generation_config must be"),
         ("a", {"max_new_tokens": 0}, "max_new_tokens"),
@@ -115,10 +115,10 @@ class Kind(Enum):
         ("a", {"tokenizer_encode_kwargs": 3}, "tokenizer_encode_kwargs must be"),
         ("a", {"tokenizer_encode_kwargs": {"strange": 3}}, "strange"),
         ("a " * 2 * CONTEXT, {}, "token"),
-        (3, {}, "takes a text or a chat"),
-        ([3], {}, "takes a text or a chat"),
-        ([[]], {}, "takes a text or a chat"),
-        ({"role": "user", "content": "x"}, {}, "takes a text or a chat"),
+        (3, {}, "expects a text or a chat"),
+        ([3], {}, "expects a text or a chat"),
+        ([[]], {}, "expects a text or a chat"),
+        ({"role": "user", "content": "x"}, {}, "expects a text or a chat"),
         ([USER, "text"], {}, "each message of a chat"),
         ([USER, {"role": "user"}], {}, "each message of a chat"),
         (PREFILLED, {"documents": "text"}, "documents must be"),
@@ -145,7 +145,7 @@ def test_a_template_that_loops(pair):
     ours, _ = pair()
     source = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     ours.tokenizer.chat_templates = type(ours.tokenizer.chat_templates)({"default": source})
-    with pytest.raises(IntegrityError, match="the chat template is refused"):
+    with pytest.raises(IntegrityError, match="the chat template is rejected"):
         ours(CHAT, **GREEDY)
 
 

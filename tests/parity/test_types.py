@@ -1,4 +1,4 @@
-"""Every model type with every head that it has: exported, proven, and beside transformers.pipeline on every task."""
+"""Every model type with every head that it has: exported, verified, and compared with transformers on every task."""
 
 from pathlib import Path
 

@@ -107,7 +107,7 @@ def test_engines_in_half_precision_keep_softmax_and_norms_in_float32():
         ),
         (
             f'{UNSIGNED_INT8}half = {{}}\nprovider = "tensorrt"|provider = "cpu"\nprecision = "fp32"',
-            "TensorRT takes no zero points",
+            "TensorRT does not support zero points",
         ),
         (f'{OPENVINO_INT8}|provider = "cpu"\nprecision = "fp32"', "expected 'static'"),
         ('quantization = { mode = "other" }', "'mode' is 'other', expected one of dynamic, static"),

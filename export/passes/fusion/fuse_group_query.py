@@ -131,7 +131,7 @@ def _replace(
     attention, value, new = layer.attention, layer.value.inputs[1], tape.Tape()
     heads, size = _heads(query), _size(query)
     if size % _HEAD or _size(value) != size:
-        raise Refusal(f"heads of {size} and {_size(value)} are no sizes that the kernel takes")
+        raise Refusal(f"heads of {size} and {_size(value)} are not sizes that the kernel supports")
     inputs = [_flat(new, side) for side in (query, key, value)]
     fused = onnx_ir.node(
         "GroupQueryAttention",

@@ -95,7 +95,7 @@ def _states(layers: Sequence[list[onnx_ir.Node]]) -> list[onnx_ir.Value]:
             raise Refusal(f"layer {index} hands on {len(found)} values")
         around = {node for nodes in layers[index : index + 2] for node in nodes}
         if index < len(layers) - 1 and any(use.node not in around for use in found[0].uses()):
-            raise Refusal(f"what layer {index} gives is read beyond the next one")
+            raise Refusal(f"what layer {index} outputs is read beyond the next one")
         states += found
     return states
 
@@ -133,7 +133,7 @@ class _Layer:
         if all(mine is value for mine, value in zip(inputs, node.inputs, strict=True)):
             return None
         if any(attribute.type in _GRAPHS for attribute in node.attributes.values()):
-            raise Refusal(f"a {node.op_type} inside a layer holds a graph")
+            raise Refusal(f"a {node.op_type} inside a layer contains a graph")
         made = onnx_ir.Node(
             node.domain,
             node.op_type,

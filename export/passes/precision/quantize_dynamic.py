@@ -38,7 +38,7 @@ def quantize_dynamic(graph: ir.Model, *, per_channel: bool = True, embeddings: b
     shared = {name for name, count in readers.items() if count > 1}
     quantizer = _Quantizer(graph.graph, per_channel=per_channel, shared=shared)
     if not layers:
-        raise UnsupportedError("there is no linear layer to quantize: use the profile cpu-fp32")
+        raise UnsupportedError("the graph has no linear layer to quantize: use the profile cpu-fp32")
     for node, weight in layers:
         quantizer.replace_layer(node, weight)
     if embeddings:

@@ -98,7 +98,7 @@ def _chosen(
             else:
                 width.pop(node, None)
     if not any(layer_weight(node) for node in width):
-        raise UnsupportedError("there is no linear layer to quantize: use the profile cpu-fp32")
+        raise UnsupportedError("the graph has no linear layer to quantize: use the profile cpu-fp32")
     return list(width.items())
 
 

@@ -1,4 +1,4 @@
-"""Round matrices to a few bits, block by block along their rows: the numerics of weight-only quantization.
+"""Round matrices to low-bit values, block by block along their rows: the numerics of weight-only quantization.
 
 1. A row is cut into blocks of `block_size`; the last is filled with zeros. Each block has a scale of its own and, if
    not symmetric, a zero point of its own: w = (q - zero) * scale, with q in [0, 2^bits).

@@ -34,7 +34,7 @@ def open_decoding(family: Family, graphs: Graphs, inputs: Arrays) -> "Decoding":
 def open_decoder(graphs: Graphs, inputs: Arrays) -> "Decoding":
     """Return a decoder-only model's."""
     if inputs:
-        raise UsageError(f"a decoder reads its prompts as tokens, got '{next(iter(inputs))}' beside them")
+        raise UsageError(f"a decoder reads its prompts as tokens, got '{next(iter(inputs))}' with them")
     in_place = graphs.get("in_place")
     return GrowingDecoding(*_portable(graphs, "model")) if in_place is None else InPlaceDecoding(in_place)
 

@@ -61,7 +61,7 @@ class GrowingDecoding(Decoding):
         if not self._mask.shape[1]:
             ids, mask = left_padded(tokens)
             if not (self._takes_mask or mask.all()):
-                raise UsageError("this decoder takes prompts of one length only: run them with batch_size=1")
+                raise UsageError("this decoder accepts prompts of one length only: run them with batch_size=1")
             return self._run(ids, mask, keep)
         ids = np.asarray(tokens, np.int64)
         mask = np.concatenate([self._mask, np.ones_like(ids)], axis=1)
@@ -150,6 +150,6 @@ def check_capacity(lengths: np.ndarray, capacity: int | None) -> None:
     """Raise UsageError if a row would hold more tokens than the model has room for."""
     if capacity is not None and lengths.max(initial=0) > capacity:
         raise UsageError(
-            f"{lengths.max()} tokens, prompt and answer together, are more than the {capacity} that this model takes: "
+            f"{lengths.max()} tokens, prompt and answer together, exceed the {capacity} that this model accepts: "
             "shorten the prompt, or lower max_new_tokens"
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import DependencyMissing, UnsupportedError, UsageError
+from ...errors import DependencyMissing, UnsupportedError, UsageError, install_hint
 from ..base import Processor
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _schema(value: Any) -> Any:
     try:
         schema = json.loads(value if isinstance(value, str) else json.dumps(value))
     except (TypeError, ValueError) as error:
-        raise UsageError(f"json_schema is no JSON: {error}. Pass a dict, or a text of JSON") from error
+        raise UsageError(f"json_schema is not JSON: {error}. Pass a dict, or a text of JSON") from error
     if not isinstance(schema, (dict, bool)):
         raise UsageError(f"json_schema must be an object, got {type(schema).__name__}")
     return schema
@@ -156,7 +156,7 @@ def _read_tokenizer(
     """Return a tokenizer for matchers, which takes up to a second to make."""
     size = max(vocabulary, tokenizer.get_vocab_size(with_added_tokens=True))
     if outside := [end for end in ends if not 0 <= end < size]:
-        raise UsageError(f"eos_token_id {outside[0]} is no token: the vocabulary has {size}")
+        raise UsageError(f"eos_token_id {outside[0]} is not a token: the vocabulary has {size}")
     try:
         return _library().LLTokenizer(tokenizer.to_str(), n_vocab=size, eos_token=list(ends))
     except ValueError as error:
@@ -168,6 +168,6 @@ def _library() -> Any:
         import llguidance
     except ImportError as error:
         raise DependencyMissing(
-            f"{', '.join(NAMES)} need llguidance, which is not installed: pip install 'vitrify[grammar]'"
+            f"{', '.join(NAMES)} need llguidance, which is not installed: {install_hint('grammar')}"
         ) from error
     return llguidance

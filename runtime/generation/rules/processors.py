@@ -24,9 +24,7 @@ def sequence_bias(biases: Mapping[tuple[int, ...], float] | Sequence[Any], *, vo
     """
     pairs = _bias_pairs(biases)
     if beyond := sorted({token for tokens in pairs for token in tokens if token >= vocabulary}):
-        raise UsageError(
-            f"sequence_bias names the tokens {beyond}, but the model has {vocabulary}: leave out what it cannot say"
-        )
+        raise UsageError(f"sequence_bias names the tokens {beyond}, but the model has {vocabulary}: leave those out")
     by_length: dict[int, list[tuple[tuple[int, ...], float]]] = {}
     for tokens, bias in pairs.items():
         by_length.setdefault(len(tokens), []).append((tokens, bias))

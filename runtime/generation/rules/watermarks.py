@@ -29,10 +29,10 @@ def watermark(settings: Mapping[str, Any], *, vocabulary: int, prompt_length: in
     is_synthid = "ngram_len" in settings
     allowed = _SYNTHID if is_synthid else _GREENLIST
     if unknown := sorted(set(settings) - allowed):
-        raise UsageError(f"watermarking_config has no field '{unknown[0]}'. It takes: {', '.join(sorted(allowed))}")
+        raise UsageError(f"watermarking_config has no field '{unknown[0]}'. It accepts: {', '.join(sorted(allowed))}")
     if is_synthid:
         if "keys" not in settings:
-            raise UsageError("watermarking_config has no keys: give a list of whole numbers")
+            raise UsageError("watermarking_config has no keys: pass a list of whole numbers")
         return synthid_watermark(prompt_length=prompt_length, **settings)
     return greenlist_watermark(vocabulary=vocabulary, **settings)
 

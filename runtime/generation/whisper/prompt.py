@@ -44,7 +44,7 @@ class WhisperSettings:
         for name in ("decoder_start_token_id", "eos_token_id", "max_source_positions"):
             if given.get(name, config.get(name)) is None:
                 raise UsageError(
-                    f"this Whisper checkpoint says no '{name}': add it to its configuration and export again"
+                    f"this Whisper checkpoint has no '{name}': add it to its configuration and export again"
                 )
         end, suppressed = given["eos_token_id"], given.get("suppress_tokens") or ()
         return cls(
@@ -121,7 +121,7 @@ def check_options(options: TranscriptionOptions, settings: WhisperSettings) -> N
     is_multilingual = settings.is_multilingual if options.is_multilingual is None else options.is_multilingual
     for name in ("language", "task"):
         if getattr(options, name) is not None and is_multilingual is False:
-            raise UsageError(f"this Whisper model knows English only and takes no {name}: leave {name}= out")
+            raise UsageError(f"this Whisper model is English-only and does not accept {name}: leave {name}= out")
     if options.language is not None:
         if not settings.languages:
             raise UsageError("this checkpoint's generation_config.json has no 'lang_to_id': leave language= out")

@@ -157,12 +157,12 @@ class _Run:
         asked = self.options.return_timestamps
         if is_long and asked is False:
             raise UsageError(
-                "a recording longer than 30 seconds is cut by its timestamps, and return_timestamps=False forbids "
+                "audio longer than 30 seconds is cut by its timestamps, and return_timestamps=False forbids "
                 "them: leave it out, or pass chunk_length_s=30"
             )
         timestamps = is_long or bool(self.settings.return_timestamps if asked is None else asked)
         if timestamps and self.settings.no_timestamps is None:
-            raise UsageError("this checkpoint has no timestamp tokens: pass chunk_length_s=30 for long recordings")
+            raise UsageError("this checkpoint has no timestamp tokens: pass chunk_length_s=30 for long audio")
         return _Progress(recording, bool(self.options.condition_on_prev_tokens), timestamps)
 
     def _transcribe_windows(self, active: list[_Progress]) -> None:

@@ -36,7 +36,7 @@ class Parameters:
         None is as good as absent for an argument that is None by default.
         """
         if unknown := sorted(set(options) - set(self.names())):
-            raise UsageError(f"'{task}' takes no argument '{unknown[0]}'. It takes: {', '.join(self.names())}")
+            raise UsageError(f"'{task}' got an unknown argument '{unknown[0]}'. It accepts: {', '.join(self.names())}")
         given = {k: v for k, v in options.items() if v is not None or getattr(type(self), k, None) is not None}
         return dataclasses.replace(self, **given)
 
@@ -114,7 +114,7 @@ class Pipeline(ABC):
             return self.shaped(next(self._results(iter([inputs]), parameters, size)), True, options)
         if (items := inputs_of(inputs)) is None:
             raise UsageError(
-                f"'{self.task}' takes {self.expects}, a list of them or an iterable, got {type(inputs).__name__}"
+                f"'{self.task}' expects {self.expects}, a list of them or an iterable, got {type(inputs).__name__}"
             )
         results = self._stream(items, parameters, size, options)
         if isinstance(inputs, (list, tuple)):
@@ -159,7 +159,7 @@ class Pipeline(ABC):
         """Return the arguments that were given by position, by name."""
         if len(args) > len(self.positional):
             raise UsageError(
-                f"'{self.task}' takes {len(self.positional)} arguments by position after its input, got {len(args)}"
+                f"'{self.task}' accepts {len(self.positional)} arguments by position after its input, got {len(args)}"
             )
         named = dict(zip(self.positional, args, strict=False))
         if twice := sorted(set(named) & set(options)):

@@ -49,8 +49,8 @@ class GenerationParameters(Parameters):
         allowed = self.names()
         if unknown := sorted(set(options) - set(allowed)):
             close = difflib.get_close_matches(unknown[0], allowed, 1)
-            hint = f"Did you mean '{close[0]}'?" if close else f"It takes: {', '.join(allowed)}"
-            raise UsageError(f"'{task}' takes no argument '{unknown[0]}'. {hint}")
+            hint = f"Did you mean '{close[0]}'?" if close else f"It accepts: {', '.join(allowed)}"
+            raise UsageError(f"'{task}' got an unknown argument '{unknown[0]}'. {hint}")
         given = {name: value for name, value in options.items() if name in GENERATION_NAMES}
         kept = dict(self.generation)
         if given.get("generation_config") is not None:

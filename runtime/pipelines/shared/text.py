@@ -59,7 +59,7 @@ class TextPipeline(Pipeline):
     def text(self, item: Any) -> str:
         """Return the item, which must be a text."""
         if not isinstance(item, str):
-            raise UsageError(f"'{self.task}' takes {self.expects}, got {type(item).__name__} {_shown(item)}")
+            raise UsageError(f"'{self.task}' expects {self.expects}, got {type(item).__name__} {_shown(item)}")
         return item
 
 

@@ -18,7 +18,7 @@ from ..shared.audio import AudioParameters, Chunk, Recording, chunked, recording
 from ..shared.pieces import Piece
 
 LONGEST_AT_ONCE_S = 180
-"""Seconds that run without chunks: one layer's attention over more takes gigabytes (12 heads, 50 frames/s: 3.9 GB)."""
+"""Seconds that run without chunks: one layer's attention over more needs gigabytes (12 heads, 50 frames/s: 3.9 GB)."""
 
 TIMESTAMPS = ("char", "word")
 
@@ -61,7 +61,7 @@ class CTCRecognitionPipeline(AutomaticSpeechRecognitionPipeline):
                 if number:
                     continue  # a rest that makes no frame
                 raise UsageError(
-                    f"the audio has {len(chunk.samples)} samples, this model takes at least {self._shortest}"
+                    f"the audio has {len(chunk.samples)} samples, this model needs at least {self._shortest}"
                 )
             feeds = self.speech_processor(chunk.samples, return_attention_mask=takes_mask)
             frames = Frames(self._kept(chunk), recording.extras)
@@ -112,7 +112,7 @@ class CTCRecognitionPipeline(AutomaticSpeechRecognitionPipeline):
             samples = whole(blocks, seconds=LONGEST_AT_ONCE_S, sampling_rate=rate)
             return iter([self._with_stride(samples, recording)])
         if recording.stride is not None:
-            raise UsageError("a recording with its own stride is a chunk already: leave out stride or chunk_length_s")
+            raise UsageError("audio with its own stride is a chunk already: leave out stride or chunk_length_s")
         left, right = map(self._aligned, parameters.strides)
         return chunked(blocks, length=self._aligned(parameters.chunk_length_s), left=left, right=right)
 

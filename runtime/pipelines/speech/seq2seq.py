@@ -118,7 +118,7 @@ class Seq2SeqRecognitionPipeline(AutomaticSpeechRecognitionPipeline):
                 defaults[name] = self.config.get(name)
         config = GenerationConfig.from_mapping(saved).updated(**defaults, **given)
         if config.returned > 1:
-            raise UsageError(f"num_return_sequences={config.returned}: '{self.task}' returns one text a recording")
+            raise UsageError(f"num_return_sequences={config.returned}: '{self.task}' returns one text per input")
         return config
 
     @cached_property
@@ -154,13 +154,13 @@ class Seq2SeqRecognitionPipeline(AutomaticSpeechRecognitionPipeline):
             yield Chunk(samples), self._own_stride(recording, len(samples))
             return
         if recording.stride is not None:
-            raise UsageError("a recording with its own stride is a chunk already: leave out stride or chunk_length_s")
+            raise UsageError("audio with its own stride is a chunk already: leave out stride or chunk_length_s")
         left, right = (round(seconds * rate) for seconds in parameters.strides)
         for chunk in chunked(blocks, length=round(parameters.chunk_length_s * rate), left=left, right=right):
             yield chunk, (len(chunk.samples), chunk.left, chunk.right)
 
     def _own_stride(self, recording: Recording, length: int) -> tuple[int, int, int] | None:
         if recording.stride is not None:
-            raise UsageError("a stride of the recording's own is for CTC models and Whisper: leave 'stride' out")
+            raise UsageError("a stride of the audio's own is for CTC models and Whisper: leave 'stride' out")
         del length
         return None

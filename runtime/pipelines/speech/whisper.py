@@ -46,7 +46,7 @@ class WhisperParameters(Seq2SeqRecognitionParameters):
             if value not in (None, False, True, "word"):
                 raise UsageError(f"return_timestamps={value!r}; Whisper allows: True for segments, 'word' for words")
         if "forced_decoder_ids" in self.generate_kwargs:
-            raise UsageError("forced_decoder_ids are no longer taken: say language= and task= instead")
+            raise UsageError("forced_decoder_ids are no longer supported: pass language= and task= instead")
 
 
 class WhisperRecognitionPipeline(Seq2SeqRecognitionPipeline):

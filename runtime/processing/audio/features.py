@@ -63,7 +63,7 @@ def _whisper(settings: SpeechSettings, rows: list[np.ndarray], options: Options)
     ]
     frames = values.shape[1] // hop
     if not frames:
-        raise UsageError(f"audio of {values.shape[1]} samples is too short (this model takes at least {hop})")
+        raise UsageError(f"audio of {values.shape[1]} samples is too short (this model needs at least {hop})")
     starts = [-(-length // hop) for length in lengths]  # a frame counts if its first sample does
     return {"input_features": np.stack(features), **_mask(starts, frames, options)}
 
@@ -163,12 +163,12 @@ class SpeechProcessor:
 def _listed(audio: Any) -> list[np.ndarray]:
     rows = list(audio) if isinstance(audio, list | tuple) or getattr(audio, "ndim", 1) == 2 else [audio]
     if not rows:
-        raise UsageError("a feature extractor takes at least one waveform, got none")
+        raise UsageError("a feature extractor expects at least one waveform, got none")
     arrays = [np.asarray(row) for row in rows]
     for array in arrays:
         if array.ndim != 1 or array.dtype.kind != "f" or not array.size:
             raise UsageError(
-                f"a feature extractor takes waveforms, got {array.dtype} {list(array.shape)} "
+                f"a feature extractor expects waveforms, got {array.dtype} {list(array.shape)} "
                 "(allowed: floats [samples], at least one)"
             )
     return [array.astype(np.float32, copy=False) for array in arrays]

@@ -55,7 +55,7 @@ def kaldi_log_mel(waveform: np.ndarray, *, bands: int, sampling_rate: int) -> np
     Raises UsageError for a waveform shorter than one frame.
     """
     if len(waveform) < KALDI_FRAME:
-        raise UsageError(f"audio of {len(waveform)} samples is too short (this model takes at least {KALDI_FRAME})")
+        raise UsageError(f"audio of {len(waveform)} samples is too short (this model needs at least {KALDI_FRAME})")
     filters = _kaldi_filters(bands, sampling_rate)
     window = np.hanning(KALDI_FRAME) ** 0.85
     frames = _framed(np.asarray(waveform, np.float32), KALDI_FRAME, KALDI_HOP)

@@ -14,18 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DependencyMissing, UsageError
+from ...errors import DependencyMissing, UsageError, install_hint
 from ..fetching import fetch_url, is_url, shortened, without_secrets
 from ..open_files import content_of, is_file
 
 MAX_BYTES = 512 * 2**20
-"""The largest download that is taken, in bytes: six hours of 16 kHz speech as FLAC, 47 minutes of a CD as WAV."""
+"""The largest download that is accepted, in bytes: six hours of 16 kHz speech as FLAC, 47 minutes of a CD as WAV."""
 
 MAX_SECONDS = 8 * 3600
-"""The longest audio that is taken: 1.8 GB as float32 at 16 kHz."""
+"""The longest audio that is accepted: 1.8 GB as float32 at 16 kHz."""
 
 RATES = range(1_000, 768_001)
-"""The sampling rates that are taken, in Hz."""
+"""The sampling rates that are accepted, in Hz."""
 
 FORMATS = ("WAV", "WAVEX", "RF64", "W64", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF")
 """The formats that are decoded; libsndfile's others only widen what is attacked."""
@@ -65,7 +65,7 @@ def audio_blocks(
         if block.size:
             yield block
     if empty:
-        raise UsageError("the audio holds no samples")
+        raise UsageError("the audio contains no samples")
 
 
 def _opened(
@@ -96,7 +96,7 @@ def _array_and_rate(source: Mapping[str, Any]) -> tuple[np.ndarray, int]:
         raise UsageError(f'audio as a mapping needs "sampling_rate" and "array" or "raw", got {got}')
     if isinstance(array, str | bytes | Path):
         raise UsageError(
-            f'"array" and "raw" take an array, not a {type(array).__name__}; pass a file without a mapping'
+            f'"array" and "raw" expect an array, not a {type(array).__name__}; pass a file without a mapping'
         )
     return np.asarray(array), _checked_rate(rate, "the mapping")
 
@@ -242,4 +242,4 @@ def _import(name: str) -> ModuleType:
     try:
         return __import__(name)
     except ImportError as error:
-        raise DependencyMissing(f"audio needs {name}, which is not installed: pip install 'vitrify[audio]'") from error
+        raise DependencyMissing(f"audio needs {name}, which is not installed: {install_hint('audio')}") from error

@@ -189,7 +189,7 @@ class _Reader:
         if not self.waiting:
             return
         if self.timestamps:
-            _LOG.warning("the last chunk has no end: the recording may be cut off in the middle of a word")
+            _LOG.warning("the last chunk has no end: the audio may be cut off in the middle of a word")
         self._close()
 
     def _overlap(self, tokens: list[int], stride: tuple[float, float, float] | None) -> tuple[float, int | None]:

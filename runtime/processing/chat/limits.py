@@ -160,7 +160,7 @@ def _check_round(_meter: Meter, _value: Any, precision: Any = 0, *_: Any, **__: 
 
 def _check_sum(_meter: Meter, _items: Any, attribute: Any = None, start: Any = 0) -> None:  # noqa: ARG001 - by name
     if not isinstance(start, (int, float)):
-        raise SecurityError("it sums up what is no number")
+        raise SecurityError("it sums up what is not a number")
 
 
 def _check_tojson(

@@ -149,13 +149,13 @@ def render_template(source: str, variables: Mapping[str, Any], *, given: bool = 
     except jinja2.TemplateSyntaxError as error:
         raise fault(f"the chat template cannot be read: line {error.lineno}: {_line(error)}") from error
     except SecurityError as error:
-        raise fault(f"the chat template is refused: {_line(error)}") from error
+        raise fault(f"the chat template is rejected: {_line(error)}") from error
     except (RecursionError, MemoryError) as error:
-        raise fault("the chat template is refused: it calls itself without end, or is nested too deep") from error
+        raise fault("the chat template is rejected: it calls itself without end, or is nested too deep") from error
     except jinja2.UndefinedError as error:
         raise UsageError(f"the chat template misses something in this chat: {_line(error)}") from error
     except jinja2.TemplateError as error:
-        raise UsageError(f"the chat template refuses this chat: {_line(error)}") from error
+        raise UsageError(f"the chat template rejects this chat: {_line(error)}") from error
     except VitrifyError:
         raise
     except Exception as error:  # a template may raise anything
@@ -189,7 +189,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise IntegrityError(f"'{path}' is not JSON: {error}; export the bundle again") from error
     if not isinstance(config, dict):
-        raise IntegrityError(f"'{path}' holds a {type(config).__name__}, not an object; export the bundle again")
+        raise IntegrityError(f"'{path}' contains a {type(config).__name__}, not an object; export the bundle again")
     return config
 
 
@@ -235,7 +235,7 @@ def _shown(value: Any) -> Any:
     try:
         return _plain(value)
     except RecursionError:
-        raise UsageError("a chat, its tools and documents must not hold themselves") from None
+        raise UsageError("a chat, its tools and documents must not contain themselves") from None
 
 
 def _plain(value: Any) -> Any:

@@ -42,7 +42,7 @@ def function_schema(function: Callable[..., Any]) -> Schema:
     name = getattr(function, "__name__", "operation")
     doc = inspect.getdoc(function)
     if not doc:
-        raise UsageError(f"the tool '{name}' has no docstring: say what it does, and what each argument is")
+        raise UsageError(f"the tool '{name}' has no docstring: describe it and its arguments there")
     sections = _sections(doc)
     described = _described(sections.get("Args", ""))
     hints = _hints(function, name)

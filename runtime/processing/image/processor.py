@@ -147,7 +147,7 @@ class ImageProcessor:
         """Return uint8 [height, width, 3]."""
         picture = image_from_array(image) if isinstance(image, np.ndarray) else image
         if not hasattr(picture, "getbands"):
-            raise UsageError(f"an image processor takes Pillow images and arrays, not {type(image).__name__}")
+            raise UsageError(f"an image processor expects Pillow images and arrays, not {type(image).__name__}")
         picture = as_rgb(picture, on_white=self.settings.do_convert_rgb)
         for name, shape in self._plan((picture.height, picture.width)):
             picture = OPERATIONS[name](picture, shape, self.settings)
@@ -159,5 +159,5 @@ def _listed(images: Any) -> list[Any]:
     batched = isinstance(images, list | tuple) or (isinstance(images, np.ndarray) and images.ndim == 4)
     listed = list(images) if batched else [images]
     if not listed:
-        raise UsageError("an image processor takes at least one image, got none")
+        raise UsageError("an image processor expects at least one image, got none")
     return listed

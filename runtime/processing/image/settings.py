@@ -93,7 +93,7 @@ def _no_header(name: str, value: Any) -> bool:
     if value is not False:
         raise UnsupportedError(
             f"{name} is {value!r:.40}: questions drawn above an image are not supported, because their font (Arial) is "
-            "no part of a checkpoint. Take a model without, or set is_vqa to false and draw them yourself"
+            "not part of a checkpoint. Use a model without, or set is_vqa to false and draw them yourself"
         )
     return value
 

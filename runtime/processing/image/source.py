@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from ...errors import DependencyMissing, UsageError
+from ...errors import DependencyMissing, UsageError, install_hint
 from ..fetching import fetch_url, is_url, shortened, without_secrets
 from ..open_files import content_of, is_file
 
@@ -28,7 +28,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000
 """The formats that are decoded; Pillow's others (EPS, which runs Ghostscript, FITS...) only widen what is attacked."""
 
 MAX_BYTES = 64 * 2**20
-"""The largest download or base64 image that is taken, in bytes."""
+"""The largest download or base64 image that is accepted, in bytes."""
 
 _CHANNELS = (1, 3, 4)
 _MAX_PATH = 4096
@@ -98,7 +98,7 @@ def import_pillow() -> ModuleType:
         import PIL.Image
         import PIL.ImageOps
     except ImportError as error:
-        raise DependencyMissing("images need Pillow, which is not installed: pip install 'vitrify[vision]'") from error
+        raise DependencyMissing(f"images need Pillow, which is not installed: {install_hint('vision')}") from error
     return PIL.Image
 
 

@@ -28,7 +28,7 @@ class Languages:
         except (ValueError, TypeError, KeyError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise IntegrityError(
-                f"tokenizer_config.json does not say its languages ({reason}); export again"
+                f"tokenizer_config.json does not name its languages ({reason}); export again"
             ) from error
 
     def token(self, code: Any, *, argument: str) -> int:

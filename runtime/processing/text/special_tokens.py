@@ -69,7 +69,9 @@ def read_tokenizer_config(folder: Path) -> TokenizerConfig:
             **_own(values),
         )
     except (TypeError, ValueError) as error:
-        raise IntegrityError(f"tokenizer_config.json in '{folder}' holds a value of the wrong kind: {error}") from error
+        raise IntegrityError(
+            f"tokenizer_config.json in '{folder}' contains a value of the wrong type: {error}"
+        ) from error
 
 
 def _own(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,7 +94,7 @@ def _read_object(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise IntegrityError(f"'{path}' is not JSON: {error}; export the bundle again") from error
     if not isinstance(values, dict):
-        raise IntegrityError(f"'{path}' holds a {type(values).__name__}, not an object; export the bundle again")
+        raise IntegrityError(f"'{path}' contains a {type(values).__name__}, not an object; export the bundle again")
     return values
 
 

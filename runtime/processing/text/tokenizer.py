@@ -229,7 +229,7 @@ class Tokenizer(Vocabulary):
         if self.model_max_length and longest > self.model_max_length and not self._has_warned:
             self._has_warned = True
             _LOG.warning(
-                "a text of %d tokens is longer than the %d that the model takes: pass truncation=True",
+                "a text of %d tokens is longer than the %d that the model accepts: pass truncation=True",
                 longest,
                 self.model_max_length,
             )

@@ -126,7 +126,9 @@ def _plain_ids(ids: Any) -> list[int]:
     except ValueError:  # ragged
         is_right, numbers = False, np.empty(0)
     if not is_right:
-        raise UsageError("ids must be an int or one sequence of ints [sequence]; batch_decode takes several sequences")
+        raise UsageError(
+            "ids must be an int or one sequence of ints [sequence]; batch_decode accepts several sequences"
+        )
     if numbers.size and not 0 <= int(numbers.min()) <= int(numbers.max()) < 2**32:
         raise UsageError(f"ids must lie between 0 and 2**32 - 1, got {numbers.min()} to {numbers.max()}")
     return numbers.astype(np.int64).tolist()

@@ -28,7 +28,7 @@ _DTYPES = {
 }
 
 _OLD = "this ONNX Runtime is too old for it; pip install --upgrade onnxruntime"
-_DEVICE = "the GPU or its driver failed; `nvidia-smi` says more"
+_DEVICE = "the GPU or its driver failed; see `nvidia-smi`"
 OPENING: Meanings = (
     ("unsupported model ir version", EnvironmentMissing, _OLD),
     ("is under development and support for this is limited", EnvironmentMissing, _OLD),

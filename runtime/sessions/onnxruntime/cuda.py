@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ...errors import DependencyMissing
+from ...errors import DependencyMissing, install_hint
 from ..base import Session, Value
 from ..opening import Opening
 from ..telemetry import onnxruntime_module
@@ -107,7 +107,7 @@ def gpu_onnxruntime(provider: str, *, load: Callable[[], Any]) -> Any:
     if provider not in built:
         raise DependencyMissing(
             f"this onnxruntime was built without {provider} (it has {', '.join(built)}): "
-            "pip uninstall -y onnxruntime, then pip install 'vitrify[gpu]'"
+            f"pip uninstall -y onnxruntime, then {install_hint('gpu')}"
         )
     return ort
 

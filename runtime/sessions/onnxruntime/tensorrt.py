@@ -11,7 +11,7 @@ class OrtTensorRtSession(GpuWheelSession):
 
     provider = "TensorrtExecutionProvider"
     remedy = (
-        "onnxruntime-gpu links libnvinfer.so.10, so TensorRT 11 does not serve it: "
+        "onnxruntime-gpu links libnvinfer.so.10, so it does not work with TensorRT 11: "
         "pip install 'tensorrt-cu13==10.16.*' 'onnxruntime-gpu[cuda,cudnn]'"
     )
     modules = ("tensorrt",)

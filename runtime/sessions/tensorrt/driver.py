@@ -144,5 +144,5 @@ class CudaDriver:
             text = c_char_p()
             self._library.cuGetErrorString(c_int(code), byref(text))
             said = (text.value or b"no such error").decode(errors="replace")
-            hint = _HINTS.get(code, "`nvidia-smi` says more of the GPU and its driver")
+            hint = _HINTS.get(code, "See `nvidia-smi` for the GPU and its driver")
             raise EnvironmentMissing(f"CUDA's driver failed in {name}: {said} ({code}). {hint}")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ...bundle.builders import BUILDERS
 from ...bundle.digests import remembered_digest
 from ...bundle.engines import Engine
-from ...errors import DependencyMissing, EnvironmentMissing, IntegrityError, UnsupportedError
+from ...errors import DependencyMissing, EnvironmentMissing, IntegrityError, UnsupportedError, install_hint
 from .driver import Driver
 
 _LOG = logging.getLogger("vitrify")
@@ -61,7 +61,7 @@ def _module(engine: Engine, load: Callable[[str], Any]) -> Any:
         return load(row.module)
     except (ImportError, OSError) as error:
         raise DependencyMissing(
-            f"engine '{engine.name}' needs {row.module} {engine.version} ({error}): pip install 'vitrify[{row.extra}]'"
+            f"engine '{engine.name}' needs {row.module} {engine.version} ({error}): {install_hint(row.extra)}"
         ) from error
 
 
@@ -107,7 +107,7 @@ def _refit(engine: Engine, loaded: Any, path: Path, trt: Any, log: Any) -> None:
     for name, digest in engine.sources.items():
         if not (bundle / name).is_file() or remembered_digest(bundle / name) != digest:
             raise IntegrityError(
-                f"engine '{engine.name}' takes its weights from '{name}', which is missing or was changed: "
+                f"engine '{engine.name}' reads its weights from '{name}', which is missing or was changed: "
                 f"{engine.rebuild}"
             )
     refitter = trt.Refitter(loaded, log)
@@ -115,7 +115,7 @@ def _refit(engine: Engine, loaded: Any, path: Path, trt: Any, log: Any) -> None:
     graph = bundle / next(iter(engine.sources))
     if not (parser.refit_from_file(str(graph)) and refitter.refit_cuda_engine()):
         raise EnvironmentMissing(
-            f"engine '{engine.name}' does not take the weights of '{graph.name}': {log.said()}. {engine.rebuild}"
+            f"engine '{engine.name}' does not accept the weights of '{graph.name}': {log.said()}. {engine.rebuild}"
         )
 
 

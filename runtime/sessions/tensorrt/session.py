@@ -125,7 +125,7 @@ class EngineSession(Session):
         name = (nowhere or first)[0]
         held = [f"{label} {list(one[name][0])} to {list(one[name][2])}" for label, one in sets.items() if name in one]
         return UsageError(
-            f"input '{name}' of graph '{self.graph}': got {list(sizes[name])}, which no set of ranges holds together "
+            f"input '{name}' of graph '{self.graph}': got {list(sizes[name])}, which no set of ranges allows together "
             f"with the other inputs ({'; '.join(held)}). Keep to one of them, or build the engine with others: "
             "vitrify build-engine … --shapes AXIS=…"
         )

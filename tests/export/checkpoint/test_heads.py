@@ -83,9 +83,9 @@ def test_without_a_known_class_the_type_or_its_own_code_says_which(given, head):
 def test_a_refusal_names_what_is_served(architecture, model_type, task, served):
     with pytest.raises(UsageError) as caught:
         choose_head(config(architecture, model_type), task)
-    assert f"does not serve '{task}' (it serves: {served})" in str(caught.value)
+    assert f"does not support task '{task}' (supported: {served})" in str(caught.value)
 
 
 def test_a_class_that_serves_nothing_is_not_supported():
-    with pytest.raises(UnsupportedError, match="the head Wav2Vec2ForSequenceClassification is not among those"):
+    with pytest.raises(UnsupportedError, match="the head Wav2Vec2ForSequenceClassification is not supported"):
         choose_head(config("Wav2Vec2ForSequenceClassification", "wav2vec2"), SPEECH)

@@ -255,10 +255,14 @@ def test_weights_beyond_2_gb_are_built_from_their_own_file(tmp_path):
         (("--sm", "90"), 6, "use --builder tensorrt"),
         (("--sm", "999"), 2, "sm: got '999', expected one of portable, 75"),
         (("--builder", "tensorflow"), 2, "builder: got 'tensorflow', expected one of tensorrt-rtx, tensorrt"),
-        (("--builder", "tensorrt"), 8, "builder 'tensorrt' is not installed: pip install 'vitrify[tensorrt]'"),
-        (("--profile", "cpu-int8"), 2, "runs on 'cpu', which takes no engines"),
+        (
+            ("--builder", "tensorrt"),
+            8,
+            "builder 'tensorrt' is not installed: pip install 'vitrify[tensorrt]'",
+        ),
+        (("--profile", "cpu-int8"), 2, "runs on 'cpu', which does not use engines"),
         (("--profile", "trt-int4"), 2, "no profile 'trt-int4' in bundle"),
-        (("--shapes", "sequence=1:8:4096"), 2, "'sequence' is 1:8:4096, the graph takes 1..128"),
+        (("--shapes", "sequence=1:8:4096"), 2, "'sequence' is 1:8:4096, the graph accepts 1..128"),
         (("--shapes", "sequence=9:8:7"), 2, "expected 0 <= minimum <= optimum <= maximum"),
         (("--shapes", "sequence"), 2, "expected minimum:optimum:maximum"),
         (
@@ -340,7 +344,7 @@ def test_a_sidecar_that_was_changed_is_refused_even_where_the_manifest_agrees(co
     with pytest.raises(IntegrityError, match="its key differs"):
         read_sidecar(sidecar)
     sidecar.write_text("{}")
-    with pytest.raises(IntegrityError, match="is no engine's sidecar"):
+    with pytest.raises(IntegrityError, match="is not an engine's sidecar"):
         read_sidecar(sidecar)
     assert engine.rebuild.endswith("--sm portable")
 

@@ -85,9 +85,9 @@ def test_a_minimum_that_may_shrink_rises_to_the_graphs():
         ([IDS], {"read": {"batch": "1:1:1"}}, "no range for the axis 'sequence'"),
         ([IDS], {"decode": DECODE}, "no set of ranges without 'past'"),
         (DECODER, {"read": READ}, "no set of ranges with 'past'"),
-        ([IDS], {"read": {**READ, "sequence": "0:8:16"}}, "'sequence' is 0:8:16, the graph takes at least 1"),
-        (DECODER, {"decode": {**DECODE, "past": "0:8:64"}}, "reach 65 tokens, the model takes 64"),
-        (DECODER, {"decode": {**DECODE, "sequence": "1:1:65", "past": "~0:0:0"}}, "takes 64"),
+        ([IDS], {"read": {**READ, "sequence": "0:8:16"}}, "'sequence' is 0:8:16, the graph accepts at least 1"),
+        (DECODER, {"decode": {**DECODE, "past": "0:8:64"}}, "reach 65 tokens, the model accepts 64"),
+        (DECODER, {"decode": {**DECODE, "sequence": "1:1:65", "past": "~0:0:0"}}, "accepts 64"),
     ],
 )
 def test_what_a_graph_cannot_take_is_refused_in_words(inputs, sets, words):
@@ -96,9 +96,9 @@ def test_what_a_graph_cannot_take_is_refused_in_words(inputs, sets, words):
 
 
 def test_a_range_beyond_the_graphs_maximum_is_refused_and_says_what_to_write():
-    with pytest.raises(UsageError, match=r"'sequence' is 1:8:16, the graph takes 1\.\.12: write --shapes sequence="):
+    with pytest.raises(UsageError, match=r"'sequence' is 1:8:16, the graph accepts 1\.\.12: write --shapes sequence="):
         engine_shapes([IDS], {"sequence": Axis(1, 12)}, profile(read=READ))
-    with pytest.raises(UsageError, match=r"takes 32\.\.40"):
+    with pytest.raises(UsageError, match=r"accepts 32\.\.40"):
         engine_shapes([IDS], {"sequence": Axis(32, 40)}, profile(read={**READ, "sequence": "~1:8:16"}))
 
 

@@ -18,8 +18,8 @@ from vitrify.runtime.generation.decoders import in_place
 from vitrify.runtime.generation.decoders.growing import GrowingDecoding
 from vitrify.runtime.generation.decoders.in_place import InPlaceDecoding
 from vitrify.runtime.generation.loop import generate
-from vitrify.runtime.proof.parity import compare, read_cases
-from vitrify.runtime.proof.replay import TeacherForced
+from vitrify.runtime.verification.parity import compare, read_cases
+from vitrify.runtime.verification.replay import TeacherForced
 
 FP32 = load_profile("cpu-fp32")
 # The last two are the first graph on GPUs, where the cache stays.

@@ -13,9 +13,9 @@ from vitrify.export.tracing import traceable as tracing
 from vitrify.profiles import load_profile
 from vitrify.runtime.generation.decoders.from_graphs import open_decoding
 from vitrify.runtime.graphs.families import FAMILIES
-from vitrify.runtime.proof.parity import compare, read_cases
-from vitrify.runtime.proof.replay import TeacherForced
 from vitrify.runtime.sessions.model import Outputs
+from vitrify.runtime.verification.parity import compare, read_cases
+from vitrify.runtime.verification.replay import TeacherForced
 
 FP32 = load_profile("cpu-fp32")
 CLOSE = {"rtol": 0, "atol": 1e-4}

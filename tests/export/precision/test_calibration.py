@@ -196,7 +196,7 @@ def test_of_many_texts_some_all_through_are_taken(tmp_path):
 REFUSED = {
     "nothing there": (lambda folder: folder / "missing", "no file is at"),
     "an empty folder": (lambda folder: folder, "no file is at"),
-    "no text": (lambda folder: write(folder / "texts.txt", b"\n \n"), "holds no text"),
+    "no text": (lambda folder: write(folder / "texts.txt", b"\n \n"), "contains no text"),
     "no UTF-8": (lambda folder: write(folder / "texts.txt", b"\xff\xfe\x00"), "is not a text in UTF-8"),
 }
 
@@ -224,7 +224,7 @@ def test_images_that_are_none_and_profiles_without_calibration_are_refused(tmp_p
     done = vitrify(*common, "--profile", "trt-int8")
     assert (done.code, "is not an image" in done.err) == (2, True), done.err
     done = vitrify(*common, "--profile", "cpu-int8")
-    assert (done.code, "none of cpu-int8 takes scales" in done.err) == (2, True), done.err
+    assert (done.code, "none of cpu-int8 is calibrated" in done.err) == (2, True), done.err
 
 
 def test_a_plan_whose_graph_cannot_run_gives_way_to_the_next(tmp_path):

@@ -1,4 +1,4 @@
-"""A checkpoint's image processor: loaded or refused, written complete, proven before it is written."""
+"""A checkpoint's image processor: loaded or refused, written complete, verified before it is written."""
 
 import json
 
@@ -88,8 +88,8 @@ class Refusing(transformers.ViTImageProcessorPil):
     ("other", "message"),
     [
         (OtherPixels, "pixel_values differs from transformers' by"),
-        (OtherShape, "gives pixel_values"),
-        (Refusing, r"refuses \(no\)"),
+        (OtherShape, "returns pixel_values"),
+        (Refusing, r"rejects it \(no\)"),
     ],
 )
 def test_other_pixels_under_a_known_name_are_refused_and_nothing_is_written(tmp_path, other, message):
@@ -101,7 +101,7 @@ def test_other_pixels_under_a_known_name_are_refused_and_nothing_is_written(tmp_
 
 def test_settings_that_nothing_fits_are_refused(tmp_path):
     processor = transformers.ViTImageProcessorPil(do_resize=False, do_pad=True, pad_size={"height": 2, "width": 2})
-    with pytest.raises(UnsupportedError, match="takes none of the images"):
+    with pytest.raises(UnsupportedError, match="accepts none of the images"):
         write_image_processor(processor, tmp_path)
 
 
@@ -131,7 +131,7 @@ class Unmasked(transformers.Pix2StructImageProcessorPil):
     ("other", "message"),
     [
         (OtherPatches, r"flattened_patches differs from transformers' by 0\.0002 \(allowed: 0\.0001\)"),
-        (OneMore, "gives flattened_patches, attention_mask, pixel_values, the runtime flattened_patches, attention"),
+        (OneMore, "returns flattened_patches, attention_mask, pixel_values, the runtime flattened_patches, attention"),
         (Unmasked, r"attention_mask differs from transformers' by 1 \(allowed: 0\)"),
     ],
 )
@@ -143,7 +143,7 @@ def test_other_patches_under_a_known_name_are_refused(tmp_path, other, message):
 
 
 def test_questions_drawn_above_images_are_refused_by_name(tmp_path):
-    with pytest.raises(UnsupportedError, match=r"is_vqa is True: questions .* font \(Arial\) is no part"):
+    with pytest.raises(UnsupportedError, match=r"is_vqa is True: questions .* font \(Arial\) is not part"):
         write_image_processor(transformers.Pix2StructImageProcessorPil(is_vqa=True), tmp_path)
 
 

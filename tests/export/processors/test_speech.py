@@ -1,4 +1,4 @@
-"""A checkpoint's feature extractor: loaded or refused, written complete, proven before it is written."""
+"""A checkpoint's feature extractor: loaded or refused, written complete, verified before it is written."""
 
 import json
 
@@ -99,8 +99,8 @@ class Refusing(transformers.Wav2Vec2FeatureExtractor):
     ("other", "message"),
     [
         (OtherValues, "differs from transformers' by 0.0002"),
-        (OtherShape, "gives input_values"),
-        (OtherNames, "gives input_features, the runtime input_values"),
+        (OtherShape, "returns input_values"),
+        (OtherNames, "returns input_features, the runtime input_values"),
         (Refusing, "samples: no$"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Tokenizers of every model type become a `tokenizer.json` that is proven equal, or are refused by name."""
+"""Tokenizers of every model type become a `tokenizer.json` that is verified equal, or are refused by name."""
 
 import json
 import shutil

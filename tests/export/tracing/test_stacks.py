@@ -11,9 +11,9 @@ import transformers
 from vitrify.export.compiler import _may_look_alike
 from vitrify.export.passes.portable.deepen_stacks import Depth, deepen_stack
 from vitrify.export.passes.running import Refusal
-from vitrify.export.proof.plan import Plan
 from vitrify.export.tracing.stacks import cut, find_stacks
 from vitrify.export.tracing.tracer import graph_from_model
+from vitrify.export.verification.plan import Plan
 from vitrify.profiles import load_profile
 
 TINY = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 2, "vocab_size": 40}

@@ -206,7 +206,7 @@ def test_an_index_that_is_wrong_is_refused(tmp_path, content, said):
         ("model.q4.gguf", UnsupportedError, "GGUF"),
         ("consolidated.00.pth", UnsupportedError, "pickled"),
         ("adapter_config.json", UnsupportedError, "PEFT"),
-        ("model.fp16.safetensors", UsageError, "nothing says to load model.fp16.safetensors"),
+        ("model.fp16.safetensors", UsageError, "no configuration says to load model.fp16.safetensors"),
         ("training_args.bin", UsageError, "not a checkpoint"),
         ("optimizer.pt", UsageError, "not a checkpoint"),
     ],

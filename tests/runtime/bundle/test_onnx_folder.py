@@ -27,8 +27,8 @@ from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
 from vitrify.runtime.factory import runs_as_it_is
 from vitrify.runtime.graphs.files import files_beside
 from vitrify.runtime.graphs.header import read_header
-from vitrify.runtime.proof.verify import verify_bundle
 from vitrify.runtime.sources.hub import Source
+from vitrify.runtime.verification.verify import verify_bundle
 
 TEXTS = ["the cat ran", "a dog and a bird saw the house", "sea"]
 
@@ -78,7 +78,7 @@ def test_every_precision_answers_as_the_checkpoint(classifier, profile, off):
     assert pipe.profile == (profile or "fp32")
     found, right = scores(pipe), expected(checkpoint, model)
     assert np.abs(found - right).max() < off
-    assert np.ptp(right, axis=0).max() > 10 * NEAR, "texts that all score alike prove nothing"
+    assert np.ptp(right, axis=0).max() > 10 * NEAR, "texts that all score alike show nothing"
 
 
 @pytest.mark.parametrize(
@@ -141,11 +141,11 @@ def test_the_command_line_and_the_log_say_that_nothing_proves_it(classifier, cap
     folder = classifier[2]
     with caplog.at_level(logging.WARNING, logger="vitrify"):
         load_bundle(folder, profile="quantized")
-    assert "nothing proves" in caplog.text
+    assert "was not verified" in caplog.text
     assert "quantized" in caplog.text
     caplog.clear()
     assert load_bundle(folder, profile="auto").profile.name == "fp32"
-    assert "nothing proves" in caplog.text
+    assert "was not verified" in caplog.text
     done = run_vitrify("info", folder)
     assert done.code == 0
     assert done.out.count("third-party, not verified") == 3
@@ -160,7 +160,7 @@ def test_the_command_line_and_the_log_say_that_nothing_proves_it(classifier, cap
 
 
 def test_verify_has_nothing_to_go_by(classifier):
-    with pytest.raises(UsageError, match=r"compiled by others.*vitrify export"):
+    with pytest.raises(UsageError, match=r"third-party.*vitrify export"):
         verify_bundle(classifier[2])
     done = run_vitrify("verify", classifier[2])
     assert done.code == UsageError.exit_code
@@ -232,21 +232,21 @@ def _outside(folder):
     ("change", "error", "words"),
     [
         (_remove("config.json"), UsageError, ("no config.json",)),
-        (_replace("config.json", b"{"), IntegrityError, ("config.json", "no JSON")),
-        (_replace("config.json", b"[]"), IntegrityError, ("no JSON object",)),
+        (_replace("config.json", b"{"), IntegrityError, ("config.json", "not JSON")),
+        (_replace("config.json", b"[]"), IntegrityError, ("not a JSON object",)),
         (_config(architectures=None), UsageError, ("no architecture", "ForSequenceClassification")),
         (_config(architectures=["BertForNextSentence"]), UnsupportedError, ("BertForNextSentence", "ForMaskedLM")),
         (_config(architectures=["BertForQuestionAnswering"]), UnsupportedError, ("start_logits", "vitrify export")),
         (_config(architectures=["BartForConditionalGeneration"]), UnsupportedError, ("encoder_model", "model.onnx")),
         (_config(architectures=["GPT2LMHeadModel"]), UnsupportedError, ("token_type_ids", "vitrify export")),
         (_remove("tokenizer.json"), UsageError, ("tokenizer.json", "AutoTokenizer")),
-        (_replace("onnx/model.onnx", b""), IntegrityError, ("no ONNX graph",)),
-        (_replace("onnx/model.onnx", b"not a graph at all" * 9), IntegrityError, ("no ONNX graph",)),
+        (_replace("onnx/model.onnx", b""), IntegrityError, ("not an ONNX graph",)),
+        (_replace("onnx/model.onnx", b"not a graph at all" * 9), IntegrityError, ("not an ONNX graph",)),
         (_replace("onnx/model.onnx", b"version https://git-lfs.github.com/spec/v1\n"), IntegrityError, ("lfs pull",)),
         (_cut, IntegrityError, ("model.onnx",)),
         (_link, IntegrityError, ("is a link", "cp -rL")),
         (_remove("onnx/model.onnx"), UsageError, ("no bundle", "vitrify export")),
-        (_outside, IntegrityError, ("not beside it",)),
+        (_outside, IntegrityError, ("not next to it",)),
     ],
 )
 def test_what_cannot_run_says_why(folder, change, error, words):
@@ -294,7 +294,7 @@ def test_a_checkpoint_is_compiled_unless_a_variant_is_named(classifier, tmp_path
     assert pipeline("text-classification", str(both), profile="fp16").bundle.bundle.is_verified is False
     with caplog.at_level(logging.INFO, logger="vitrify"):
         assert not runs_as_it_is(Source(both, "both"), None)
-    assert "'both' holds ONNX graphs too: profile=fp32" in caplog.text
+    assert "'both' contains ONNX graphs too: profile=fp32" in caplog.text
     assert runs_as_it_is(Source(both, "both"), "quantized")
     assert runs_as_it_is(Source(foreign, "foreign"), None)
 
@@ -318,7 +318,7 @@ def test_a_repository_of_others_runs_and_brings_one_precision(classifier, tmp_pa
 
         first = run("-p", "quantized")
         assert first.document["profile"] == "quantized", first.err
-        assert "nothing proves" in first.err
+        assert "was not verified" in first.err
         assert not hub.downloaded("onnx/model.onnx")
         assert not hub.downloaded("README.md")
         offline = run("-p", "quantized", HF_HUB_OFFLINE="1")

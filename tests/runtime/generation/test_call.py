@@ -320,7 +320,7 @@ def test_a_generation_config_is_under_the_arguments(config):
 @pytest.mark.parametrize(
     ("model_type", "prompts", "given", "words"),
     [
-        ("gpt2", [9], {"max_new_token": 3}, "generation takes no argument 'max_new_token'"),
+        ("gpt2", [9], {"max_new_token": 3}, "unknown generation argument 'max_new_token'"),
         ("gpt2", [9], {"generation_config": 3}, "generation_config must be a dict or a GenerationConfig, got int"),
         ("gpt2", [9], {"decoder_input_ids": [[3]]}, "decoder_input_ids are for encoder-decoders"),
         ("gpt2", [9], {"stopping_criteria": [3]}, "stopping_criteria must be a list of functions, got a int in it"),

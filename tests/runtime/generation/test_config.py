@@ -38,7 +38,7 @@ def test_a_callers_unknown_argument_is_refused_with_a_close_name():
 
 
 def test_a_callers_unlikely_argument_is_refused_with_all_names():
-    with pytest.raises(UsageError, match=r"'xyz'\. It takes: max_length, max_new_tokens"):
+    with pytest.raises(UsageError, match=r"'xyz'\. It accepts: max_length, max_new_tokens"):
         GenerationConfig().updated(xyz=3)
 
 
@@ -187,7 +187,7 @@ def test_rows_end_at(given, capacity, expected):
 
 
 @pytest.mark.parametrize(
-    ("given", "words"), [({"max_new_tokens": 5, "max_length": 9}, "wins"), ({"max_length": 50}, "takes 20")], ids=str
+    ("given", "words"), [({"max_new_tokens": 5, "max_length": 9}, "wins"), ({"max_length": 50}, "accepts 20")], ids=str
 )
 def test_a_length_that_does_not_hold_is_warned_of(caplog, given, words):
     with caplog.at_level(logging.WARNING, "vitrify"):

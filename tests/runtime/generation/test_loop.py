@@ -264,7 +264,7 @@ def test_another_error_of_a_streamer_is_not_swallowed():
     ids=str,
 )
 def test_a_streamer_takes_one_sequence(lengths, options):
-    with pytest.raises(UsageError, match="a streamer takes one sequence"):
+    with pytest.raises(UsageError, match="a streamer accepts one sequence"):
         ours("llama", lengths, options, streamer=Listener())
 
 

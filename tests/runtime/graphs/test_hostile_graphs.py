@@ -71,13 +71,13 @@ def refused(path, provider="cpu", words=None):
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("provider", ["cpu", "openvino"])
 def test_no_tensor_anywhere_is_read_from_an_address(folder, place, provider):
-    refused(written(folder, PLACES[place](external(offset=4096))), provider, "which is not beside it")
+    refused(written(folder, PLACES[place](external(offset=4096))), provider, "which is not next to it")
 
 
 @pytest.mark.parametrize("provider", [name for name, row in BACKENDS.items() if not row.opens_engines])
 @pytest.mark.parametrize("place", ["initializer", "constant", "if, twice", "function"])
 def test_every_provider_refuses_it_before_it_looks_for_its_runtime(folder, place, provider):
-    refused(written(folder, PLACES[place](external())), provider, "which is not beside it")
+    refused(written(folder, PLACES[place](external())), provider, "which is not next to it")
 
 
 @pytest.mark.parametrize("place", ["initializer", "constant", "if, twice"])
@@ -266,7 +266,7 @@ def test_a_resealed_bundle_is_refused_by_every_command(bundle, provider, command
     words = ["run", "feature-extraction", "-m", bundle, "a"] if command == "run" else [command, bundle]
     done = vitrify(*words)
     assert done.code == 7, done.err
-    assert "not beside it" in done.err + done.out
+    assert "not next to it" in done.err + done.out
 
 
 def test_weights_that_say_they_are_packed_are_not_taken_from_a_bundle(bundle):

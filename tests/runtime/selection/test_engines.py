@@ -14,9 +14,9 @@ from vitrify.runtime.bundle.engines import NOT_RUN, Engine, engines_of, graph_so
 from vitrify.runtime.bundle.manifest import Build, Bundle, Provenance, write_manifest
 from vitrify.runtime.errors import EnvironmentMissing
 from vitrify.runtime.graphs.signature import Graph
-from vitrify.runtime.proof import verify
 from vitrify.runtime.selection import engines as gpu
-from vitrify.runtime.selection.engines import capability, engine_path, installed_releases, record_proven
+from vitrify.runtime.selection.engines import capability, engine_path, installed_releases, record_verified
+from vitrify.runtime.verification import verify
 
 PROFILE, RELEASE = "trt-fp16-latency", "1.7.1.116"
 WITH_GPU = machine(gpus=("NVIDIA L4",))
@@ -106,10 +106,10 @@ def run_on(folder):
     return {engine.sm: engine.run_on for engine in engines_of(Bundle.read(folder))}
 
 
-def test_the_sidecar_of_the_engine_that_ran_says_which_gpu_has_proven_it(bundle):
+def test_the_sidecar_of_the_engine_that_ran_says_which_gpu_has_verified_it(bundle):
     assert set(run_on(bundle.folder).values()) == {NOT_RUN}
     before = engines_of(bundle)
-    record_proven(bundle, [PROFILE], driver=Gpu, load=only_rtx)
+    record_verified(bundle, [PROFILE], driver=Gpu, load=only_rtx)
     assert run_on(bundle.folder) == {"89": "NVIDIA L4", "86": NOT_RUN, "portable": NOT_RUN}
     changed = Bundle.read(bundle.folder)
     assert [engine.key for engine in engines_of(changed)] == [engine.key for engine in before], "the same engines"
@@ -124,7 +124,7 @@ def recorded(monkeypatch, bundle, *, passed, record):
     """Let verify find that a profile passed, on a machine with a GPU."""
     monkeypatch.setattr(verify, "read_cases", lambda path: [])
     monkeypatch.setattr(verify, "replay", lambda loaded, cases: {"passed": passed})
-    monkeypatch.setattr(gpu, "record_proven", record)
+    monkeypatch.setattr(gpu, "record_verified", record)
     (bundle.folder / "parity").mkdir()
     (bundle.folder / "parity" / "cases.safetensors").write_bytes(b"")
     write_manifest(bundle, bundle.folder)
@@ -134,7 +134,7 @@ def recorded(monkeypatch, bundle, *, passed, record):
 @pytest.mark.parametrize(("passed", "name"), [(True, "NVIDIA L4"), (False, NOT_RUN)])
 def test_verify_records_what_passed(monkeypatch, bundle, passed, name):
     def record(bundle, profiles):
-        record_proven(bundle, profiles, driver=Gpu, load=only_rtx)
+        record_verified(bundle, profiles, driver=Gpu, load=only_rtx)
 
     found = recorded(monkeypatch, bundle, passed=passed, record=record)
     assert found.passed == passed
@@ -146,4 +146,4 @@ def test_a_bundle_that_cannot_be_written_is_verified_all_the_same(monkeypatch, b
         raise OSError(30, "Read-only file system")
 
     assert recorded(monkeypatch, bundle, passed=True, record=record).passed
-    assert "sidecars do not say what passed" in caplog.text
+    assert "sidecars do not record what passed" in caplog.text

@@ -59,7 +59,7 @@ def test_reasons_say_why_the_others_were_passed_over():
     reasons = dict(reason.split(": ", 1) for reason in choose(("avx512_vnni",), max_drift=0.01).reasons)
     needed = "a CPU with amx_bf16 or avx512_bf16"
     assert reasons["cpu-bf16"].startswith(f"passed over, profile 'cpu-bf16' needs {needed}")
-    assert reasons["cpu-int8"] == "passed over, its drift 0.03 is more than the accepted 0.01"
+    assert reasons["cpu-int8"] == "passed over, its max relative error 0.03 is more than the accepted 0.01"
     assert reasons["cpu-fp32"].startswith("chosen, ")
     assert "needs openvino, which is not installed" in " ".join(choose(AMX, installed=NO_OPENVINO).reasons)
 
@@ -75,12 +75,12 @@ def test_only_what_the_bundle_holds_is_chosen():
         EnvironmentMissing, match=r"none of the bundle's profiles will do .*cpu-bf16: profile 'cpu-bf16' needs a CPU"
     ):
         choose(("avx2",), names=("cpu-bf16",))
-    with pytest.raises(UsageError, match="holds no profile"):
+    with pytest.raises(UsageError, match="contains no profile"):
         choose(AMX, names=())
 
 
 def test_a_float32_build_that_drifts_is_refused():
-    with pytest.raises(EnvironmentMissing, match=r"its drift 0\.5 is more"):
+    with pytest.raises(EnvironmentMissing, match=r"its max relative error 0\.5 is more"):
         choose((), names=("cpu-fp32",), drift={"cpu-fp32": 0.5})
 
 

@@ -100,7 +100,7 @@ def test_openvino_takes_arrays_that_are_empty_read_only_or_strided(tmp_path):
     ("options", "error", "words"),
     [
         ({"NO_SUCH": "1"}, UsageError, "an option of the profile is none of OpenVINO's .*NO_SUCH"),
-        ({"PERFORMANCE_HINT": "FAST"}, UsageError, "a value that OpenVINO does not take"),
+        ({"PERFORMANCE_HINT": "FAST"}, UsageError, "a value that OpenVINO does not accept"),
     ],
 )
 def test_a_property_that_openvino_does_not_take_is_refused(path, options, error, words):
@@ -113,7 +113,7 @@ def test_a_property_that_openvino_does_not_take_is_refused(path, options, error,
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda path: path.write_bytes(path.read_bytes()[:-20]), "no ONNX graph, or a part of one"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-20]), "not an ONNX graph, or only a part of one"),
         (lambda path: path.with_name("model.onnx_data").unlink(), "is missing"),
         (lambda path: path.unlink(), "is missing"),
     ],
@@ -159,7 +159,7 @@ def test_weights_from_elsewhere_are_not_read(path, elsewhere):
     for tensor in model.graph.initializer:
         next(entry for entry in tensor.external_data if entry.key == "location").value = elsewhere
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(IntegrityError, match=r"wants weights from .* which is not beside it"):
+    with pytest.raises(IntegrityError, match=r"wants weights from .* which is not next to it"):
         open_session(path, provider="openvino")
 
 

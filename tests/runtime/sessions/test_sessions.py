@@ -55,7 +55,7 @@ def test_what_loses_nothing_is_taken(path, given):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"ids": feeds()["ids"]}, "input 'image' of graph 'onnx/model.onnx': got nothing, expected float32[batch, 3]"),
+        ({"ids": feeds()["ids"]}, "missing required input 'image' (float32[batch, 3]) of graph 'onnx/model.onnx'"),
         (feeds(more=np.ones(1)), "graph 'onnx/model.onnx' has no input 'more' (its inputs: ids, image)"),
         (feeds(ids=[[1, 2]]), "input 'ids' of graph 'onnx/model.onnx': got a list, expected int64[batch, sequence]"),
         (feeds(ids=np.ones((2, 3), np.float32)), "got float32[2, 3], expected int64[batch, sequence]"),

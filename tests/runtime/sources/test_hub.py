@@ -112,10 +112,10 @@ def test_a_private_repository_needs_its_token(connect):
     [
         ("owner/absent", {}, "UsageError", "'owner/absent'"),
         ("owner/tiny", {"revision": "absent"}, "UsageError", "no revision 'absent'"),
-        ("owner/tiny", {"revision": "../../main"}, "UsageError", "no revision"),
+        ("owner/tiny", {"revision": "../../main"}, "UsageError", "not a revision"),
         ("owner/gated", {}, "UsageError", "accept its terms"),
         ("owner/empty", {}, "UsageError", "no model.safetensors"),
-        ("owner/tiny", {"local_files_only": True}, "EnvironmentMissing", "not in the cache"),
+        ("owner/tiny", {"local_files_only": True}, "EnvironmentMissing", "no cached copy"),
         ("owner/outside", {}, "IntegrityError", "../../outside.json"),
         ("no such/folder/here", {}, "UsageError", "neither a folder nor a Hub id"),
     ],

@@ -201,8 +201,8 @@ def test_a_model_may_have_fewer_tokens_than_the_tokenizer(tokenizer):
         ({"json_schema": {"allOf": [{"type": "string"}, {"type": "null"}]}}, "Unsatisfiable schema"),
         ({"json_schema": {"x-guidance": {"whitespace_pattern": 5}}}, "json_schema cannot be followed: "),
         ({"regex": "\ud800"}, "regex cannot be followed: .*surrogates"),
-        ({"json_schema": "{"}, "json_schema is no JSON"),
-        ({"json_schema": {"a": {1}}}, "json_schema is no JSON"),
+        ({"json_schema": "{"}, "json_schema is not JSON"),
+        ({"json_schema": {"a": {1}}}, "json_schema is not JSON"),
         ({"json_schema": [1]}, "json_schema must be an object, got list"),
         ({"json_schema": {}, "regex": "a"}, "json_schema and regex exclude each other"),
     ],
@@ -215,7 +215,7 @@ def test_what_cannot_be_followed_is_said_in_one_line(tokenizer, given, words):
     assert len(str(caught.value)) < 300
 
 
-@pytest.mark.parametrize(("ends", "words"), [((), "pass eos_token_id"), ((5000,), "eos_token_id 5000 is no token")])
+@pytest.mark.parametrize(("ends", "words"), [((), "pass eos_token_id"), ((5000,), "eos_token_id 5000 is not a token")])
 def test_the_end_is_a_token(tokenizer, ends, words):
     with pytest.raises(UsageError, match=words):
         constrained(tokenizer, {"regex": "a"}, ends=ends)

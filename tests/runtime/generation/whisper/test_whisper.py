@@ -146,8 +146,8 @@ def test_a_lone_threshold_of_silence_is_refused():
 @pytest.mark.parametrize(
     ("multilingual", "options", "message"),
     [
-        (False, {"language": "en"}, "English only"),
-        (False, {"task": "translate"}, "English only"),
+        (False, {"language": "en"}, "English-only"),
+        (False, {"task": "translate"}, "English-only"),
         (True, {"language": "frensh"}, "french"),
         (True, {"language": "spanish"}, "4 languages"),
         (True, {"task": "summarize"}, "'transcribe', 'translate'"),

@@ -134,7 +134,7 @@ def test_a_batch_size_that_is_none_is_refused(bundle, letters, size):
 
 @pytest.mark.parametrize("inputs", [None, 3, {"text": "a"}, b"abc", io.BytesIO(b"a\nb"), object()])
 def test_what_is_no_input_is_refused_by_its_type(letters, inputs):
-    with pytest.raises(UsageError, match=f"'letters' takes a text.*{type(inputs).__name__}"):
+    with pytest.raises(UsageError, match=f"'letters' expects a text.*{type(inputs).__name__}"):
         letters(inputs)
 
 
@@ -154,9 +154,9 @@ def test_an_argument_may_stand_by_position(letters):
 @pytest.mark.parametrize(
     ("args", "options", "words"),
     [
-        (("a", "b"), {}, "takes 1 arguments by position"),
+        (("a", "b"), {}, "accepts 1 arguments by position"),
         (("a",), {"sign": "b"}, "'sign' twice"),
-        ((), {"sing": "b"}, "'sing'. It takes: sign, mark, limit"),
+        ((), {"sing": "b"}, "'sing'. It accepts: sign, mark, limit"),
     ],
 )
 def test_wrong_arguments_are_named(letters, args, options, words):

@@ -163,7 +163,9 @@ def test_settings_that_cannot_be_are_refused(tmp_path, settings, message):
         SpeechProcessor.from_folder(tmp_path)
 
 
-@pytest.mark.parametrize(("content", "message"), [("{", "as JSON"), ("[]", "holds a list"), (None, "there is no")])
+@pytest.mark.parametrize(
+    ("content", "message"), [("{", "as JSON"), ("[]", "contains a list"), (None, "no preprocessor_config")]
+)
 def test_a_file_that_is_none(tmp_path, content, message):
     if content is not None:
         write(tmp_path, content)

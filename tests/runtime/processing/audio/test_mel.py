@@ -91,7 +91,7 @@ def test_kaldis_lengths(length):
 
 
 def test_a_sound_shorter_than_a_frame_is_refused():
-    with pytest.raises(UsageError, match=r"399 samples is too short \(this model takes at least 400"):
+    with pytest.raises(UsageError, match=r"399 samples is too short \(this model needs at least 400"):
         kaldi_log_mel(SOUNDS["noise"][:399], bands=80, sampling_rate=RATE)
 
 

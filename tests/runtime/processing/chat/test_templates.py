@@ -258,12 +258,12 @@ def test_a_bad_chat(chat, options, said):
 def test_a_chat_that_holds_itself():
     content = []
     content.append(content)
-    with pytest.raises(UsageError, match="hold themselves"):
+    with pytest.raises(UsageError, match="contain themselves"):
         ours(CHATML, [{"role": "user", "content": content}])
 
 
 def test_the_template_refuses_a_chat():
-    with pytest.raises(UsageError, match="refuses this chat: Conversation roles must alternate"):
+    with pytest.raises(UsageError, match="rejects this chat: Conversation roles must alternate"):
         ours(GEMMA, [USER, USER])
 
 

@@ -105,7 +105,7 @@ def test_weights_of_another_graph_are_refused(stripped, name, how):
 @pytest.mark.parametrize("what", ["incomplete", "fails"])
 def test_weights_that_do_not_fit_are_said(stripped, what):
     setattr(stripped.trt, what, True)
-    with pytest.raises(EnvironmentMissing, match=r"does not take the weights of 'model\.onnx'"):
+    with pytest.raises(EnvironmentMissing, match=r"does not accept the weights of 'model\.onnx'"):
         stripped.open()
     assert stripped.gpu.closed
 

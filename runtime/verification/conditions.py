@@ -32,7 +32,7 @@ class Condition:
     def holds(self, found: Mapping[str, float]) -> bool:
         """Whether it holds of these numbers; raise UsageError if its name is none of them."""
         if self.name not in found:
-            raise UsageError(f"--fail-if '{self}': no number is called '{self.name}' (known: {', '.join(found)})")
+            raise UsageError(f"--fail-if '{self}': no metric is called '{self.name}' (known: {', '.join(found)})")
         return _OPERATORS[self.compares](found[self.name], self.number)
 
 

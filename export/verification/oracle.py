@@ -3,7 +3,7 @@
 import torch
 
 from ...runtime.numerics import Arrays
-from ...runtime.proof.parity import Case
+from ...runtime.verification.parity import Case
 from ..checkpoint.opened import Checkpoint
 
 

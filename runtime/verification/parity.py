@@ -145,7 +145,7 @@ def read_cases(path: Path) -> list[Case]:
                 index, side, name = key.split("|", 2)
                 parts[int(index)][side][name] = file.get_tensor(key)
     except (ValueError, KeyError, IndexError, TypeError, OSError) as error:
-        raise IntegrityError(f"'{path}' does not hold parity cases ({error}): export the bundle again") from error
+        raise IntegrityError(f"'{path}' does not contain parity cases ({error}): export the bundle again") from error
     except Exception as error:  # SafetensorError derives from Exception alone
         raise IntegrityError(f"'{path}' is not a safetensors file ({error}): export the bundle again") from error
     return [Case(name, **arrays) for name, arrays in zip(names, parts, strict=True)]

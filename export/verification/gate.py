@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ...profiles import Tolerance
 from ...runtime.numerics import Arrays
-from ...runtime.proof.parity import Case, Figure, compare
+from ...runtime.verification.parity import Case, Figure, compare
 from .plan import Oracle, Plan
 
 

@@ -140,7 +140,9 @@ def _require_accepted(oracle: ForwardOracle, inputs: Arrays) -> None:
         oracle.outputs(inputs)
     except Exception as error:
         reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise UsageError(f"the PyTorch model itself refuses a batch of two: {reason}. Mend its config.json") from error
+        raise UsageError(
+            f"the PyTorch model itself rejects a batch of two: {reason}. Correct its config.json"
+        ) from error
 
 
 _PLANS = {"text": _text_plans, "image": _image_plans, "audio": _speech_plans}

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ...runtime.numerics import Arrays
-from ...runtime.proof.parity import Case
+from ...runtime.verification.parity import Case
 from ..checkpoint.opened import Checkpoint
 from .samples import TextSamples
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from ...runtime.graphs.signature import Axis
 from ...runtime.numerics import Arrays
-from ...runtime.proof.parity import Case
+from ...runtime.verification.parity import Case
 
 Named = tuple[str, Arrays]
 

@@ -12,14 +12,14 @@ from tests.checkpoints import make_checkpoint
 from vitrify import export_bundle
 from vitrify.export.checkpoint.opened import open_checkpoint
 from vitrify.export.families import encoder
-from vitrify.export.proof.gate import Subject, examine
-from vitrify.export.proof.grids import plans_for
-from vitrify.export.proof.oracle import ForwardOracle
+from vitrify.export.verification.gate import Subject, examine
+from vitrify.export.verification.grids import plans_for
+from vitrify.export.verification.oracle import ForwardOracle
 from vitrify.profiles import load_profile
 from vitrify.runtime.errors import ParityError
-from vitrify.runtime.proof.parity import Case, figures_of, summary
 from vitrify.runtime.sessions import open_session
 from vitrify.runtime.sessions.model import Model
+from vitrify.runtime.verification.parity import Case, figures_of, summary
 
 FP32 = load_profile("cpu-fp32")
 
@@ -128,7 +128,7 @@ def test_an_export_that_fails_the_gate_leaves_nothing(tmp_path, monkeypatch):
     faithful = encoder.graph_from_model
     monkeypatch.setattr(encoder, "graph_from_model", forgetful)
     checkpoint = make_checkpoint("bert", "base", tmp_path / "checkpoint")
-    with pytest.raises(ParityError, match="not the same model"):
+    with pytest.raises(ParityError, match="the graph does not match"):
         export_bundle(checkpoint, tmp_path / "bundle")
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
     report = export_bundle(checkpoint, tmp_path / "bundle", allow_mismatch=True)

@@ -1,6 +1,6 @@
-"""`verify`: is a bundle whole, and still the same model? It replays `parity/` on every profile and needs no torch.
+"""`verify`: are a bundle's files intact and its outputs right? It replays `parity/` on every profile, without torch.
 
-An engine that passes on a GPU is proven from then on: its sidecar says by which.
+An engine that passes on a GPU counts as verified from then on: its sidecar says by which.
 """
 
 import logging
@@ -65,7 +65,7 @@ def verify_bundle(folder: str | Path) -> Verification:
             skipped[name] = str(error)
     if not found:
         raise EnvironmentMissing(
-            f"no profile of bundle '{bundle.folder.name}' runs here: {'; '.join(skipped.values())}"
+            f"no profile of bundle '{bundle.folder.name}' is available here: {'; '.join(skipped.values())}"
         )
     _record(bundle, [name for name, item in found.items() if item["passed"]])
     return Verification(bundle.folder.name, len(bundle.files), found, skipped)
@@ -75,13 +75,13 @@ def _record(bundle: Bundle, passed: Iterable[str]) -> None:
     """Write into the bundle which of its engines passed; it need not be writable."""
     profiles = [name for name in passed if bundle.builds[name].profile.provider == "tensorrt"]
     if profiles:
-        from ..selection.engines import record_proven
+        from ..selection.engines import record_verified
 
         try:
-            record_proven(bundle, profiles)
+            record_verified(bundle, profiles)
         except OSError as error:
             _LOG.warning(
-                "bundle '%s' cannot be written, so its sidecars do not say what passed: %s", bundle.folder, error
+                "bundle '%s' cannot be written, so its sidecars do not record what passed: %s", bundle.folder, error
             )
 
 
@@ -95,6 +95,4 @@ def require_passed(verification: Verification) -> None:
     """Raise ParityError naming what failed, unless everything passed."""
     for name, item in verification.profiles.items():
         if not item["passed"]:
-            raise ParityError(
-                f"bundle '{verification.bundle}', profile {name}: not the same model: {'; '.join(item['failed'][:3])}"
-            )
+            raise ParityError(f"bundle '{verification.bundle}', profile {name}: FAIL: {'; '.join(item['failed'][:3])}")
