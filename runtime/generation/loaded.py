@@ -1,6 +1,6 @@
 """What generation needs of a loaded bundle; whoever loads one provides it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,7 +12,6 @@ from .base import Decoding
 from .decoders.prefixes import Prefixes
 
 if TYPE_CHECKING:
-    from ..processing.text.tokenizer import Tokenizer
     from ..sessions.model import Model
 
 
@@ -24,18 +23,19 @@ class LoadedGenerator(Protocol):
     profile: Profile
     prefixes: Prefixes
 
+    # A type checker does not take a cached property for the property of a protocol: Any stands for what is said.
     @property
-    def config(self) -> Mapping[str, Any]:
-        """The checkpoint's config.json."""
+    def config(self) -> Any:
+        """The checkpoint's config.json, a mapping."""
         ...
 
     @property
-    def generation_config(self) -> Mapping[str, Any]:
-        """The checkpoint's generation_config.json, or nothing."""
+    def generation_config(self) -> Any:
+        """The checkpoint's generation_config.json, a mapping, or an empty one."""
         ...
 
     @property
-    def tokenizer(self) -> "Tokenizer | None":
+    def tokenizer(self) -> Any:
         """The tokenizer, or None for a bundle without one."""
         ...
 
