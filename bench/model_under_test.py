@@ -7,9 +7,9 @@ from pathlib import Path
 from ..runtime.bundle.manifest import Bundle
 from ..runtime.bundle.reading import read_bundle
 from ..runtime.errors import VitrifyError
-from ..runtime.factory import bundle_folder
 from ..runtime.sources.compile_once import is_compiled
 from ..runtime.sources.hub import Request
+from ..runtime.sources.resolve import bundle_folder
 from ..runtime.tasks import find_task
 from .process import BackendError
 

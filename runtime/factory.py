@@ -1,19 +1,16 @@
 """`pipeline()`: from a task and a bundle, a checkpoint folder or a Hub id to a pipeline that runs without PyTorch."""
 
-import logging
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from .bundle.manifest import MANIFEST
 from .bundle.reading import read_bundle
 from .errors import UsageError
 from .loading import MAX_DRIFT, LoadedBundle
 from .pipelines.classes import pipeline_class as class_of
 from .pipelines.shared.base import Pipeline
 from .selection.requested import Requested, read_request
-from .sources.hub import Request, Source
-from .tasks import Task, find_task
+from .sources.hub import Request
+from .sources.resolve import bundle_folder, ready_folder
+from .tasks import find_task
 
 # Arguments of transformers.pipeline that mean nothing without PyTorch, and what to use in their place.
 _REFUSED = {
@@ -23,8 +20,6 @@ _REFUSED = {
     "pipeline_class": "a task's pipeline is a row of the table of tasks: leave it out",
     "model_kwargs": "they configure a PyTorch model: leave them out",
 }
-DEFAULT_PROFILE = "cpu-fp32"
-_LOG = logging.getLogger("vitrify")
 
 
 def pipeline(
@@ -113,7 +108,7 @@ def pipeline(
     else:
         request = Request(model, revision, token, local_files_only, bool(trust_remote_code), allow_pickle)
         bundle = read_bundle(
-            _ready_folder(request, asked) or bundle_folder(row, request, asked.preset()), asked.profile
+            ready_folder(request, asked.profile) or bundle_folder(row, request, asked.preset()), asked.profile
         )
         wanted = asked.within({name: build.profile for name, build in bundle.builds.items()})
         if not bundle.is_verified and wanted != asked.profile:  # its signatures are those of one profile's graphs
@@ -145,62 +140,3 @@ def _check_loaded(loaded: LoadedBundle, asked: Requested) -> None:
         raise UsageError(f"the bundle is loaded with profile '{name}', not '{asked.profile}': load it again")
     if not asked.agrees(loaded.profile):
         raise UsageError(f"the bundle is loaded with profile '{name}', which does not run {asked.words}: load it again")
-
-
-def _ready_folder(request: Request, asked: Requested) -> Path | None:
-    """Return the local folder that was named if it runs as it is, so that its own profiles are what is chosen from."""
-    if not isinstance(request.model, (str, Path)) or not Path(request.model).is_dir():
-        return None
-    if (Path(request.model) / MANIFEST).is_file():
-        return Path(request.model)
-    from .bundle.onnx_folder import folder_names
-    from .bundle.onnx_layout import is_compiled
-
-    folder = request.resolve().folder
-    return folder if is_compiled(folder_names(folder), asked.profile, allow_pickle=request.allow_pickle) else None
-
-
-def bundle_folder(task: Task | None, request: Request, profile: str | None) -> Path:
-    """Return the folder of the bundle that was named, compiling a checkpoint on first use.
-
-    What others compiled is as good as a bundle where there is nothing to compile, or where `profile` names it.
-    """
-    model = request.model
-    if model is None:
-        if task is None:
-            raise UsageError("pipeline() needs a task or a model: pipeline('text-classification')")
-        model, commit = task.default
-        request = replace(request, model=model, revision=request.revision or commit)
-    if not isinstance(model, (str, Path)):
-        raise UsageError(
-            f"model must be a bundle, a checkpoint's folder or a Hub id, got {type(model).__name__}. "
-            "Compile a model object first: vitrify.export_bundle(model, folder, tokenizer=tokenizer)"
-        )
-    if (Path(model) / MANIFEST).is_file():
-        return Path(model)
-    source = replace(request, graphs=True, profile=profile).resolve()
-    if (source.folder / MANIFEST).is_file() or runs_as_it_is(source, profile, allow_pickle=request.allow_pickle):
-        return source.folder
-    from .sources.compile_once import compiled_bundle
-
-    return compiled_bundle(
-        source,
-        task=task.name if task else None,
-        profile=profile or DEFAULT_PROFILE,
-        trust_remote_code=request.trust_remote_code,
-        allow_pickle=request.allow_pickle,
-    )
-
-
-def runs_as_it_is(source: Source, profile: str | None, *, allow_pickle: bool = False) -> bool:
-    """Tell whether what others compiled runs, and nothing is compiled; log where it could be either."""
-    from .bundle.onnx_folder import folder_names
-    from .bundle.onnx_layout import find_variants, is_compiled
-
-    names = folder_names(source.folder)
-    runs = is_compiled(names, profile, allow_pickle=allow_pickle)
-    if not runs and (variants := find_variants(names)):
-        _LOG.info(
-            "'%s' contains ONNX graphs too: profile=%s would run them as they are", source.id, next(iter(variants))
-        )
-    return runs

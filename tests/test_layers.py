@@ -4,7 +4,7 @@ from collections import defaultdict
 
 import pytest
 
-from tests.imports import PARTS, imports, modules
+from tests.imports import imports, modules
 
 # From the ground up. A room is a folder of a part or a file at its top; what stands in one line knows nothing of each
 # other.

@@ -24,10 +24,10 @@ from vitrify import load_bundle, pipeline
 from vitrify.runtime.bundle.manifest import MANIFEST, Bundle, write_manifest
 from vitrify.runtime.bundle.reading import read_bundle
 from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
-from vitrify.runtime.factory import runs_as_it_is
 from vitrify.runtime.graphs.files import files_beside
 from vitrify.runtime.graphs.header import read_header
 from vitrify.runtime.sources.hub import Source
+from vitrify.runtime.sources.resolve import runs_as_it_is
 from vitrify.runtime.verification.verify import verify_bundle
 
 TEXTS = ["the cat ran", "a dog and a bird saw the house", "sea"]
