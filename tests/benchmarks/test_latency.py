@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import latency, table
+from benchmarks import latency, questions
 from benchmarks.artifacts import Bundles
 from benchmarks.peers.feeds import feeds, kept
 from vitrify.bench.process import BackendError
@@ -47,34 +47,28 @@ def test_every_work_names_ways_that_are_there():
         next(way for way in ways if way.name == "cpu-bf16").model()
 
 
-def test_the_rows_of_the_readme():
+def test_a_case_is_a_row_of_baselines_and_one_for_each_profile():
     figure = {"median": 0.5, "q1": 0.4, "q3": 0.6}
     work = {
         "seconds": {"cpu-fp32": figure, "PyTorch fp32": figure},
         "ratios": {"PyTorch fp32 / cpu-fp32": figure},
         "failed": {"cpu-bf16": "no such CPU"},
     }
-    model = {"work": {"1 x 16": work}, "drift": {"cpu-fp32": 2e-6}, "sizes": {"model.onnx": 1.0}}
-    rows = table._latency({"models": {"BERT-base": model}, "agreement": {"cpu-fp32": 1.0}})
-    assert rows == [
-        (
-            "BERT-base: 1 x 16, `cpu-fp32`",
-            "500 ms [400-600]",
-            "PyTorch fp32 500 ms [400-600] = 0.50x [0.40-0.60]",
-        ),
-        ("BERT-base: 1 x 16", "", "no figure: cpu-bf16: no such CPU"),
-        ("drift from PyTorch, over the outputs' largest magnitude", "BERT-base `cpu-fp32` 2e-06", ""),
-        ("MiniLM's sentence vectors beside `cpu-fp32`: lowest cosine", "`cpu-fp32` 1.0000", ""),
-        ("size of a graph over the checkpoint's fp32 weights", "BERT-base `model.onnx` 1.00x", ""),
-    ]
+    (table,) = questions._latency({"models": {"BERT-base": {"work": {"1 x 16": work}}}})
+    assert table.title == "BERT-base"
+    assert table.columns == ("case", "profile", "vitrify", "PyTorch fp32")
+    assert table.rows == (
+        ("1 x 16", "(baselines)", "", "500 ms [400-600]"),
+        ("", "`cpu-fp32`", "500 ms [400-600]", "0.50x"),
+    )
+    assert table.notes == ("No figure of cpu-bf16 for 1 x 16: no such CPU.",)
 
 
-def test_where_auto_does_worst_beside_its_profiles_stands_in_a_row():
+def test_where_auto_does_worst_beside_its_profiles_is_a_note():
     def ratios(**found):
         return {f"{name.replace('_', '-')} / auto": {"median": value} for name, value in found.items()}
 
     works = {"1 x 16": ratios(cpu_fp32=2.0, cpu_int8=0.8, optimum=0.5), "8 x 128": ratios(cpu_fp32=1.0, cpu_int8=3.0)}
-    ((what, said, _),) = table._auto({"BERT-base": works}, 0.15)
-    assert "drift up to 0.15" in what
-    assert said == "at worst 1.25x the time of the fastest (BERT-base: 1 x 16)"
-    assert table._auto({"BERT-base": {"1 x 16": {"PyTorch fp32 / cpu-fp32": {"median": 2.0}}}}, None) == []
+    ((note,),) = [table.notes for table in questions._auto({"BERT-base": works}, 0.15)]
+    assert "max relative error up to 0.15: at worst 1.25x the time of the fastest profile (BERT-base, 1 x 16)" in note
+    assert questions._auto({"BERT-base": {"1 x 16": {"PyTorch fp32 / cpu-fp32": {"median": 2.0}}}}, None) == []

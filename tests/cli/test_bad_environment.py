@@ -124,7 +124,7 @@ def test_an_existing_folder(vitrify, exported, tmp_path, force):
     folder.mkdir()
     (folder / "thesis.txt").write_text("years of work")
     done = vitrify("export", exported.checkpoint, "-o", folder, *["--force"] * force)
-    assert_refused(done, 2, str(folder), "no bundle" if force else "exists")
+    assert_refused(done, 2, str(folder), "not a bundle" if force else "exists")
     assert_holds(tmp_path, "out")
     assert_holds(folder, "thesis.txt")
 

@@ -318,7 +318,7 @@ def test_run_takes_files_and_parameters(vitrify, exported, tmp_path):
     ("words", "said"),
     [
         (("nosuch",), "nosuch"),
-        (("run",), "task"),
+        (("run",), "TASK"),
         (("tasks", "--colour"), "--colour"),
         (("run", "feature-extraction", "text", "-m", "BUNDLE", "--param", "top_k"), "name=JSON"),
         (("run", "feature-extraction", "text", "-m", "BUNDLE", "--param", "colour=1"), "colour"),
@@ -357,7 +357,7 @@ def test_a_closed_pipe_is_no_error(exported, tmp_path):
 
 
 def test_a_bug_is_called_a_bug_and_exits_1(vitrify):
-    broken = "import vitrify.runtime.pipelines as p; p.TASKS = 3"
+    broken = "import vitrify.runtime.tasks as tasks; tasks.TASKS = 3"
     done = vitrify("tasks", before=broken)
     assert done.code == 1
     assert "bug in vitrify" in done.err

@@ -3,10 +3,10 @@
 import pytest
 
 from vitrify.export.engine.ranges import engine_shapes, override
-from vitrify.export.families import decoder, encoder, encoder_decoder
+from vitrify.export.families import decoder, encoder_decoder
 from vitrify.profiles import AXES, Profile, Range, Tolerance
 from vitrify.runtime.errors import UsageError
-from vitrify.runtime.graphs.signature import Axis, Tensor
+from vitrify.runtime.graphs.signature import Axis, Tensor, dynamic_axes
 
 IDS = Tensor("ids", "int64", ("batch", "sequence"))
 MASK = Tensor("mask", "int64", ("batch", "total"))
@@ -112,6 +112,12 @@ def test_an_override_replaces_the_range_in_every_set_that_names_the_axis():
 
 def test_profiles_know_the_axes_that_families_name():
     own = {name: {1: axis} for name, axis in encoder_decoder._SOUND.items()}
-    tables = [encoder._AXES, decoder._AXES, own, {"encoder_outputs": {1: "encoder_sequence"}}]
+    read = ("input_ids", "token_type_ids", "pixel_values", "input_values")
+    tables = [
+        {name: dynamic_axes(name) for name in read},
+        decoder._AXES,
+        own,
+        {"encoder_outputs": {1: "encoder_sequence"}},
+    ]
     named = {axis for table in tables for axes in table.values() for axis in axes.values()}
     assert named - {"total"} == set(AXES)

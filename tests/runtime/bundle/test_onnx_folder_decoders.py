@@ -157,7 +157,7 @@ def _flat_cache(graph):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (_without_cache, ("no cache", "text-generation-with-past")),
+        (_without_cache, ("no KV cache", "text-generation-with-past")),
         (_unknown_input, ("inputs_embeds", "vitrify export")),
         (_flat_cache, ("past_key_values.0.key", "[batch, heads, past, size]")),
     ],
