@@ -97,7 +97,7 @@ def test_this_machine_has_no_driver():
             r"cuInit: no CUDA-capable device is detected \(100\)\. Without a GPU use",
         ),
         (FakeCuda(room=4), lambda driver: driver.allocate(8), r"cuMemAlloc_v2: out of memory \(2\)\. .*smaller batch"),
-        (FakeCuda(), lambda driver: driver.free(8), r"cuMemFree_v2: invalid argument \(1\)\. `nvidia-smi`"),
+        (FakeCuda(), lambda driver: driver.free(8), r"cuMemFree_v2: invalid argument \(1\)\. See `nvidia-smi`"),
         (FakeCuda(), lambda driver: driver.synchronize(8), r"cuStreamSynchronize: invalid resource handle \(400\)"),
     ],
 )
