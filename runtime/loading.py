@@ -101,7 +101,7 @@ class LoadedBundle:
 
     def open(self) -> None:
         """Open the graphs that the runtime runs, which otherwise happens on first use."""
-        for name in self.way:
+        for name in self.graph_set:
             self.graph(name)
 
     def close(self) -> None:
@@ -126,7 +126,7 @@ class LoadedBundle:
         """
         from .generation.decoders.from_graphs import open_decoding
 
-        return open_decoding(self.bundle.topology, {name: self.graph(name) for name in self.way}, inputs)
+        return open_decoding(self.bundle.topology, {name: self.graph(name) for name in self.graph_set}, inputs)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -134,9 +134,9 @@ class LoadedBundle:
         return {**self.profile.options, **self.choice.entries}
 
     @property
-    def way(self) -> Sequence[str]:
+    def graph_set(self) -> Sequence[str]:
         """The names of the graphs that together run the bundle here."""
-        return self.bundle.topology.ways_among(self.bundle.builds[self.profile.name].graphs)[0]
+        return self.bundle.topology.sets_among(self.bundle.builds[self.profile.name].graphs)[0]
 
     def assistant(self, folder: str | Path) -> "LoadedBundle":
         """Return the bundle in a folder that guesses for this one, loaded on first use."""
@@ -299,7 +299,7 @@ class LoadedBundle:
         """Write the graphs that run here, with weights packed for this CPU, into the user's cache (see `prepack`)."""
         from .selection.prepacked import prepack
 
-        for name in self.way:
+        for name in self.graph_set:
             prepack(self.graph_file(name), self.graph_digests(name), self.settings, threads=self.threads)
 
     def graph_file(self, graph: str) -> Path:

@@ -56,7 +56,7 @@ class Variants:
         """
         kept = [name for name in self.names if self.family.only.get(name, target.provider) == target.provider]
         if target.is_converted or target.provider == "tensorrt":
-            kept = list(self.family.row.ways_among(kept)[0])
+            kept = list(self.family.row.sets_among(kept)[0])
         return {name: self.family.file(name, suffix=target.graph_suffix) for name in kept}
 
     def data(self, target: Profile) -> dict[str, str]:

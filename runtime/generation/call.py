@@ -188,7 +188,7 @@ def _may_go_on(loaded: LoadedGenerator, prompts: Sequence[np.ndarray], config: G
 
 def _bytes_of_token(loaded: LoadedGenerator) -> int:
     """Return how much the keys and values of a token take."""
-    states = states_of(loaded.bundle.graphs[loaded.way[-1]].inputs).values()
+    states = states_of(loaded.bundle.graphs[loaded.graph_set[-1]].inputs).values()
     fixed = [[axis for axis in state.axes if isinstance(axis, int)] for state in states]
     return sum(math.prod(axes) * state.array_dtype.itemsize for axes, state in zip(fixed, states, strict=True))
 

@@ -40,7 +40,7 @@ class LoadedGenerator(Protocol):
         ...
 
     @property
-    def way(self) -> Sequence[str]:
+    def graph_set(self) -> Sequence[str]:
         """The names of the graphs that run here."""
         ...
 

@@ -18,7 +18,7 @@ class Family:
     ----------
     name
         As `bundle.json` says it.
-    ways
+    graph_sets
         The sets of graphs that each run a whole bundle. The runtime runs the first that is there; others are what other
         tools load. The first graph of a set reads what a caller gives.
     folders
@@ -32,7 +32,7 @@ class Family:
     """
 
     name: str
-    ways: tuple[tuple[str, ...], ...]
+    graph_sets: tuple[tuple[str, ...], ...]
     folders: tuple[Mapping[str, str], ...]
     opens: str | None = None
     encoder: str | None = None
@@ -47,13 +47,13 @@ class Family:
         """Whether it generates what follows its own input."""
         return self.generates and self.encoder is None
 
-    def ways_among(self, names: Collection[str]) -> list[Sequence[str]]:
+    def sets_among(self, names: Collection[str]) -> list[Sequence[str]]:
         """Return every set of these graphs that runs a bundle, each of which must be the same model."""
-        return [way for way in self.ways if set(way) <= set(names)]
+        return [each for each in self.graph_sets if set(each) <= set(names)]
 
     def entry(self, names: Collection[str]) -> str:
         """Return which of these graphs reads what a caller gives."""
-        return next(way[0] for way in self.ways if way[0] in names)
+        return next(each[0] for each in self.graph_sets if each[0] in names)
 
 
 # Pairs of decoders, for the first step and for those with a past, are what other tools export.
@@ -68,7 +68,7 @@ def _same(*names: str) -> Mapping[str, str]:
 _ROWS = (
     Family(
         "encoder-decoder",
-        ways=(
+        graph_sets=(
             ("encoder_model", "cross_attention", "decoder_step"),
             ("encoder_model", _MERGED),
             ("encoder_model", *_PAIR),
@@ -79,11 +79,11 @@ _ROWS = (
     ),
     Family(
         "decoder",
-        ways=(("in_place",), ("model",), _PAIR),
+        graph_sets=(("in_place",), ("model",), _PAIR),
         folders=(MappingProxyType({"model": _MERGED}), _same("model"), _same(*_PAIR)),
         opens="generation.decoders.from_graphs:open_decoder",
     ),
-    Family("encoder", ways=(("model",),), folders=(_same("model"),)),
+    Family("encoder", graph_sets=(("model",),), folders=(_same("model"),)),
 )
 FAMILIES: Mapping[str, Family] = MappingProxyType({row.name: row for row in _ROWS})
 

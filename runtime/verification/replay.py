@@ -18,12 +18,12 @@ Graphs = Mapping[str, Model]
 def replayed(family: Family, graphs: Graphs) -> list[Callable[..., Outputs]]:
     """Return what answers to a family's parity cases: independent graphs, or a decoder that is told every token.
 
-    Where graphs overlap, because other tools run a model otherwise than this runtime does, every way is among them.
+    Where graphs overlap, because other tools run a model otherwise than this runtime does, each set is among them.
     """
-    ways = [{name: graphs[name] for name in way} for way in family.ways_among(graphs)]
+    sets = [{name: graphs[name] for name in each} for each in family.sets_among(graphs)]
     if not family.generates:
-        return [Independent(way) for way in ways]
-    return [TeacherForced(partial(open_decoding, family, way)) for way in ways]
+        return [Independent(each) for each in sets]
+    return [TeacherForced(partial(open_decoding, family, each)) for each in sets]
 
 
 class Independent:

@@ -51,7 +51,7 @@ class Bundle:
         self.is_seq2seq = self.model.config.is_encoder_decoder
         self.name, self.profile = model_type, SimpleNamespace(precision="fp32")
         caches = [Tensor(name="past_key_values.0.key", dtype="float32", axes=("batch", 4, "past", 8))]
-        graphs, self.way = {"model": SimpleNamespace(inputs=caches)}, ("model",)
+        graphs, self.graph_set = {"model": SimpleNamespace(inputs=caches)}, ("model",)
         family = "encoder-decoder" if self.is_seq2seq else "decoder"
         self.bundle = SimpleNamespace(family=family, files={"tokenizer.json": tokens}, graphs=graphs)
         self.config, self.generation_config = self.model.config.to_dict(), {"max_new_tokens": 8, **dict(generation)}
