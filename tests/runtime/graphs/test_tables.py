@@ -39,5 +39,5 @@ def test_the_first_graph_of_what_is_there_reads_what_a_caller_gives():
 
 
 def test_a_family_that_there_is_not():
-    with pytest.raises(IntegrityError, match="there is no family 'jury'"):
+    with pytest.raises(IntegrityError, match="unknown family 'jury'"):
         find_family("jury")
