@@ -16,6 +16,7 @@ from vitrify.export.processors.tokenizer import load_tokenizer, write_tokenizer
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.generation.call import generate_rows
 from vitrify.runtime.generation.prompts import rows_of
+from vitrify.runtime.graphs.families import FAMILIES
 from vitrify.runtime.pipelines.text2text import (
     ReturnType,
     SummarizationPipeline,
@@ -39,7 +40,7 @@ class TorchSeq2SeqBundle:
 
     def __init__(self, folder: Any, bundle: Any) -> None:
         self.name, self.profile = folder.name, SimpleNamespace(name="cpu-fp32")
-        self.bundle = SimpleNamespace(family="encoder-decoder")
+        self.bundle = SimpleNamespace(topology=FAMILIES["encoder-decoder"])
         self.batches: list[Any] = []
         self._folder, self._bundle = folder, bundle
 

@@ -24,6 +24,7 @@ from vitrify.runtime.errors import UsageError
 from vitrify.runtime.generation.call import generate_arrays, generate_rows
 from vitrify.runtime.generation.config import GenerationConfig
 from vitrify.runtime.generation.decoders.prefixes import Prefixes
+from vitrify.runtime.graphs.families import FAMILIES
 from vitrify.runtime.graphs.signature import Tensor
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789{}:"
@@ -51,9 +52,14 @@ class Bundle:
         self.is_seq2seq = self.model.config.is_encoder_decoder
         self.name, self.profile = model_type, SimpleNamespace(precision="fp32")
         caches = [Tensor(name="past_key_values.0.key", dtype="float32", axes=("batch", 4, "past", 8))]
-        graphs, self.graph_set = {"model": SimpleNamespace(inputs=caches)}, ("model",)
-        family = "encoder-decoder" if self.is_seq2seq else "decoder"
-        self.bundle = SimpleNamespace(family=family, files={"tokenizer.json": tokens}, graphs=graphs)
+        self.graph_set = ("model",)
+        row = FAMILIES["encoder-decoder" if self.is_seq2seq else "decoder"]
+        self.bundle = SimpleNamespace(
+            family=row.name,
+            topology=row,
+            files={"tokenizer.json": tokens},
+            graphs={"model": SimpleNamespace(inputs=caches), "encoder_model": SimpleNamespace(inputs=[])},
+        )
         self.config, self.generation_config = self.model.config.to_dict(), {"max_new_tokens": 8, **dict(generation)}
         self.config |= {"eos_token_id": None}
         self.tokenizer = one_letter_tokens(tokens)

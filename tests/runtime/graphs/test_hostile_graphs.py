@@ -127,7 +127,7 @@ def test_weights_beyond_the_file_and_unknown_words_are_refused(folder, place, en
 def test_a_tensor_that_names_two_files_is_refused(folder):
     tensor = external(DATA)
     tensor.external_data.add(key="location", value=DATA)
-    refused(written(folder, model(constant(tensor))), words="twice")
+    refused(written(folder, model(constant(tensor))), words="a field is repeated")
 
 
 def field(number, content):
