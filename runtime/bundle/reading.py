@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from .manifest import MANIFEST, Bundle
-from .onnx_folder import has_graphs, read_onnx_folder
 
 
 def read_bundle(folder: str | Path, profile: str | None = None) -> Bundle:
@@ -11,6 +10,9 @@ def read_bundle(folder: str | Path, profile: str | None = None) -> Bundle:
 
     `profile` is the one that will run. Raises what `Bundle.read` and `read_onnx_folder` do.
     """
-    if not (Path(folder) / MANIFEST).is_file() and has_graphs(Path(folder)):
-        return read_onnx_folder(Path(folder), profile)
+    if not (Path(folder) / MANIFEST).is_file():
+        from .onnx_folder import has_graphs, read_onnx_folder
+
+        if has_graphs(Path(folder)):
+            return read_onnx_folder(Path(folder), profile)
     return Bundle.read(folder)

@@ -5,7 +5,6 @@ import logging
 from ..bundle.manifest import Bundle
 from ..machine import this_machine
 from .profiles import Choice, choose_profile, choose_tuned
-from .tuned import read_tuned
 
 # What `auto` accepts unless told otherwise: bfloat16 of common encoders stays below it, int8 of some (ViT-base 0.049,
 # BERT-base 0.056, MiniLM's hidden states 0.12).
@@ -24,6 +23,8 @@ def find_choice(bundle: Bundle, name: str | None, *, max_drift: float = MAX_DRIF
 
 def _fastest(bundle: Bundle, max_drift: float) -> Choice:
     """Return what was measured fastest on this machine or, where nothing was, what is known of machines like it."""
+    from .tuned import read_tuned
+
     machine = this_machine()
     profiles = {name: build.profile for name, build in bundle.builds.items()}
     tuned = choose_tuned(machine, read_tuned(bundle, machine), profiles=profiles, max_drift=max_drift)

@@ -5,8 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..bundle.manifest import MANIFEST
-from ..bundle.onnx_folder import folder_names
-from ..bundle.onnx_layout import find_variants, is_compiled
 from ..errors import UsageError
 from ..tasks import Task
 from .hub import Request, Source
@@ -21,6 +19,9 @@ def ready_folder(request: Request, profile: str | None) -> Path | None:
         return None
     if (Path(request.model) / MANIFEST).is_file():
         return Path(request.model)
+    from ..bundle.onnx_folder import folder_names
+    from ..bundle.onnx_layout import is_compiled
+
     folder = request.resolve().folder
     return folder if is_compiled(folder_names(folder), profile, allow_pickle=request.allow_pickle) else None
 
@@ -59,6 +60,9 @@ def bundle_folder(task: Task | None, request: Request, profile: str | None) -> P
 
 def runs_as_it_is(source: Source, profile: str | None, *, allow_pickle: bool = False) -> bool:
     """Tell whether an ONNX folder runs, and nothing is compiled; log where it could be either."""
+    from ..bundle.onnx_folder import folder_names
+    from ..bundle.onnx_layout import find_variants, is_compiled
+
     names = folder_names(source.folder)
     runs = is_compiled(names, profile, allow_pickle=allow_pickle)
     if not runs and (variants := find_variants(names)):
