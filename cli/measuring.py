@@ -76,7 +76,7 @@ def bench(
     allow_pickle: AllowPickle = False,
     as_json: Json = False,
 ) -> None:
-    """Benchmark latency, throughput and memory against baselines. Exit code 5 if a --fail-if condition holds."""
+    """Benchmark latency, throughput and memory against baselines. Exit code 5 if a --fail-if condition is met."""
     from ..bench.environment import fingerprint
     from ..bench.gate import check_baseline, require_kept
     from ..bench.measure import Measurement, measure_model
