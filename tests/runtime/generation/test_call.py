@@ -52,14 +52,10 @@ class Bundle:
         self.is_seq2seq = self.model.config.is_encoder_decoder
         self.name, self.profile = model_type, SimpleNamespace(precision="fp32")
         caches = [Tensor(name="past_key_values.0.key", dtype="float32", axes=("batch", 4, "past", 8))]
-        self.graph_set = ("model",)
-        row = FAMILIES["encoder-decoder" if self.is_seq2seq else "decoder"]
-        self.bundle = SimpleNamespace(
-            family=row.name,
-            topology=row,
-            files={"tokenizer.json": tokens},
-            graphs={"model": SimpleNamespace(inputs=caches), "encoder_model": SimpleNamespace(inputs=[])},
-        )
+        row, self.graph_set = FAMILIES["encoder-decoder" if self.is_seq2seq else "decoder"], ("model",)
+        graphs = {"model": SimpleNamespace(inputs=caches), "encoder_model": SimpleNamespace(inputs=[])}
+        files = {"tokenizer.json": tokens}
+        self.bundle = SimpleNamespace(family=row.name, topology=row, files=files, graphs=graphs)
         self.config, self.generation_config = self.model.config.to_dict(), {"max_new_tokens": 8, **dict(generation)}
         self.config |= {"eos_token_id": None}
         self.tokenizer = one_letter_tokens(tokens)
