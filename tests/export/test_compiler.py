@@ -228,6 +228,6 @@ def test_the_checkpoints_own_code_runs_only_when_it_is_trusted(tmp_path, monkeyp
 
 def test_low_bit_weights_are_for_decoders(tmp_path):
     checkpoint = make_checkpoint("bert", "base", tmp_path / "checkpoint")
-    with pytest.raises(UsageError, match="profile 'cpu-w8' is for decoders, and BertModel is none: use cpu-fp32"):
+    with pytest.raises(UsageError, match="profile 'cpu-w8' is for decoders, and BertModel is not one: use cpu-fp32"):
         export_bundle(checkpoint, tmp_path / "bundle", profiles=["cpu-fp32", "cpu-w8"])
     assert not (tmp_path / "bundle").exists()
