@@ -41,6 +41,7 @@ def test_it_is_small_and_whole(wheel):
     assert not [name for name in names if "tests/" in name or "benchmarks/" in name]
 
 
+@pytest.mark.slow
 def test_a_fresh_environment_with_cpu_and_vision_serves_a_bundle(wheel, exported, tmp_path):
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = tmp_path / "venv" / "bin" / "python"

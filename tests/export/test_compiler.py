@@ -56,6 +56,7 @@ def test_auto_runs_the_fastest_profile_within_the_drift_and_float32_within_littl
     assert pipe.profile in every_profile.bundle.builds
 
 
+@pytest.mark.slow
 def test_auto_leaves_out_what_a_model_cannot_be_and_says_so(tmp_path, vitrify):
     checkpoint = make_checkpoint("resnet", "image-classification", tmp_path / "resnet")
     done = vitrify("export", checkpoint, "-o", tmp_path / "bundle", "--profile", "auto")

@@ -9,10 +9,11 @@ import transformers
 
 import vitrify
 from tests.checkpoints import GENERATIVE_PAIRS
+from tests.parity.tested_types import parametrized
 from vitrify.runtime.verification.parity import read_cases
 
 TOLERANCE = 1e-4
-TYPES = [model_type for model_type, head in GENERATIVE_PAIRS if head == "causal-lm"]
+PAIRS = [pair for pair in GENERATIVE_PAIRS if pair[1] == "causal-lm"]
 # Those whose cache grows: attention that weighs tokens by their distance is no GroupQueryAttention.
 GROWING = {"bloom"}
 # Below this margin between the two likeliest tokens either may be chosen, and what follows is another answer.
@@ -21,10 +22,10 @@ NEW = 24
 LENGTHS = (12, 5, 9)  # two of them longer than the windows of 8
 
 
-@pytest.mark.parametrize("model_type", TYPES)
-def test_the_bundle_is_the_same_model(model_type: str, tmp_path: Path, export_type):
+@pytest.mark.parametrize(("model_type", "head"), parametrized(PAIRS))
+def test_the_bundle_is_the_same_model(model_type: str, head: str, tmp_path: Path, export_type):
     torch.set_num_threads(1)
-    checkpoint, report = export_type(model_type, "causal-lm")
+    checkpoint, report = export_type(model_type, head)
     assert report.passed
     assert report.profiles["cpu-fp32"]["worst"]["difference"] <= TOLERANCE
     assert ("in_place" in report.bundle.graphs) == (model_type not in GROWING)

@@ -10,7 +10,7 @@ import transformers
 import vitrify
 from tests.checkpoints import GENERATIVE_HEADS, GENERATIVE_PAIRS, make_checkpoint
 from tests.parity.every_profile import EXACT
-from tests.parity.tested_types import UNTRACEABLE
+from tests.parity.tested_types import UNTRACEABLE, parametrized
 from vitrify.export.checkpoint.opened import open_checkpoint
 from vitrify.export.verification.encoder_samples import source_of
 from vitrify.runtime.bundle.manifest import Bundle
@@ -25,7 +25,7 @@ MARGIN = 1e-3
 NEW = 24
 
 
-@pytest.mark.parametrize(("model_type", "head"), PAIRS)
+@pytest.mark.parametrize(("model_type", "head"), parametrized(PAIRS))
 def test_the_bundle_is_the_same_model(model_type: str, head: str, tmp_path: Path, export_type):
     torch.set_num_threads(1)
     checkpoint, report = export_type(model_type, head)

@@ -9,11 +9,10 @@ import vitrify
 from tests.checkpoints import PAIRS, TYPES
 from tests.images import picture
 from tests.parity.compare import assert_same_calls, text_cases
-from tests.parity.tested_types import QUICK
+from tests.parity.tested_types import parametrized
 from vitrify.runtime.tasks import tasks_of
 
 TOLERANCE = 1e-4
-ALL = [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) for pair in PAIRS]
 # transformers 5 has no pipeline for it; tests/parity/test_question_answering.py has the goldens of 4.57.3.
 WITHOUT_REFERENCE = {"question-answering"}
 # Image types whose height and width stay dynamic; the others fix them, or pad by divisibility.
@@ -27,7 +26,7 @@ IMAGE_CASES = {
 }
 
 
-@pytest.mark.parametrize(("model_type", "head"), ALL)
+@pytest.mark.parametrize(("model_type", "head"), parametrized(PAIRS))
 def test_the_bundle_is_the_same_model(model_type: str, head: str, tmp_path: Path, export_type):
     tasks = tasks_of(head, "text" if TYPES[model_type].tokenizer else "image")
     checkpoint, report = export_type(model_type, head, task=tasks[0])

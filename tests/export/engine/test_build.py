@@ -136,6 +136,7 @@ def test_an_engine_for_one_gpu_is_preferred_there(copied, installed):
     assert figures[found(copied, installed)[0].name]["build_seconds"] > 0
 
 
+@pytest.mark.slow
 def test_a_decoder_has_ranges_for_decoding_and_for_prefill_and_every_attention_fused(decoder):
     kept = np.ones(2**28, np.float32)  # a GB, which is this process's and not the builder's
     (report,) = check_engines(decoder, [PROFILE], Order(("89",)))
@@ -165,7 +166,9 @@ def test_the_check_reports_in_json_and_its_conditions_fail_it(built, vitrify):
     assert len(failed.document["engines"]) == 2
 
 
-@pytest.mark.parametrize(("profile", "lacks", "has"), [("trt-bf16", "75", "86"), ("trt-fp8", "86", "89")])
+@pytest.mark.parametrize(
+    ("profile", "lacks", "has"), [pytest.param("trt-bf16", "75", "86", marks=pytest.mark.slow), ("trt-fp8", "86", "89")]
+)
 def test_a_type_that_a_gpu_lacks_is_refused_with_the_builders_reason(tmp_path, vitrify, profile, lacks, has):
     checkpoint = make_checkpoint("bert", "base", tmp_path / "checkpoint")
     export_bundle(checkpoint, tmp_path / "bundle", profiles=[profile], sms=None)
@@ -176,6 +179,7 @@ def test_a_type_that_a_gpu_lacks_is_refused_with_the_builders_reason(tmp_path, v
     assert "HW-specific datatypes" in refused["reasons"][0]["why"]
 
 
+@pytest.mark.slow
 def test_a_users_profile_in_float32_is_proven_and_built_from_the_graphs_that_run(tmp_path):
     (tmp_path / "trt-fp32.toml").write_text(
         'description = "mine"\nprovider = "tensorrt"\nprecision = "fp32"\nopset = 20\nir_version = 10\n'

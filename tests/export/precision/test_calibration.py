@@ -170,13 +170,12 @@ def test_what_a_user_gives_is_what_runs(kind, model_type, head, tmp_path):
         np.testing.assert_allclose(found, np.max([each[name] for each in alone], axis=0), rtol=1e-5, atol=1e-6)
 
 
-def test_an_export_is_calibrated_on_a_file_and_records_its_digest(tmp_path, vitrify):
+def test_an_export_is_calibrated_on_a_file_and_records_its_digest(tmp_path):
     checkpoint = make_checkpoint("bert", "sequence-classification", tmp_path / "checkpoint")
     texts = own_inputs("text", tmp_path / "given")
-    common = ("export", checkpoint, "--profile", "trt-int8", "--no-engines")
-    assert vitrify(*common, "-o", tmp_path / "seeded").code == 0
-    done = vitrify(*common, "-o", tmp_path / "given-bundle", "--calibration", texts)
-    assert done.code == 0, done.err
+    common = {"profiles": ["trt-int8"], "sms": None}
+    export_bundle(checkpoint, tmp_path / "seeded", **common)
+    export_bundle(checkpoint, tmp_path / "given-bundle", calibration=texts, **common)
     bundles = [Bundle.read(tmp_path / name) for name in ("seeded", "given-bundle")]
     assert bundles[1].source.files["calibration"] == file_digest(texts)
     assert "calibration" not in bundles[0].source.files
@@ -207,24 +206,23 @@ def write(path, content):
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_nothing_can_be_calibrated_on_is_refused(tmp_path, vitrify, what):
+def test_what_nothing_can_be_calibrated_on_is_refused(tmp_path, what):
     checkpoint = make_checkpoint("bert", "base", tmp_path / "checkpoint")
     folder = tmp_path / "given"
     folder.mkdir()
     make, said = REFUSED[what]
-    done = vitrify("export", checkpoint, "-o", tmp_path / "out", "--profile", "trt-int8", "--calibration", make(folder))
-    assert (done.code, said in done.err) == (2, True), done.err
+    with pytest.raises(UsageError, match=said):
+        export_bundle(checkpoint, tmp_path / "out", profiles=["trt-int8"], calibration=make(folder))
     assert not (tmp_path / "out").exists()
 
 
-def test_images_that_are_none_and_profiles_without_calibration_are_refused(tmp_path, vitrify):
+def test_images_that_are_none_and_profiles_without_calibration_are_refused(tmp_path):
     checkpoint = make_checkpoint("vit", "image-classification", tmp_path / "checkpoint")
     texts = own_inputs("text", tmp_path / "given")
-    common = ("export", checkpoint, "-o", tmp_path / "out", "--no-engines", "--calibration", texts)
-    done = vitrify(*common, "--profile", "trt-int8")
-    assert (done.code, "is not an image" in done.err) == (2, True), done.err
-    done = vitrify(*common, "--profile", "cpu-int8")
-    assert (done.code, "none of cpu-int8 is calibrated" in done.err) == (2, True), done.err
+    with pytest.raises(UsageError, match="is not an image"):
+        export_bundle(checkpoint, tmp_path / "out", profiles=["trt-int8"], calibration=texts)
+    with pytest.raises(UsageError, match="none of cpu-int8 is calibrated"):
+        export_bundle(checkpoint, tmp_path / "out", profiles=["cpu-int8"], calibration=texts)
 
 
 def test_a_plan_whose_graph_cannot_run_gives_way_to_the_next(tmp_path):
