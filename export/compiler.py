@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -32,6 +31,7 @@ from .precision.calibration_inputs import CalibrationInputs, read_calibration
 from .precision.targets import fitting, load_targets, require_calibrated
 from .precision.variants import Variants, write_variants
 from .processors.ctc_tokenizer import is_ctc_tokenizer, write_ctc_tokenizer
+from .processors.generation_config import write_generation_config
 from .processors.image import write_image_processor
 from .processors.speech import write_speech_processor
 from .processors.tokenizer import write_tokenizer
@@ -39,13 +39,12 @@ from .staging import staged
 from .tracing.stacks import find_stacks
 from .verification.end_to_end import compare_pipelines
 from .verification.gate import Findings, Subject, examine
+from .verification.leaving_out import advice
 from .verification.plan import Plan
 
 PARITY_BYTES = 5 * 10**6
 PASSES_REPORT = "passes.json"
 TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "tokenizers")
-# Files that a bundle takes from the checkpoint as they are.
-COPIED = ("generation_config.json",)
 # transformers.js looks for weights beside the graph only if config.json says so.
 JS_CONFIG = {"transformers.js_config": {"use_external_data_format": True}}
 Progress = Callable[[str], None]
@@ -257,7 +256,9 @@ def _first_that_passes(
             return plan, variants, findings
         if not plans:
             name, reason = next(iter(reasons.items()))
-            raise ParityError(f"profile {name}: {reason}. Nothing was written; --allow-mismatch keeps it")
+            way = advice(reasons, variants.kept(targets))
+            ways = "; ".join(filter(None, ["Nothing was written", way, "--allow-mismatch keeps it"]))
+            raise ParityError(f"profile {name}: {reason}. {ways}")
     raise AssertionError("plans_for yields at least one plan")
 
 
@@ -278,9 +279,7 @@ def _write_processor(checkpoint: Checkpoint, out: Path) -> None:
     config = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8"))
     text = json.dumps({**config, **JS_CONFIG}, indent=2, ensure_ascii=False)
     (out / "config.json").write_text(text + "\n", encoding="utf-8")
-    for name in COPIED:
-        if (checkpoint.folder / name).is_file():
-            shutil.copyfile(checkpoint.folder / name, out / name)
+    write_generation_config(checkpoint.model, out)
     _write_chat_templates(checkpoint.tokenizer, out)
     if checkpoint.image_processor is not None:
         write_image_processor(checkpoint.image_processor, out)

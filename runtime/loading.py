@@ -20,6 +20,7 @@ from .errors import UsageError
 from .generation.decoders.prefixes import Prefixes
 from .graphs.signature import Axis, Graph
 from .numerics import Row
+from .processing.labels import label_names
 from .selection.find import MAX_DRIFT, find_choice
 from .selection.profiles import Choice
 from .sessions import find_backend, open_session
@@ -157,12 +158,16 @@ class LoadedBundle:
     def generate(self, input_ids: Any = None, *, attention_mask: Any = None, **given: Any) -> np.ndarray:
         """Generate by hand: arrays in, arrays out, as `model.generate` of transformers.
 
+        Rows do not depend on the others of a batch, but for cpu-int8, which scales by all that it runs at once.
+
         Parameters
         ----------
         input_ids, attention_mask
-            int [rows, tokens]: what a decoder continues, or what an encoder of text reads.
+            int [rows, tokens]: what a decoder continues, or what an encoder of text reads. Without a mask a decoder's
+            is inferred from pad tokens, unless they end answers too.
         given
-            Arguments of generation, and what an encoder of speech or images reads, by the names of its graph.
+            Arguments of generation, of which None takes back what the checkpoint says, and what an encoder of speech or
+            images reads, by the names of its graph.
 
         Returns
         -------
@@ -181,17 +186,17 @@ class LoadedBundle:
 
     @cached_property
     def generation_config(self) -> Mapping[str, Any]:
-        """The checkpoint's generation_config.json, or nothing."""
-        if "generation_config.json" not in self.bundle.files:
-            return {}
-        return json.loads(self.bundle.check("generation_config.json").read_text(encoding="utf-8"))
+        """What the checkpoint says of generation: its generation_config.json, or else its config.json."""
+        from .generation.settings import FILE, checkpoint_settings, read_saved
+
+        saved = read_saved(self.bundle.check(FILE)) if FILE in self.bundle.files else None
+        return checkpoint_settings(self.config, saved)
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
-        """The checkpoint's config.json, with `id2label` keyed by int."""
+        """The checkpoint's config.json, with an `id2label` keyed by int."""
         config = json.loads(self.bundle.check("config.json").read_text(encoding="utf-8"))
-        labels = config.get("id2label") or {}
-        return {**config, "id2label": {int(index): label for index, label in labels.items()}}
+        return {**config, "id2label": label_names(config)}
 
     @cached_property
     def tokenizer(self) -> "Tokenizer | None":

@@ -20,6 +20,7 @@ from ..passes import lists
 from ..passes.precision.to_half import DTYPES, emulate
 from ..passes.running import Passes, passes_of, run_passes
 from ..saving import read_tensors, save_graph, save_graphs, save_quantized
+from ..verification.leaving_out import advice
 from ..verification.plan import Plan
 from .calibration import Seen, calibrate
 from .exact_weights import exact_weights
@@ -136,6 +137,8 @@ def write_variants(
             _write_variant(checkpoint, variants, target, calibrated)
         except (ExportError, ParityError, UnsupportedError) as error:
             if target.name not in optional:
+                if way := advice([target.name], targets):
+                    raise type(error)(f"profile {target.name}: {error}. Nothing was written; {way}") from error
                 raise
             variants.left_out[target.name] = str(error)
     return variants

@@ -32,11 +32,14 @@ class Decoding(ABC):
         How many logits a token has.
     capacity
         The most tokens that a row may hold, None where the model has no such limit.
+    has_encoder
+        Whether its rows go by what an encoder read, beside their own tokens.
 
     """
 
     vocabulary: int
     capacity: int | None
+    has_encoder: bool = False
 
     @property
     @abstractmethod

@@ -3,6 +3,7 @@
 It is what pipelines and `LoadedBundle.generate` share; the loop itself knows no bundle.
 """
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,20 +21,9 @@ from .loop import generate
 from .prompts import check_ids, first_tokens, rows_of, token_rows
 from .rules.grammar import NAMES, constraint
 
-# Special tokens that checkpoints without a generation_config.json name in config.json.
-_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
-# A rule, which counts only where there is no generation_config.json that leaves it out.
-_FORCED = ("forced_bos_token_id", "forced_eos_token_id")
+_LOG = logging.getLogger("vitrify")
 # What a checkpoint that is made to guess says of it.
 _GUESSING = ("num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold")
-
-
-def generation_settings(loaded: LoadedGenerator) -> dict[str, Any]:
-    """Return what the checkpoint says of generation: its special tokens, its generation_config.json over them."""
-    nested = loaded.config.get("decoder") or loaded.config.get("text_config") or {}
-    names = _TOKENS if loaded.generation_config else (*_TOKENS, *_FORCED)
-    found = {name: config[name] for config in (nested, loaded.config) for name in names if config.get(name) is not None}
-    return found | {name: value for name, value in loaded.generation_config.items() if value is not None}
 
 
 def generate_rows(
@@ -53,8 +43,9 @@ def generate_rows(
         Token rows, 1-D int64: what a decoder continues, or what the encoder of an encoder-decoder reads. A decoder's
         that are empty begin with `bos_token_id`.
     given
-        Fields of `GenerationConfig` by name, over the checkpoint's own, and what belongs to a call: `generation_config`
-        (a mapping, or an object with `to_dict`, under the fields), `streamer`, `logits_processor`, `stopping_criteria`,
+        Fields of `GenerationConfig` by name, over the checkpoint's own, which None takes back, and what belongs to a
+        call: `generation_config` (a mapping, or an object with `to_dict`, under the fields), `streamer`,
+        `logits_processor`, `stopping_criteria`,
         `prefix_allowed_tokens_fn`, `negative_prompt_ids`, `decoder_input_ids`, `assistant_model` (a loaded bundle of
         the same vocabulary, or the folder of one) and one of `json_schema`, `regex`, `grammar`.
     features
@@ -92,18 +83,20 @@ def generate_arrays(
     names = [] if encoder is None else [tensor.name for tensor in loaded.bundle.graphs[encoder].inputs]
     features = {name: np.asarray(given[name]) for name in names if name in given}
     rest = {name: value for name, value in given.items() if name not in features}
-    prompts = [] if input_ids is None else rows_of(input_ids, attention_mask)
+    config = _config(loaded, rest)
+    # As in transformers, which infers a decoder's mask, and no encoder's, from pads that do not end an answer too.
+    pad = config.pad_token_id if encoder is None and config.pad_token_id not in config.eos_ids else None
+    prompts = [] if input_ids is None else rows_of(input_ids, attention_mask, pad=pad)
     if attention_mask is not None and MASK in names and features:
         features[MASK] = np.asarray(attention_mask)
     made = generate_rows(loaded, prompts, rest, features=features or None)
-    pad = _config(loaded, rest).pad_id
-    return padded(made, 0 if pad is None else pad)
+    return padded(made, config.pad_id or 0)
 
 
 def _config(loaded: LoadedGenerator, given: Mapping[str, Any]) -> GenerationConfig:
-    """Return the fields that are given over the checkpoint's own."""
-    settings = generation_settings(loaded) | entries_of(given.get("generation_config"))
-    fields = {name: value for name, value in given.items() if name in CONFIG_NAMES and value is not None}
+    """Return the fields that are given over the checkpoint's own, which None takes back."""
+    settings = {**loaded.generation_config, **entries_of(given.get("generation_config"))}
+    fields = {name: value for name, value in given.items() if name in CONFIG_NAMES}
     return GenerationConfig.from_mapping(settings).updated(**fields)
 
 
@@ -151,6 +144,10 @@ def _generated(
     decoding, held = kept or (loaded.decoding(**features), None)
     check_ids(prompts, decoding.vocabulary)
     assistant = _assistant(loaded, call.get("assistant_model"))
+    if loaded.profile.precision == "int8" and (assistant or config.prompt_lookup_num_tokens):
+        _LOG.warning(
+            "with int8 activations, guesses that run beside a token change it: answers may differ from plain ones"
+        )
     if assistant is not None:
         config = _with_habits(config, assistant)
     negative = call.get("negative_prompt_ids")
@@ -252,7 +249,7 @@ def _functions(call: Mapping[str, Any], name: str) -> list[Any]:
 def _encoder_inputs(loaded: LoadedGenerator, rows: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Return ragged rows as the encoder's inputs, int64 [rows, longest], padded on the right."""
     longest = max(map(len, rows))
-    pad = generation_settings(loaded).get("pad_token_id") or 0
+    pad = loaded.generation_config.get("pad_token_id") or 0
     ids, mask = np.full((len(rows), longest), pad, np.int64), np.zeros((len(rows), longest), np.int64)
     for index, row in enumerate(rows):
         ids[index, : len(row)], mask[index, : len(row)] = row, 1

@@ -5,18 +5,16 @@ It knows no decoder and no array.
 
 import dataclasses
 import difflib
-import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from pathlib import Path
 from typing import Any, Self
 
-from ..errors import IntegrityError, UnsupportedError, UsageError
+from ..errors import UnsupportedError, UsageError
 from .rules.grammar import NAMES as BOUNDS
 
-FILE = "generation_config.json"
 # Where neither a maximal length nor a number of new tokens is given.
 DEFAULT_NEW_TOKENS = 20
 
@@ -50,8 +48,8 @@ class GenerationConfig:
 
     """
 
-    max_length: int | None = None
-    max_new_tokens: int | None = None
+    max_length: float | None = None
+    max_new_tokens: float | None = None
     min_length: int | None = None
     min_new_tokens: int | None = None
     max_time: float | None = None
@@ -147,26 +145,17 @@ class GenerationConfig:
         """Return the config that a checkpoint's entries make; those of other names are left out, as many carry some."""
         return cls(**{name: value for name, value in entries.items() if name in _NAMES})
 
-    @classmethod
-    def from_folder(cls, folder: Path) -> Self:
-        """Return the config in a bundle's `generation_config.json`, one without values where there is no such file."""
-        path = folder / FILE
-        if not path.is_file():
-            return cls()
-        try:
-            entries = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise IntegrityError(f"'{path}' is not JSON: {error}. Export the model again") from error
-        if not isinstance(entries, dict):
-            raise IntegrityError(f"'{path}' is not a JSON object. Export the model again")
-        return cls.from_mapping(entries)
-
     def updated(self, **given: Any) -> Self:
-        """Return the config with what a caller gives over it; raise UsageError for an argument that it has not."""
+        """Return the config with what a caller gives over it; raise UsageError for an argument that it has not.
+
+        None takes back what the checkpoint says, and the default of `top_k` too.
+        """
         if unknown := sorted(set(given) - set(_NAMES)):
             close = difflib.get_close_matches(unknown[0], _NAMES, 1)
             hint = f"Did you mean '{close[0]}'?" if close else f"It accepts: {', '.join(_NAMES)}"
             raise UsageError(f"unknown generation argument '{unknown[0]}'. {hint}")
+        if "top_k" in given and given["top_k"] is None:
+            given["top_k"] = 0
         return dataclasses.replace(self, **given)
 
     @property
@@ -247,7 +236,8 @@ class GenerationConfig:
             return min(width + DEFAULT_NEW_TOKENS, capacity or width + DEFAULT_NEW_TOKENS)
         if self.max_new_tokens is not None and self.max_length is not None:
             _LOG.warning("max_new_tokens=%s wins over max_length=%s", self.max_new_tokens, self.max_length)
-        length = width + self.max_new_tokens if self.max_new_tokens is not None else self.max_length or 0
+        # As in transformers a length need not be whole: a row ends where it is reached.
+        length = math.ceil(width + self.max_new_tokens if self.max_new_tokens is not None else self.max_length or 0)
         if capacity is None or length <= capacity + 1:
             return length
         _LOG.warning("%s tokens are wanted, but the model accepts %s: answers end there", length, capacity)
@@ -274,7 +264,7 @@ def _tokens(value: int | Sequence[int] | None) -> tuple[int, ...]:
 def _check_number(name: str, value: Any) -> None:
     kind, lowest = _NUMBERS[name]
     is_kind = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
-    if value is None or (is_kind and float(value) >= lowest):
+    if value is None or (is_kind and lowest <= float(value) < _ANY):
         return
     wanted = "a whole number" if kind is int else "a number"
     raise UsageError(f"{name} is {value!r}; it must be {wanted}" + (f" from {lowest}" if lowest > -_ANY else ""))
@@ -297,8 +287,8 @@ CALL_NAMES = frozenset(
 _ANY = float("inf")
 # The kind and the lowest value of the numbers; logits processors check what else theirs must be.
 _NUMBERS: Mapping[str, tuple[type, float]] = {
-    "max_length": (int, 0),
-    "max_new_tokens": (int, 1),
+    "max_length": (float, 0),
+    "max_new_tokens": (float, 1),
     "min_length": (int, 0),
     "min_new_tokens": (int, 0),
     "max_time": (float, 0),

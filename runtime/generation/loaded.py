@@ -31,7 +31,7 @@ class LoadedGenerator(Protocol):
 
     @property
     def generation_config(self) -> Any:
-        """The checkpoint's generation_config.json, a mapping, or an empty one."""
+        """What the checkpoint says of generation, a mapping without None (see `settings.checkpoint_settings`)."""
         ...
 
     @property

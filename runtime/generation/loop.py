@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import UnsupportedError, UsageError
 from ..numerics import log_softmax
 from .assemble import Call, Choose, Parts, assemble, chained
 from .base import Decoding, Processor, Stop
@@ -269,6 +269,10 @@ def _guided(
     config: GenerationConfig,
     negative: tuple[Decoding, Sequence[np.ndarray]] | None,
 ) -> Decoding:
+    if decoding.has_encoder:  # a decoder that reads the same source differs in nothing to be guided away from
+        raise UnsupportedError(
+            f"guidance_scale={config.guidance_scale} is not supported for encoder-decoders: leave it out"
+        )
     if negative is None:
         negative = _emptied(decoding.clone()), [prompt[-1:] for prompt in prompts]
     if len(negative[1]) != len(prompts):

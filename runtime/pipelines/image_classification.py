@@ -39,7 +39,7 @@ class ImageClassificationPipeline(ImagePipeline):
 
     def result(self, pieces: Sequence[Piece], outputs: Sequence[Row], parameters: ImageClassificationParameters) -> Any:  # noqa: ARG002 - one piece, without context
         """Return the best labels with their scores."""
-        name = parameters.function_to_apply or default_function(dict(self.config))
+        name = parameters.function_to_apply or default_function(self.config)
         scores = chosen("function_to_apply", name, FUNCTIONS)(outputs[0]["logits"])
         labels = self.config["id2label"]
         return [

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from ..errors import UsageError
-from ..generation.call import generation_settings
 from ..generation.prompts import first_tokens
-from .shared.generation import Answers, GenerationParameters, GenerationPipeline
+from .shared.generation import GENERATION_NAMES, Answers, GenerationParameters, GenerationPipeline
 from .shared.image import ImagePipeline
 from .shared.pieces import Piece
 
@@ -19,14 +18,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageToTextParameters(GenerationParameters):
-    """`prompt`: what the answer begins with; `timeout`: seconds that the download of an image may take."""
+    """`prompt`: what the answer begins with; `timeout`: seconds that the download of an image may take.
+
+    `generate_kwargs` are arguments of generation too, which may also be given by themselves.
+    """
 
     prompt: str | None = None
     timeout: float | None = None
+    generate_kwargs: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.prompt is not None and not isinstance(self.prompt, str):
             raise UsageError(f"prompt must be one text for all images, got a {type(self.prompt).__name__}")
+
+    def updated(self, task: str, options: Mapping[str, Any]) -> Self:
+        """Return the parameters with `options` over them; an argument in and beside `generate_kwargs` is an error."""
+        more = options.get("generate_kwargs") or {}
+        if not isinstance(more, Mapping):
+            raise UsageError(f"generate_kwargs must be a dict, got a {type(more).__name__}")
+        if twice := sorted(set(more) & set(options)):
+            raise UsageError(f"'{task}' got '{twice[0]}' twice: by itself and in generate_kwargs. Keep one")
+        if alien := sorted(set(more) - GENERATION_NAMES):
+            raise UsageError(f"unknown generation argument '{alien[0]}' in generate_kwargs")
+        return super().updated(task, {**options, **more})
 
 
 class ImageToTextPipeline(ImagePipeline, GenerationPipeline):
@@ -73,7 +87,7 @@ class ImageToTextPipeline(ImagePipeline, GenerationPipeline):
         """Return what each row's answer begins with, int64 [tokens]; nothing for a text without tokens."""
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"][0]
         encoder = (self.config.get("encoder") or {}).get("model_type")
-        settings = {**generation_settings(self.loaded), **given}
+        settings = {**self.loaded.generation_config, **given}
         return _BEGINNINGS.get(encoder, _after_start)(ids, settings, rows) if len(ids) else []
 
 

@@ -165,6 +165,7 @@ class QuestionAnsweringPipeline(Pipeline):
         found = list(answers.values())
         if parameters.handle_impossible_answer:
             found.append({"score": min(impossible), "start": 0, "end": 0, "answer": ""})
+        found = found or [{"score": 0.0, "start": 0, "end": 0, "answer": ""}]
         found = sorted(found, key=lambda answer: answer["score"], reverse=True)[: parameters.top_k]
         return found[0] if len(found) == 1 else found
 

@@ -109,11 +109,15 @@ class Text2TextGenerationPipeline(GenerationPipeline):
         A `generation_config` of the caller replaces it.
         """
         given = super().arguments(parameters)
-        asked = {name for name, value in parameters.generation.items() if value is not None}
+        asked = set(parameters.generation)
         # 4.57.3 takes its own number of beams over that of the model's config, whatever its documentation says.
-        said = {} if "generation_config" in asked else {"num_beams": self.defaults["num_beams"], **self._said}
+        said = (
+            {}
+            if parameters.generation.get("generation_config") is not None
+            else {"num_beams": self.defaults["num_beams"], **self._said}
+        )
         # Of a task's own length 4.57.3 made only the warnings: new tokens win, and their default stands.
-        new = {"max_length"} if "max_new_tokens" in given else set()
+        new = {"max_length"} if given.get("max_new_tokens") is not None else set()
         given |= {name: value for name, value in said.items() if name not in asked | new}
         if parameters.stop_sequence is not None:
             given["eos_token_id"] = self._stop(parameters.stop_sequence)
@@ -126,7 +130,7 @@ class Text2TextGenerationPipeline(GenerationPipeline):
         given = self._said | self.arguments(parameters)
         if (most := given.get("max_length")) is not None:
             longest = max(len(piece.feeds["input_ids"]) for piece, _ in pending)
-            self.check_lengths(longest, least=given.get("min_length", 0), most=most)
+            self.check_lengths(longest, least=given.get("min_length") or 0, most=most)
         super()._run(pending, parameters)
 
     def _ids(self, text: str, parameters: Any) -> np.ndarray:

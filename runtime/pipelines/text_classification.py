@@ -41,7 +41,7 @@ class TextClassificationPipeline(TextPipeline):
     parameters = TextClassificationParameters
     expects = 'a text or {"text": ..., "text_pair": ...}'
 
-    def __call__(self, inputs: Any, *args: Any, **options: Any) -> Any:
+    def __call__(self, inputs: Any = None, *args: Any, **options: Any) -> Any:
         """Classify one text or pair, a list of them, or lazily any other iterable."""
         result = super().__call__(inputs, *args, **options)
         return [result] if isinstance(inputs, str) and "top_k" not in options else result
@@ -73,7 +73,7 @@ class TextClassificationPipeline(TextPipeline):
         return result if "top_k" in self.given or "top_k" in options else result[0]
 
     def _function(self, parameters: TextClassificationParameters) -> str:
-        return parameters.function_to_apply or default_function(dict(self.config))
+        return parameters.function_to_apply or default_function(self.config)
 
     def _text_and_pair(self, item: Any, parameters: TextClassificationParameters) -> tuple[Any, Any]:
         if isinstance(item, Mapping):

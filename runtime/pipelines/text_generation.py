@@ -1,6 +1,7 @@
 """text-generation: go on with a text, or answer a chat."""
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -101,6 +102,7 @@ class TextGenerationPipeline(GenerationPipeline):
 
     parameters = TextGenerationParameters
     expects = "a text or a chat"
+    input_name = "text_inputs"
     defaults: ClassVar[Mapping[str, Any]] = {"max_new_tokens": 256, "do_sample": True, "temperature": 0.7}
 
     def __init__(self, loaded: "LoadedBundle", *, task: str, **options: Any) -> None:
@@ -148,7 +150,7 @@ class TextGenerationPipeline(GenerationPipeline):
             special = bool(parameters.add_special_tokens)
             added = len(self.tokenizer(prefix, add_special_tokens=special)["input_ids"][0])
             for length, new in (("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")):
-                if length in given and new not in given:
+                if given.get(length) is not None and new not in given:
                     given[length] += added
         return given
 
@@ -199,7 +201,9 @@ class TextGenerationPipeline(GenerationPipeline):
     def _with_room(self, ids: np.ndarray, parameters: TextGenerationParameters) -> np.ndarray:
         """Return the last tokens of a prompt, so many that prompt and answer fit the model."""
         given, longest = self.arguments(parameters), self.tokenizer.model_max_length
-        new = given.get("max_new_tokens", given.get("max_length", 0) - len(ids))
+        new = given.get("max_new_tokens")
+        if new is None:
+            new = (given.get("max_length") or 0) - len(ids)
         if new < 0:
             raise UsageError("handle_long_generation='hole' needs to know how long the answer is: pass max_new_tokens")
         if longest is None or len(ids) + new <= longest:
@@ -208,23 +212,40 @@ class TextGenerationPipeline(GenerationPipeline):
             raise UsageError(
                 f"an answer of {new} tokens leaves no room for a prompt: the model accepts {longest} in all"
             )
-        return ids[new - longest :]
+        return ids[math.ceil(new) - longest :]
 
     def _text_of(self, sequence: np.ndarray, prompt: Prompt, parameters: TextGenerationParameters) -> Any:
         """Return what a sequence says: the new text, or what was given with the new text after it."""
-        text = self.tokenizer.decode(
-            sequence[prompt.length :],
-            skip_special_tokens=parameters.skip_special_tokens,
-            clean_up_tokenization_spaces=parameters.clean_up_tokenization_spaces,
-        )
+        text = self._decoded(sequence[prompt.length :], parameters)
         if parameters.return_type is ReturnType.NEW_TEXT:
             return text
         if isinstance(prompt.given, str):
             return prompt.given + text
         if not continues_last(prompt.given, parameters):
-            return [*prompt.given, {"role": "assistant", "content": text}]
+            return [*prompt.given, self._message(text, sequence[: prompt.length], parameters)]
         last = prompt.given[-1]
         return [*prompt.given[:-1], {"role": last["role"], "content": _longer(last["content"], text)}]
+
+    def _decoded(self, ids: np.ndarray, parameters: TextGenerationParameters) -> str:
+        return self.tokenizer.decode(
+            ids,
+            # What a response template looks for are special tokens.
+            skip_special_tokens=parameters.skip_special_tokens and not self._response_template,
+            clean_up_tokenization_spaces=parameters.clean_up_tokenization_spaces,
+        )
+
+    def _message(self, text: str, prompt: np.ndarray, parameters: TextGenerationParameters) -> dict[str, Any]:
+        """Return an answer as a message, with the fields that the checkpoint's response template finds in it."""
+        if self._response_template is None:
+            return {"role": "assistant", "content": text}
+        from ..processing.chat.responses import parse_response
+
+        prefix = self._decoded(prompt, parameters)
+        return parse_response(self._response_template, text, prefix=prefix, tools=parameters.tools)
+
+    @property
+    def _response_template(self) -> Any:
+        return getattr(self.tokenizer, "response_template", None)  # a tokenizer of the caller may know of none
 
 
 def continues_last(chat: Any, parameters: TextGenerationParameters) -> bool:

@@ -66,6 +66,7 @@ class ZeroShotClassificationPipeline(TextPipeline):
 
     parameters = ZeroShotClassificationParameters
     positional = ("candidate_labels",)
+    input_name = "sequences"
 
     def __init__(self, loaded: "LoadedBundle", *, task: str, **options: Any) -> None:
         super().__init__(loaded, task=task, **options)
@@ -74,12 +75,6 @@ class ZeroShotClassificationPipeline(TextPipeline):
         if not entailing:
             _LOG.warning("no label of this model starts with 'entail': its last one is assumed to be entailment")
         self.entailment_id: int = entailing[0] if entailing else -1
-
-    def __call__(self, inputs: Any = None, *args: Any, sequences: Any = None, **options: Any) -> Any:
-        """Score the labels for one text, a list of them, or lazily any other iterable; `sequences` is `inputs`."""
-        if (inputs is None) == (sequences is None):
-            raise UsageError(f"'{self.task}' expects its texts once: by position or as sequences=")
-        return super().__call__(sequences if inputs is None else inputs, *args, **options)
 
     def arranged(
         self, inputs: Any, parameters: ZeroShotClassificationParameters

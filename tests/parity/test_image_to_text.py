@@ -83,6 +83,16 @@ def test_it_writes_what_transformers_writes(subjects, model_type, options):
         assert written(pipe, image, **options) == reference.texts(image, **options)
 
 
+@pytest.mark.parametrize("options", [{}, {"num_beams": 3, "num_return_sequences": 2}], ids=str)
+def test_arguments_of_generation_may_come_in_one(subjects, options):
+    pipe, reference = subjects("vit-gpt2")
+    given = {"max_new_tokens": TOKENS, "do_sample": False, **options}
+    made = vitrify.pipeline("image-to-text", pipe.bundle.bundle.folder, generate_kwargs=given)
+    expected = [{"generated_text": text} for text in reference.texts(picture(), **options)]
+    assert pipe(picture(), generate_kwargs=given) == made(picture()) == made(images=picture()) == expected
+    assert pipe(picture(), max_new_tokens=TOKENS, generate_kwargs={"do_sample": False, **options}) == expected
+
+
 @pytest.mark.parametrize("model_type", TYPES)
 def test_it_goes_on_from_a_prompt_as_transformers_does(subjects, model_type):
     pipe, reference = subjects(model_type)

@@ -47,6 +47,20 @@ def test_the_head_chooses_the_class(ours):
         AutomaticSpeechRecognitionPipeline(SimpleNamespace(bundle=SimpleNamespace(head="base")), task=TASK)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ignore_warning": True},
+        {"decoder_kwargs": {}},
+        {"max_new_tokens": 5, "num_beams": 2, "generate_kwargs": {"do_sample": True}},
+    ],
+    ids=str,
+)
+def test_arguments_of_other_models_change_nothing(pair, options):
+    ours, theirs = pair("wav2vec2")
+    assert ours(SOUND, **options) == theirs(SOUND.copy(), **options) == ours(SOUND)
+
+
 @pytest.mark.parametrize("model_type", TYPES)
 @pytest.mark.parametrize(
     "options",

@@ -102,6 +102,66 @@ def test_same_as_transformers(pair, inputs, options):
     assert result or inputs is not INPUTS["text"]
 
 
+TEMPLATE = {
+    "start_anchor": "<|im_start|>assistant",
+    "defaults": {"role": "assistant"},
+    "fields": {"thinking": {"open": "a", "close": "e"}, "content": {"close": "<|im_end|>"}},
+}
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"return_full_text": False}, {"tools": [look]}, {"skip_special_tokens": True}], ids=str
+)
+@pytest.mark.parametrize(
+    "inputs", [TEXTS[0], CHAT, [CHAT, [USER]], PREFILLED], ids=["text", "chat", "chats", "prefilled"]
+)
+def test_a_response_template_takes_answers_apart(pair, inputs, options):
+    pipes = pair()
+    for pipe in pipes:
+        pipe.tokenizer.response_template = TEMPLATE
+    same(pipes, inputs, **{**GREEDY, "max_new_tokens": 16, **options})
+
+
+def test_an_answer_that_is_taken_apart_has_its_fields(pair):
+    ours, _ = pair()
+    plain = ours(CHAT, skip_special_tokens=False, **GREEDY)[0]["generated_text"][-1]
+    letter = plain["content"].strip()[1]
+    ours.tokenizer.response_template = {**TEMPLATE, "fields": {"rest": {"open": letter}, "content": {}}}
+    message = ours(CHAT, **GREEDY)[0]["generated_text"][-1]
+    assert message["role"] == "assistant"
+    assert message["rest"] == plain["content"].split(letter, 1)[1].strip()
+
+
+def test_the_input_has_the_name_that_transformers_gives_it(pair):
+    ours, theirs = pair()
+    assert ours(text_inputs=TEXTS, **GREEDY) == ours(TEXTS, **GREEDY)
+    assert_same(ours(text_inputs=CHAT, **GREEDY), theirs(text_inputs=CHAT, **GREEDY), tolerance=0)
+    with pytest.raises(UsageError, match="got its input twice: by position and as text_inputs="):
+        ours("a", text_inputs="b")
+    with pytest.raises(UsageError, match="expects a text or a chat"):
+        ours()
+
+
+RULES = {
+    "eos_token_id": [*range(3, 200)],
+    "suppress_tokens": [*range(3, 200)],
+    "repetition_penalty": 5.0,
+    "min_new_tokens": 3,
+}
+
+
+@pytest.mark.parametrize("place", ["call", "init", "call over init"])
+@pytest.mark.parametrize("name", RULES)
+def test_none_takes_back_what_the_model_says(pair, name, place):
+    says, options = {"do_sample": False, "max_new_tokens": 6, name: RULES[name]}, {name: None}
+    if name == "min_new_tokens":
+        says["eos_token_id"] = RULES["eos_token_id"]
+    made = {"call": {}, "init": options, "call over init": {name: RULES[name]}}[place]
+    pipes = pair(says=says, **made)
+    result = same(pipes, TEXTS[0], **({} if place == "init" else options))
+    assert result != pair(says=says)[0](TEXTS[0])
+
+
 @pytest.mark.parametrize("return_type", list(TheirReturnType))
 @pytest.mark.parametrize("inputs", [TEXTS[0], CHAT], ids=["text", "chat"])
 def test_return_types(pair, inputs, return_type):
@@ -194,8 +254,8 @@ def test_whose_argument_wins(pair, says, call):
     ours, theirs = pair(says=says)
     asked = ours.arguments(ours.options.updated(TASK, call))
     reference = theirs._get_set_generation_params(theirs._prepare_generate_kwargs(dict(call)))
-    wanted = {name: value for name, value in reference.items() if value is not None and name != "transformers_version"}
-    assert asked == wanted
+    del reference["transformers_version"]
+    assert asked == {name: value for name, value in reference.items() if value is not None or name in call}
     if not asked.get("do_sample"):
         same((ours, theirs), TEXTS, **call)
 

@@ -32,6 +32,7 @@ class GrowingDecoding(Decoding):
     ) -> None:
         self._session, self._first = model.session, first.session if first else model.session
         self._constants: dict[str, Value] = dict(self._session.placed(constants))
+        self.has_encoder = bool(constants)
         # Rows of one input share what was computed from it.
         self._origin = np.arange(len(next(iter(constants.values()), ())))
         inputs = {tensor.name: tensor for session in (self._first, self._session) for tensor in session.inputs}

@@ -76,11 +76,13 @@ class WhisperSettings:
 class TranscriptionOptions:
     """How to transcribe; the names are transformers' own, None means what the checkpoint says or nothing.
 
+    `language` is that of every recording, or a list of one for each recording of a batch.
+
     UsageError: a value that cannot be right.
     """
 
     return_timestamps: bool | str | None = None
-    language: str | None = None
+    language: str | Sequence[str] | None = None
     task: str | None = None
     is_multilingual: bool | None = None
     prompt_ids: Sequence[int] | np.ndarray | None = None
@@ -101,13 +103,30 @@ class TranscriptionOptions:
             raise UsageError("no_speech_threshold is only asked where logprob_threshold fails: pass both")
         if not self.temperatures or any(each is not None and not 0 <= each < np.inf for each in self.temperatures):
             raise UsageError(f"temperature must be a number from 0 up or some of them, got {self.temperature!r}")
-        if self.language is not None and not isinstance(self.language, str):
-            raise UsageError(f"language must be one text, such as 'french', got {self.language!r}")
+        if self.language is not None and not (self.languages and all(isinstance(each, str) for each in self.languages)):
+            raise UsageError(f"language must be a text, such as 'french', or a list of them, got {self.language!r}")
 
     def completed(self, generation_config: Mapping[str, Any]) -> Self:
         """Return the options with the checkpoint's thresholds where none are given."""
         names = ("compression_ratio_threshold", "logprob_threshold", "no_speech_threshold", "condition_on_prev_tokens")
         return replace(self, **{n: generation_config.get(n) for n in names if getattr(self, n) is None})
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that are named."""
+        given = self.language
+        return tuple(given) if isinstance(given, (list, tuple)) else () if given is None else (given,)  # pyright: ignore[reportReturnType]
+
+    def of(self, row: int, rows: int) -> Self:
+        """Return the options of one recording of a batch; raise UsageError where its languages are more or fewer."""
+        if self.language is None or isinstance(self.language, str):
+            return self
+        if len(self.languages) != rows:
+            raise UsageError(
+                f"language lists {len(self.languages)} languages for {rows} recordings at once: pass one text, or one "
+                "for each recording with batch_size= that many"
+            )
+        return replace(self, language=self.languages[row])
 
     @property
     def temperatures(self) -> tuple[float | None, ...]:
@@ -125,7 +144,8 @@ def check_options(options: TranscriptionOptions, settings: WhisperSettings) -> N
     if options.language is not None:
         if not settings.languages:
             raise UsageError("this checkpoint's generation_config.json has no 'lang_to_id': leave language= out")
-        language_token(options.language, settings.languages)
+        for name in options.languages:
+            language_token(name, settings.languages)
     if options.task is not None and (options.task not in TASKS or options.task not in settings.tasks):
         allowed = ", ".join(repr(task) for task in TASKS if task in settings.tasks) or "none with this checkpoint"
         raise UsageError(f"task={options.task!r}; allowed: {allowed}")
@@ -144,13 +164,16 @@ def detects_language(options: TranscriptionOptions, settings: WhisperSettings) -
 def initial_tokens(
     options: TranscriptionOptions, settings: WhisperSettings, *, timestamps: bool, detected: int | None
 ) -> list[int]:
-    """Return the tokens that every window's transcript starts with: start, language, task, no timestamps."""
+    """Return the tokens that every window's transcript starts with: start, language, task, no timestamps.
+
+    `options` are those of one recording.
+    """
     tokens: list[int | None] = [settings.start]
     if options.task is None and options.language is None:
         tokens += settings.forced
     language = detected
     if options.language is not None:
-        language = settings.languages[language_token(options.language, settings.languages)]
+        language = settings.languages[language_token(options.languages[0], settings.languages)]
     if language is not None:
         tokens[1:2] = [language]
     if options.task is not None:

@@ -106,6 +106,7 @@ class _Progress:
     """How far one recording is."""
 
     recording: Recording
+    options: TranscriptionOptions
     is_conditioned: bool
     timestamps: bool
     initial: list[int] = field(default_factory=list)
@@ -142,7 +143,8 @@ class _Run:
         check_options(self.options, self.settings)
 
     def __call__(self, recordings: Sequence[Recording]) -> list[Transcription]:
-        progress = [self._progress(recording) for recording in recordings]
+        rows = len(recordings)
+        progress = [self._progress(each, self.options.of(row, rows)) for row, each in enumerate(recordings)]
         for timestamps in (False, True):  # what the model may write differs, so they do not share a batch
             while active := [each for each in progress if each.timestamps == timestamps and each.left > 0]:
                 self._transcribe_windows(active)
@@ -152,7 +154,7 @@ class _Run:
             for each in progress
         ]
 
-    def _progress(self, recording: Recording) -> _Progress:
+    def _progress(self, recording: Recording, options: TranscriptionOptions) -> _Progress:
         is_long = recording.features.shape[1] > self.settings.window
         asked = self.options.return_timestamps
         if is_long and asked is False:
@@ -163,7 +165,7 @@ class _Run:
         timestamps = is_long or bool(self.settings.return_timestamps if asked is None else asked)
         if timestamps and self.settings.no_timestamps is None:
             raise UsageError("this checkpoint has no timestamp tokens: pass chunk_length_s=30 for long audio")
-        return _Progress(recording, bool(self.options.condition_on_prev_tokens), timestamps)
+        return _Progress(recording, options, bool(options.condition_on_prev_tokens), timestamps)
 
     def _transcribe_windows(self, active: list[_Progress]) -> None:
         """Transcribe the next window of every recording that is not done."""
@@ -204,7 +206,10 @@ class _Run:
             languages = dict(enumerate(known[logits[:, known].argmax(axis=1)].tolist()))
         for index in new:
             active[index].initial = initial_tokens(
-                self.options, self.settings, timestamps=active[index].timestamps, detected=languages.get(index)
+                active[index].options,
+                self.settings,
+                timestamps=active[index].timestamps,
+                detected=languages.get(index),
             )
 
     def _prompt(self, each: _Progress) -> np.ndarray:

@@ -47,6 +47,8 @@ class Pipeline(ABC):
     parameters: ClassVar[type[Parameters]]
     # Names of the parameters that may also be given by position, after the input.
     positional: ClassVar[tuple[str, ...]] = ()
+    # What the mirrored pipeline calls the input where it is given by name, if not `inputs`.
+    input_name: ClassVar[str | None] = None
     # Whether pieces of many inputs may run in another order, beside the reading of more; else they run as they come.
     reads_ahead: ClassVar[bool] = False
 
@@ -93,7 +95,7 @@ class Pipeline(ABC):
 
     def __call__(
         self,
-        inputs: Any,
+        inputs: Any = None,
         *args: Any,
         batch_size: int | None = None,
         num_workers: int | None = None,  # noqa: ARG002 - of transformers: there are no workers here
@@ -106,7 +108,7 @@ class Pipeline(ABC):
         those of like length share a batch; results come in the order of the inputs and do not depend on it, but for
         cpu-int8, which scales by all that a batch holds.
         """
-        options |= self._named(args, options)
+        inputs, options = self._with_input(inputs, options | self._named(args, options))
         parameters = self.options.updated(self.task, options)
         size = self.batch_size if batch_size is None else _checked_batch_size(batch_size)
         inputs, parameters = self.arranged(inputs, parameters)
@@ -165,6 +167,15 @@ class Pipeline(ABC):
         if twice := sorted(set(named) & set(options)):
             raise UsageError(f"'{self.task}' got '{twice[0]}' twice: by position and by name. Keep one")
         return named
+
+    def _with_input(self, inputs: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Return the input, which may be among the arguments by its name, and the other arguments."""
+        name = self.input_name
+        if name is None or name not in options:
+            return inputs, options
+        if inputs is not None:
+            raise UsageError(f"'{self.task}' got its input twice: by position and as {name}=. Keep one")
+        return options[name], {key: value for key, value in options.items() if key != name}
 
     def _stream(
         self, items: Iterator[Any], parameters: Any, size: int, options: Mapping[str, Any]

@@ -95,12 +95,12 @@ class GenerationPipeline(TextPipeline):
     def arguments(self, parameters: Any) -> dict[str, Any]:
         """Return what generation is asked for: the call over the pipeline over the model's config over the defaults.
 
-        None is as good as absent, but keeps a default of the pipeline away, as in transformers.
+        None takes back what the others say, as in transformers.
         """
         given = dict(parameters.generation)
         wished = entries_of(given.pop("generation_config", None))
         base = entries_of(self.loaded.generation_config) | wished
-        return self._defaults_beside(base | given) | base | _without_none(given)
+        return self._defaults_beside(base | given) | base | given
 
     def _defaults_beside(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the pipeline's defaults that the settings leave open."""
@@ -112,7 +112,7 @@ class GenerationPipeline(TextPipeline):
         samples = {**settings, **added}.get("do_sample")
         return {name: value for name, value in added.items() if samples or name not in _SAMPLING}
 
-    def __call__(self, inputs: Any, *args: Any, **options: Any) -> Any:
+    def __call__(self, inputs: Any = None, *args: Any, **options: Any) -> Any:
         """Run the task; an error reaches the reader of a streamer too, who would else wait for ever."""
         try:
             return super().__call__(inputs, *args, **options)
@@ -147,7 +147,3 @@ def _extras(made: "Generated") -> list[dict[str, Any]]:
         for extra, score in zip(extras, made.sequences_scores.tolist(), strict=True):
             extra["sequences_scores"] = score
     return extras
-
-
-def _without_none(entries: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in entries.items() if value is not None}

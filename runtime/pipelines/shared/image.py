@@ -34,6 +34,7 @@ class ImageParameters(Parameters):
 class ImagePipeline(Pipeline):
     """A task on images: paths, http(s) URLs, base64, bytes, binary files, Pillow images or arrays; an array is one."""
 
+    input_name: ClassVar[str | None] = "images"
     expects: ClassVar[str] = "an image (path, URL, base64, bytes, binary file, Pillow image or numpy array)"
 
     def is_single(self, inputs: Any) -> bool:

@@ -14,8 +14,9 @@ from ...graphs.signature import Axis
 from ...numerics import Row
 from ...processing.audio.ctc import CTCDecoder, best_path
 from ..automatic_speech_recognition import AutomaticSpeechRecognitionPipeline
-from ..shared.audio import AudioParameters, Chunk, Recording, chunked, recording_of, whole
+from ..shared.audio import Chunk, Recording, chunked, recording_of, whole
 from ..shared.pieces import Piece
+from .parameters import RecognitionParameters
 
 LONGEST_AT_ONCE_S = 180
 """Seconds that run without chunks: one layer's attention over more needs gigabytes (12 heads, 50 frames/s: 3.9 GB)."""
@@ -24,13 +25,16 @@ TIMESTAMPS = ("char", "word")
 
 
 @dataclass(frozen=True)
-class CTCRecognitionParameters(AudioParameters):
-    """`return_timestamps`: "char" or "word" adds "chunks", each a text with its start and end in seconds."""
+class CTCRecognitionParameters(RecognitionParameters):
+    """`return_timestamps`: "char" or "word" adds "chunks", each a text with its start and end in seconds.
 
-    return_timestamps: str | bool | None = None
+    Generation's arguments are accepted without effect: a CTC model generates no tokens.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.return_language is not None:
+            raise UsageError("return_language: only Whisper can tell it; leave it out")
         if self.return_timestamps not in (None, False, *TIMESTAMPS):
             raise UsageError(f"return_timestamps={self.return_timestamps!r}; a CTC model allows: 'char', 'word', False")
 

@@ -3,7 +3,7 @@
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -11,11 +11,13 @@ import numpy as np
 
 from ...errors import UnsupportedError, UsageError
 from ...generation.config import GenerationConfig
+from ...generation.prompts import first_tokens
 from ...processing.audio.common_sequence import join_overlaps
 from ...processing.text.tokenizer import Tokenizer
 from ..automatic_speech_recognition import AutomaticSpeechRecognitionPipeline
 from ..shared.audio import AudioParameters, Chunk, Recording, chunked, recording_of, whole
 from ..shared.pieces import Piece
+from .parameters import RecognitionParameters
 
 if TYPE_CHECKING:
     from ...loading import LoadedBundle
@@ -24,39 +26,6 @@ if TYPE_CHECKING:
 BEAMS, NEW_TOKENS = 5, 256
 
 _LOG = logging.getLogger("vitrify")
-
-
-@dataclass(frozen=True)
-class Seq2SeqRecognitionParameters(AudioParameters):
-    """Generation's arguments, by themselves or in `generate_kwargs`, beside those of every recording.
-
-    `ignore_warning` is accepted without effect.
-    """
-
-    # Names that generation takes beside those of a generation config.
-    beside: ClassVar[tuple[str, ...]] = ()
-
-    return_timestamps: bool | str | None = None
-    return_language: bool | None = None
-    ignore_warning: bool | None = None
-    generate_kwargs: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def names(cls) -> tuple[str, ...]:
-        """The arguments that the task takes."""
-        own = super().names()
-        return (*own, *(name for name in cls._generation_names() if name not in own))
-
-    @classmethod
-    def _generation_names(cls) -> tuple[str, ...]:
-        return (*cls.beside, *(name for name in GenerationConfig.names() if name not in cls.beside))
-
-    def updated(self, task: str, options: Mapping[str, Any]) -> Self:
-        """Return the parameters with `options` over them; generation's arguments go to `generate_kwargs`."""
-        own = {item: value for item, value in options.items() if item not in self._generation_names()}
-        loose = {item: value for item, value in options.items() if item in self._generation_names()}
-        given = own.pop("generate_kwargs", None) or {}
-        return super().updated(task, own | {"generate_kwargs": {**self.generate_kwargs, **given, **loose}})
 
 
 @dataclass(frozen=True)
@@ -70,7 +39,7 @@ class Heard:
 class Seq2SeqRecognitionPipeline(AutomaticSpeechRecognitionPipeline):
     """`(audio, *, chunk_length_s=None, stride_length_s=None, timeout=None, generate_kwargs=None, ...)` -> {"text"}."""
 
-    parameters = Seq2SeqRecognitionParameters
+    parameters = RecognitionParameters
 
     def __new__(cls, loaded: "LoadedBundle", **options: Any) -> Self:  # noqa: ARG004 - for __init__
         """Return a pipeline of this class: it was asked for by name, or chosen already."""
@@ -105,17 +74,17 @@ class Seq2SeqRecognitionPipeline(AutomaticSpeechRecognitionPipeline):
         return {"text": self.decoder.decode(tokens, skip_special_tokens=True)}
 
     def config_of(self, given: Mapping[str, Any]) -> GenerationConfig:
-        """Return the checkpoint's generation config with the pipeline's defaults and what the caller gives over it."""
+        """Return the checkpoint's generation config with the pipeline's defaults and what the caller gives over it.
+
+        What the caller gives as None is taken back.
+        """
         saved = dict(self.loaded.generation_config)
-        fixed = {name for name, value in {**saved, **given}.items() if value is not None}
+        fixed = {name for name, value in saved.items() if value is not None} | set(given)
         defaults: dict[str, Any] = {} if "num_beams" in fixed else {"num_beams": BEAMS}
         if not fixed & {"max_new_tokens", "max_length"}:
             defaults["max_new_tokens"] = NEW_TOKENS
         if "pad_token_id" not in fixed:
             defaults["pad_token_id"] = self.decoder.pad_token_id
-        for name in ("decoder_start_token_id", "eos_token_id"):
-            if name not in fixed:
-                defaults[name] = self.config.get(name)
         config = GenerationConfig.from_mapping(saved).updated(**defaults, **given)
         if config.returned > 1:
             raise UsageError(f"num_return_sequences={config.returned}: '{self.task}' returns one text per input")
@@ -138,7 +107,8 @@ class Seq2SeqRecognitionPipeline(AutomaticSpeechRecognitionPipeline):
         arrays = self.speech_processor(
             [piece.feeds["samples"] for piece, _ in pending], padding=True, return_attention_mask=True
         )
-        starts = [np.ravel(config.decoder_start_token_id or 0).astype(np.int64)[:1]] * len(pending)
+        usual = config.bos_token_id if config.decoder_start_token_id is None else config.decoder_start_token_id
+        starts = first_tokens(usual, "decoder_start_token_id", len(pending))
         generated = generate(self.loaded.decoding(**arrays), starts, config)
         for (_, outputs), tokens in zip(pending, generated.sequences, strict=True):
             outputs.append(np.asarray(tokens, np.int64))

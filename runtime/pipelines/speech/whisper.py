@@ -17,7 +17,8 @@ from ...graphs.signature import past_of
 from ...processing.audio.transcripts import ChunkTokens, transcript
 from ..shared.audio import Recording
 from ..shared.pieces import Piece
-from .seq2seq import Heard, Seq2SeqRecognitionParameters, Seq2SeqRecognitionPipeline
+from .parameters import RecognitionParameters
+from .seq2seq import Heard, Seq2SeqRecognitionPipeline
 
 if TYPE_CHECKING:
     from ...generation.base import Decoding
@@ -30,7 +31,7 @@ _OF_GENERATION = tuple(name for name in _OPTIONS if name != "return_timestamps")
 
 
 @dataclass(frozen=True)
-class WhisperParameters(Seq2SeqRecognitionParameters):
+class WhisperParameters(RecognitionParameters):
     """`return_timestamps`: True adds "chunks" with the times of segments, "word" with those of words.
 
     `return_language` names each chunk's language. Of generation's arguments Whisper takes its own too, see

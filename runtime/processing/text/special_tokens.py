@@ -34,6 +34,7 @@ class TokenizerConfig:
     clean_up_bpe: bool = False
     unknown_from: int | None = None
     languages: Mapping[str, Any] | None = None
+    response_template: Any = None
 
     def __post_init__(self) -> None:
         for name in ("padding_side", "truncation_side"):
@@ -66,6 +67,7 @@ def read_tokenizer_config(folder: Path) -> TokenizerConfig:
             clean_up_bpe=bool(
                 values.get("clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output", False)
             ),
+            response_template=values.get("response_template"),
             **_own(values),
         )
     except (TypeError, ValueError) as error:

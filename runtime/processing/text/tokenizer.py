@@ -27,7 +27,8 @@ class Tokenizer(Vocabulary):
     """A `tokenizer.json` with the settings that lie beside it; may be called from several threads.
 
     Sides and `model_max_length` (None: no longest text) may be set, as the special tokens may. `languages` are those
-    that a text to translate is marked with; None where it is not.
+    that a text to translate is marked with; None where it is not. `response_template` says how an answer of a chat is
+    taken apart (see `processing.chat.responses`).
     """
 
     def __init__(self, backend: tokenizers.Tokenizer, *, config: TokenizerConfig) -> None:
@@ -40,6 +41,7 @@ class Tokenizer(Vocabulary):
         self.truncation_side = config.truncation_side
         self.model_input_names = config.model_input_names
         self.pad_token_type_id = config.pad_token_type_id
+        self.response_template = config.response_template
         self._unknown_from = config.unknown_from
         self.languages = None if config.languages is None else Languages.from_mapping(config.languages)
         self._truncation: Truncation | None = None

@@ -1,5 +1,7 @@
 """Decoders and encoder-decoders that others compiled step as PyTorch does, in every layout."""
 
+import copy
+import json
 import shutil
 
 import numpy as np
@@ -220,6 +222,22 @@ def test_an_encoder_decoder_answers_as_pytorch(translators, translated, layout):
     for given, right in zip(SEARCHES, translated, strict=True):
         assert bundle.generate(SOURCES, attention_mask=MASK, **given).tolist() == right
         assert len({tuple(row) for row in right}) > 1
+
+
+def test_without_a_generation_config_every_rule_of_config_json_holds(translators, tmp_path):
+    model, folder = copy.copy(translators[0]), shutil.copytree(translators[1]["merged"], tmp_path / "old")
+    (folder / "generation_config.json").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    rules = {"no_repeat_ngram_size": 2, "min_length": 6, "max_length": 12, "bad_words_ids": [[7], [11]], "num_beams": 2}
+    tokens = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 2}
+    (folder / "config.json").write_text(json.dumps({**config, **tokens, **rules}))
+    model.generation_config = transformers.GenerationConfig.from_pretrained(
+        folder, "config.json", _from_model_config=True
+    )
+    given = {"input_ids": torch.tensor(SOURCES), "attention_mask": torch.tensor(MASK)}
+    right = model.generate(**given).tolist()
+    assert load_bundle(folder).generate(SOURCES, attention_mask=MASK).tolist() == right
+    assert right != model.generate(**given, no_repeat_ngram_size=0).tolist()
 
 
 @pytest.mark.parametrize("layout", ["pair", "merged"])

@@ -20,7 +20,7 @@ from tests.runtime.generation.torch_decoding import (
     tiny_model,
 )
 from vitrify import export_bundle, load_bundle
-from vitrify.runtime.errors import UsageError
+from vitrify.runtime.errors import UnsupportedError, UsageError
 from vitrify.runtime.generation.call import generate_arrays, generate_rows
 from vitrify.runtime.generation.config import GenerationConfig
 from vitrify.runtime.generation.decoders.prefixes import Prefixes
@@ -56,8 +56,9 @@ class Bundle:
         graphs = {"model": SimpleNamespace(inputs=caches), "encoder_model": SimpleNamespace(inputs=[])}
         files = {"tokenizer.json": tokens}
         self.bundle = SimpleNamespace(family=row.name, topology=row, files=files, graphs=graphs)
-        self.config, self.generation_config = self.model.config.to_dict(), {"max_new_tokens": 8, **dict(generation)}
-        self.config |= {"eos_token_id": None}
+        self.config = self.model.config.to_dict()
+        special = {name: self.config.get(name) for name in ("bos_token_id", "pad_token_id", "decoder_start_token_id")}
+        self.generation_config = {**special, "max_new_tokens": 8, **dict(generation)}
         self.tokenizer = one_letter_tokens(tokens)
         self.prefixes = Prefixes(shortest=1, entries=2 if reuse else 0)
         self.opened = []
@@ -125,6 +126,14 @@ def test_activations_in_eight_bits_do_not_go_on():
     bundle.profile = SimpleNamespace(precision="int8")
     generated(bundle, drawn_prompts([9]))
     assert not bundle.prefixes.held
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_that_guesses_change_answers_of_int8_is_said(precision, caplog):
+    bundle = Bundle()
+    bundle.profile = SimpleNamespace(precision=precision)
+    generated(bundle, drawn_prompts([9]), prompt_lookup_num_tokens=3)
+    assert ("answers may differ" in caplog.text) == (precision == "int8")
 
 
 def test_little_is_kept():
@@ -286,7 +295,7 @@ def test_prompts_without_tokens_begin_with_bos():
 
 def test_prompts_without_tokens_need_a_bos():
     bundle = Bundle()
-    bundle.config["bos_token_id"] = None
+    bundle.generation_config["bos_token_id"] = None
     with pytest.raises(UsageError, match="pass bos_token_id="):
         generated(bundle, [])
 
@@ -335,6 +344,61 @@ def test_a_generation_config_is_under_the_arguments(config):
 def test_arguments_that_cannot_be_right_are_refused(model_type, prompts, given, words):
     with pytest.raises(UsageError, match=words):
         generated(Bundle(model_type), drawn_prompts(prompts), **given)
+
+
+RULES = {
+    "eos_token_id": list(range(4, 34)),
+    "suppress_tokens": [*range(4, 44)],
+    "repetition_penalty": 3.0,
+    "min_length": 30,
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_none_takes_back_what_the_checkpoint_says(name):
+    model, prompt = tiny_model("gpt2"), drawn_prompts([9])[0]
+    says = {"bos_token_id": 1, "pad_token_id": 3, "max_new_tokens": 12, name: RULES[name]}
+    expected = model.generate(
+        torch.tensor(prompt)[None],
+        generation_config=transformers.GenerationConfig(**{**says, name: None}),
+        eos_token_id=None,
+    )
+    bundle = Bundle(generation={"max_new_tokens": 12, name: RULES[name]})
+    assert generated(bundle, [prompt], **{name: None}) == expected.tolist()
+    if name != "min_length":  # without an end there is nothing that it keeps away
+        assert generated(bundle, [prompt]) != expected.tolist()
+
+
+def test_none_for_top_k_draws_from_every_token():
+    bundle, prompts = Bundle(generation={"top_k": 1, "do_sample": True, "seed": 0}), drawn_prompts([9])
+    free = generated(Bundle(), prompts, do_sample=True, top_k=0, seed=0, temperature=9.0)
+    assert generated(bundle, prompts, top_k=None, seed=0, temperature=9.0) == free
+    assert generated(bundle, prompts, seed=0, temperature=9.0) != free
+
+
+@pytest.mark.parametrize("ends", [None, 3, [2, 3]], ids=str)
+@pytest.mark.parametrize("pads", [(2, 0), (0, 0)], ids=str)
+def test_a_mask_is_inferred_from_pads_as_in_transformers(pads, ends):
+    rows = drawn_prompts([5, 7])
+    width = 7
+    ids = np.stack([np.concatenate([np.full(width - len(row), 3), row]) for row in rows])
+    ids = np.concatenate([np.full((2, pads[0]), 3), ids], axis=1)[:, pads[0] // 2 :]
+    theirs = tiny_model("gpt2").generate(torch.tensor(ids), max_new_tokens=8, eos_token_id=ends)
+    made = generate_arrays(Bundle(), ids, None, {"max_new_tokens": 8, "eos_token_id": ends})
+    assert made[:, -8:].tolist() == theirs[:, -8:].tolist()
+
+
+def test_no_mask_is_inferred_for_an_encoder():
+    ids = np.array([[3, 3, 9, 8, 7]])
+    theirs = tiny_model("bart").generate(torch.tensor(ids), max_new_tokens=8, eos_token_id=None)
+    made = generate_arrays(Bundle("bart"), ids, None, {"max_new_tokens": 8})
+    assert made.tolist() == theirs.tolist()
+
+
+@pytest.mark.parametrize("given", [{"guidance_scale": 2.0}, {"guidance_scale": 0.3, "num_beams": 2}], ids=str)
+def test_guidance_of_an_encoder_decoder_is_refused(given):
+    with pytest.raises(UnsupportedError, match=r"guidance_scale=.* not supported for encoder-decoders"):
+        generated(Bundle("bart"), drawn_prompts([6]), **given)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,12 @@
 """The fields of a generation config, whose value wins, and what is refused."""
 
-import json
 import logging
 
 import numpy as np
 import pytest
 import transformers
 
-from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
+from vitrify.runtime.errors import UnsupportedError, UsageError
 from vitrify.runtime.generation.config import GenerationConfig
 
 # Fields of transformers that have no meaning without torch, or that only its own tools write.
@@ -47,23 +46,6 @@ def test_what_the_caller_gives_wins_over_the_model():
     assert model.updated(num_beams=1) == GenerationConfig(num_beams=1, length_penalty=2.0)
 
 
-def test_the_folder_s_file_is_read(tmp_path):
-    transformers.GenerationConfig(num_beams=3, eos_token_id=[2, 5], max_new_tokens=7).save_pretrained(tmp_path)
-    config = GenerationConfig.from_folder(tmp_path)
-    assert config == GenerationConfig(num_beams=3, eos_token_id=[2, 5], max_new_tokens=7)
-
-
-def test_a_folder_without_the_file_gives_defaults(tmp_path):
-    assert GenerationConfig.from_folder(tmp_path) == GenerationConfig()
-
-
-@pytest.mark.parametrize("text", ["{", "[]", json.dumps("num_beams")])
-def test_a_broken_file_is_refused(tmp_path, text):
-    (tmp_path / "generation_config.json").write_text(text)
-    with pytest.raises(IntegrityError, match=r"generation_config\.json"):
-        GenerationConfig.from_folder(tmp_path)
-
-
 GOOD = [
     {"num_beams": 4, "num_return_sequences": 4},
     {"do_sample": True, "num_return_sequences": 9},
@@ -84,8 +66,9 @@ BAD = [
 ]
 # What transformers refuses later, ignores, or lets fail inside torch.
 ONLY_OURS = [
-    {"max_new_tokens": 2.5},
     {"max_new_tokens": True},
+    {"max_new_tokens": float("inf")},
+    {"max_new_tokens": "5"},
     {"num_beams": 0},
     {"num_return_sequences": "2"},
     {"seed": -1},
@@ -160,6 +143,15 @@ def test_a_checkpoint_may_ask_for_what_the_caller_takes_back():
     assert (config.num_beams, config.num_beam_groups) == (4, 1)
 
 
+@pytest.mark.parametrize("name", ["no_repeat_ngram_size", "bad_words_ids", "eos_token_id", "suppress_tokens", "top_p"])
+def test_none_takes_a_rule_of_the_checkpoint_back(name):
+    assert GenerationConfig(**{name: [[4]]}).updated(**{name: None}) == GenerationConfig()
+
+
+def test_none_for_top_k_is_no_top_k_and_not_the_default():
+    assert GenerationConfig(top_k=7).updated(top_k=None).top_k == 0
+
+
 @pytest.mark.parametrize("given", [None, 2, [2, 5], np.int64(2)], ids=str)
 def test_end_tokens_are_one_or_many(given):
     config = GenerationConfig(eos_token_id=given)
@@ -174,6 +166,9 @@ def test_end_tokens_are_one_or_many(given):
         ({}, 100, 27),
         ({}, 20, 20),
         ({"max_new_tokens": 5}, 100, 12),
+        ({"max_new_tokens": 5.0}, 100, 12),
+        ({"max_new_tokens": 4.5}, 100, 12),
+        ({"max_length": 29.5}, 100, 30),
         ({"max_length": 30}, 100, 30),
         ({"max_length": 3}, 100, 3),
         ({"max_new_tokens": 5, "max_length": 30}, 100, 12),

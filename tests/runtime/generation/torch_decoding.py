@@ -105,6 +105,8 @@ class CountingDecoding(TorchDecoding):
 class TorchSeq2SeqDecoding(TorchDecoding):
     """The decoder of an encoder-decoder model, after its encoder ran on rows of any lengths."""
 
+    has_encoder = True
+
     @torch.no_grad()
     def __init__(self, model: Any, encoder_ids: Sequence[np.ndarray]) -> None:
         super().__init__(model)

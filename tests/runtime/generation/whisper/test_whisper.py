@@ -106,6 +106,17 @@ def test_the_language_that_is_heard_is_told():
     assert asked == model.generation_config["lang_to_id"]["<|ja|>"]
 
 
+def test_every_recording_may_have_a_language_of_its_own():
+    model = TorchSpeechModel(tiny_whisper())
+    recordings = [Recording(each, WINDOW) for each in noises(WINDOW, WINDOW)]
+    found = ours(model, *recordings, language=["ja", "english"])
+    alone = [ours(model, each, language=name)[0] for each, name in zip(recordings, ("ja", "en"), strict=True)]
+    assert [each.tokens for each in found] == [each.tokens for each in alone]
+    assert found[0].language != found[1].language
+    with pytest.raises(UsageError, match="language lists 2 languages for 1 recordings at once"):
+        ours(model, recordings[0], language=["ja", "en"])
+
+
 @pytest.mark.parametrize("options", [{}, CONDITIONED, {**CONDITIONED, **THRESHOLDS}, {"return_timestamps": "word"}])
 def test_recordings_do_not_depend_on_their_batch(options):
     model = TorchSpeechModel(tiny_whisper(seed=1))
