@@ -182,9 +182,13 @@ class LoadedBundle:
     @cached_property
     def generation_config(self) -> Mapping[str, Any]:
         """The checkpoint's generation_config.json, or nothing."""
-        if "generation_config.json" not in self.bundle.files:
+        return self.read_settings("generation_config.json")
+
+    def read_settings(self, name: str) -> Mapping[str, Any]:
+        """Return the content of one of the checkpoint's JSON files, or nothing where the bundle does not have it."""
+        if name not in self.bundle.files:
             return {}
-        return json.loads(self.bundle.check("generation_config.json").read_text(encoding="utf-8"))
+        return json.loads(self.bundle.check(name).read_text(encoding="utf-8"))
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
