@@ -98,6 +98,8 @@ def read_sentences(folder: Path, *, task: str | None, head: str | None, wish: Wi
         body = chains.body if wish.recorded is None else body
         files = {**_kept(read, body, where), **_module_files(source, chains)}
         return Sentences(folder / body, chains, read_body(read, body, where), files)
+    if wish.route is not None:
+        raise UsageError(f"'{where}' has no {MODULES}, and so no route '{wish.route}': leave --route out")
     chains = default_chains(wish.pooling or _default_pooling(read), normalize=wish.normalize)
     return Sentences(folder / body, chains, files=_default_files(chains))
 

@@ -38,8 +38,8 @@ class TextSamples:
             np.int64
         ) * mask
         made = {"input_ids": ids, MASK: mask, "token_type_ids": segments}
-        if POOLED in self.names:  # the first tokens of each row are the prompt's
-            made[POOLED] = mask * (mask.cumsum(1) > random.integers(0, length, rows)[:, None] // 2)
+        if POOLED in self.names:  # the first tokens of each row are the prompt's, some of its own follow
+            made[POOLED] = mask * (mask.cumsum(1) > random.integers(0, lengths)[:, None])
         return {name: made[name] for name in self.names}
 
     def _row(self, size: int, random: np.random.Generator) -> np.ndarray:

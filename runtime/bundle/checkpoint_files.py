@@ -147,8 +147,9 @@ def weights_of(listing: Listing, *, allow_pickle: bool = False) -> Weights:
         )
         raise UsageError(f"'{listing.where}' contains no {SINGLE}: {reason}")
     if weights.pickled and not allow_pickle:
+        pickle = next(name for name in weights.names if not name.endswith((_SAFE, _SAFE_INDEX)))
         raise UnsupportedError(
-            f"'{listing.where}' contains pickled weights only ({weights.names[0]}): a pickle can run code when it is "
+            f"'{listing.where}' contains pickled weights only ({pickle}): a pickle can run code when it is "
             "opened. Use a revision with model.safetensors, or accept the risk with --allow-pickle"
         )
     return weights
