@@ -23,7 +23,7 @@ from ..modules.encoder import SentenceEncoder
 from ..processors.image import load_image_processor
 from ..processors.speech import load_speech_processor
 from ..processors.tokenizer import load_tokenizer
-from .heads import choose_head, kinds_read, loader_of, main_input
+from .heads import BODIES, choose_head, kinds_read, loader_of, main_input
 from .sentences import HEAD, Sentences, Wish, edit_tokenizer, read_sentences
 
 _PLAIN = Wish()
@@ -33,8 +33,8 @@ _PLAIN = Wish()
 class Checkpoint:
     """A loaded checkpoint: `model` in evaluation mode and float32, and the processors of the `kinds` of input it reads.
 
-    `outputs` are those of the head that its weights can give. `traced` is what becomes the graph: the model, or that
-    with the modules of sentence-transformers that follow it. `files` are what a bundle keeps of it beside, by name.
+    `outputs` are those of the head that its weights can give. `encoder` is the model with the modules of
+    sentence-transformers that follow it, where they are exported. `files` are what a bundle keeps of it, by name.
     """
 
     folder: Path
@@ -42,11 +42,16 @@ class Checkpoint:
     model: Any
     kinds: tuple[str, ...]
     outputs: tuple[str, ...]
-    traced: Any
+    encoder: SentenceEncoder | None = None
     files: Mapping[str, Path | str] = field(default_factory=dict)
     tokenizer: Any = None
     image_processor: Any = None
     speech_processor: Any = None
+
+    @property
+    def traced(self) -> Any:
+        """What becomes the graph: the model, or that with its modules."""
+        return self.model if self.encoder is None else self.encoder
 
     @property
     def config(self) -> Any:
@@ -62,7 +67,7 @@ class Checkpoint:
         else:
             names = list(self.tokenizer.model_input_names) if "text" in self.kinds else []
             names += [main_input(type(self.model))] if "image" in self.kinds else []
-        own = [POOLED] if isinstance(self.traced, SentenceEncoder) and self.traced.leaves_out_prompts else []
+        own = [POOLED] if self.encoder is not None and self.encoder.leaves_out_prompts else []
         return (*(name for name in names if name in self.forward_parameters), *own)
 
     @property
@@ -122,7 +127,7 @@ def open_checkpoint(
     kinds = kinds_read(chosen, type(model))
     _check_task_input(task, kinds)
     outputs = chosen.outputs if missing else (*chosen.outputs, *chosen.extra)
-    checkpoint = Checkpoint(folder, chosen, model, kinds, outputs, model, found.files)
+    checkpoint = Checkpoint(folder, chosen, model, kinds, outputs, files=found.files)
     checkpoint = _with_processor(checkpoint, trust_remote_code=trust_remote_code)
     return checkpoint if found.chains is None else _with_modules(checkpoint, found, found.chains)
 
@@ -131,7 +136,7 @@ def _with_modules(checkpoint: Checkpoint, found: Sentences, chains: Chains) -> C
     """Return the checkpoint with the modules that follow its model, and the tokenizer as they have it."""
     return replace(
         checkpoint,
-        traced=SentenceEncoder(checkpoint.model, chains.made),
+        encoder=SentenceEncoder(checkpoint.model, chains.made),
         outputs=("last_hidden_state", *chains.made),
         tokenizer=edit_tokenizer(checkpoint.tokenizer, found.settings),
     )
@@ -234,7 +239,7 @@ def _load_model(folder: Path, head: Head, config: Any, *, trust_remote_code: boo
         if bars:
             transformers.logging.enable_progress_bar()
     missing = sorted(info["missing_keys"])
-    serious = [name for name in missing if "pooler" not in name or head.name != "base"]
+    serious = [name for name in missing if "pooler" not in name or head.name not in BODIES]
     if serious or info.get("mismatched_keys"):
         names = ", ".join([*serious, *map(str, info.get("mismatched_keys") or ())][:3])
         raise UsageError(

@@ -76,7 +76,12 @@ class TextEmbeddingPipeline(SentencePipeline):
 
     def similarity_pairwise(self, one: Any, other: Any) -> np.ndarray:
         """Return how alike the vectors of each pair are, float32 [rows]."""
-        pairs = zip(rows_of(one), rows_of(other), strict=True)
+        ours, others = rows_of(one), rows_of(other)
+        if len(ours) != len(others):
+            raise UsageError(
+                f"similarity_pairwise expects as many vectors on both sides, got {len(ours)} and {len(others)}"
+            )
+        pairs = zip(ours, others, strict=True)
         return np.array([self.similarity(*pair)[0, 0] for pair in pairs], np.float32)
 
     @property

