@@ -24,7 +24,8 @@ from .measure import processes
 from .peers.environments import find_peer
 
 REFERENCE = "transformers.pipeline"  # in float32, one text at a time: its defaults
-OURS = (*PROFILES, AUTO)
+SENTENCES = "text-embedding cpu-fp32"  # pooled in the graph, where the others pool in numpy
+OURS = (*PROFILES, AUTO, SENTENCES)
 COUNT, LONGEST = 1000, 256
 # Paragraphs of fewer characters are headings and lists of names; files are a sample, as reading all takes a minute.
 _SHORTEST, _FILES = 80, 400
@@ -103,7 +104,7 @@ def _paragraphs_of(path: Path) -> Iterator[str]:
 def _ways(bundles: Bundles) -> list[Runner]:
     """Return every way; what is missing is told when it starts."""
     checkpoint = minilm()
-    pytorch, fastembed = map(find_peer, ("pytorch", "fastembed"))
+    vitrify, pytorch, fastembed = map(find_peer, ("vitrify", "pytorch", "fastembed"))
     sentences, sentences_onnx = map(find_peer, ("sentence-transformers", "sentence-transformers-onnx"))
 
     def exported(by: str) -> str:
@@ -111,6 +112,7 @@ def _ways(bundles: Bundles) -> list[Runner]:
 
     return [
         *own_ways(bundles),
+        Runner(SENTENCES, vitrify, "cpu-fp32", lambda: str(bundles.folder("cpu-fp32")), kind="embed-sentences"),
         Runner(REFERENCE, pytorch, "fp32", lambda: str(checkpoint)),
         Runner(f"{REFERENCE} of batch_size=32", pytorch, "fp32", lambda: str(checkpoint), kind="embed-batches"),
         Runner("sentence-transformers fp32", sentences, "fp32", lambda: str(checkpoint)),

@@ -20,7 +20,7 @@ from .app import (
     TrustRemoteCode,
     command,
 )
-from .output import conclude, parity_lines, print_document, progress_shown, say
+from .output import as_plain, conclude, parity_lines, print_document, progress_shown, say
 
 
 @command(MODELS, example="vitrify export sentence-transformers/all-MiniLM-L6-v2 -o minilm")
@@ -43,6 +43,17 @@ def export(
     ] = False,
     sm: Sm = None,
     builder: EngineBuilder = "tensorrt-rtx",
+    pooling: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="Pooling of a plain checkpoint for text-embedding, e.g. mean; repeatable."),
+    ] = None,
+    normalize: Annotated[bool, typer.Option("--normalize", help="Normalize its vectors to length 1.")] = False,
+    ignore_modules: Annotated[
+        bool, typer.Option("--ignore-modules", help="Leave out unsupported sentence-transformers modules.")
+    ] = False,
+    route: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Route of a sentence-transformers Router to export.")
+    ] = None,
     calibration: Annotated[
         Path | None,
         typer.Option(
@@ -74,6 +85,10 @@ def export(
             sms=None if no_engines else sm.split(",") if sm else (),
             builder=builder,
             calibration=calibration,
+            pooling=pooling or (),
+            normalize=normalize,
+            ignore_modules=ignore_modules,
+            route=route,
             progress=progress,
         )
     document = {
@@ -109,7 +124,9 @@ def run(
         str | None, typer.Option("--profile", "-p", metavar="TEXT", help="Profile of the bundle, or auto.")
     ] = None,
     max_drift: MaxDrift = None,
-    batch_size: Annotated[int, typer.Option(metavar="INTEGER", help="Batch size.")] = 1,
+    batch_size: Annotated[
+        int | None, typer.Option(metavar="INTEGER", help="Batch size (default: 1; 32 for embedding and ranking).")
+    ] = None,
     threads: Threads = None,
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
@@ -143,7 +160,7 @@ def run(
         )
         return
     for result in results:
-        say(json.dumps(result, ensure_ascii=False))
+        say(json.dumps(result, ensure_ascii=False, default=as_plain))
 
 
 @command(MODELS, example="vitrify verify minilm")

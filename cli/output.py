@@ -31,10 +31,15 @@ def failed(message: str, code: int, *, as_json: bool) -> int:
 def print_document(document: dict[str, Any], parts: Sequence["str | Table"], *, as_json: bool) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     say(
-        json.dumps(document, indent=1, ensure_ascii=False, default=str)
+        json.dumps(document, indent=1, ensure_ascii=False, default=as_plain)
         if as_json
         else "\n".join(text_lines(parts, width=width))
     )
+
+
+def as_plain(value: Any) -> Any:
+    """Return what JSON has for a value that it does not know: lists of numbers for an array, a text for the rest."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def text_lines(parts: Sequence["str | Table"], *, width: int | None = None) -> Iterator[str]:

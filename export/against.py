@@ -13,6 +13,7 @@ from ..runtime.verification.replay import replayed
 from ..runtime.verification.verify import Verification
 from .checkpoint.fetched import fetch
 from .checkpoint.opened import open_checkpoint
+from .checkpoint.sentences import HEAD, Wish
 from .families import export_family
 from .verification.gate import Subject, examine
 
@@ -29,7 +30,12 @@ def verify_against(verification: Verification, folder: Path, request: Request) -
     bundle = Bundle.read(folder)
     with tempfile.TemporaryDirectory(prefix="vitrify-") as scratch:
         found = fetch(request, Path(scratch))
-        checkpoint = open_checkpoint(found.folder, head=bundle.head, trust_remote_code=request.trust_remote_code)
+        checkpoint = open_checkpoint(
+            found.folder,
+            head=bundle.head,
+            trust_remote_code=request.trust_remote_code,
+            sentences=Wish(recorded=folder if bundle.head == HEAD else None),
+        )
         family = export_family(checkpoint.head.family)
         oracle = family.oracle(checkpoint)
         fixed = "height" not in bundle.axes and "image" in checkpoint.kinds

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from ..runtime.verification.replay import replayed
 from ..version import __version__
 from .checkpoint.fetched import fetch
 from .checkpoint.opened import Checkpoint, open_checkpoint
+from .checkpoint.sentences import Wish
 from .engine import DEFAULT_BUILDER
 from .engine.build import Order, build_engines
 from .families import export_family
@@ -90,6 +92,10 @@ def export_bundle(
     sms: Sequence[str] | None = (),
     builder: str = DEFAULT_BUILDER,
     calibration: str | Path | None = None,
+    pooling: str | Sequence[str] = (),
+    normalize: bool = False,
+    ignore_modules: bool = False,
+    route: str | None = None,
     progress: Progress | None = None,
 ) -> ExportReport:
     """Compile a checkpoint into a bundle, verify it against PyTorch, and return the report.
@@ -123,6 +129,14 @@ def export_bundle(
     calibration
         For profiles whose scales come from calibration: a file of texts, a line each, or images or recordings, a file
         or a folder (default: seeded inputs and, for models that read text, a text).
+    pooling, normalize
+        For text-embedding, of a checkpoint without modules.json: one or several of cls, max, mean,
+        mean_sqrt_len_tokens, weightedmean and lasttoken, side by side (default: mean, lasttoken for a decoder), and
+        whether its vectors are scaled to length 1.
+    ignore_modules
+        Leave out the modules of a sentence-transformers checkpoint that are not supported.
+    route
+        Of one with a Router whose routes have transformers of their own: the route to export.
     progress
         Called with a line for each step.
 
@@ -140,6 +154,8 @@ def export_bundle(
     targets, optional = load_targets(wanted)
     if calibration is not None:
         require_calibrated(targets)
+    modes = (pooling,) if isinstance(pooling, str) else tuple(pooling)
+    sentences = Wish(modes, normalize=normalize, ignore_modules=ignore_modules, route=route)
     order = Order(sms or (), builder)
     with_engines = [target.name for target in targets if target.provider == "tensorrt" and sms is not None]
     if with_engines:
@@ -150,7 +166,9 @@ def export_bundle(
     with staged(folder, force=force) as out, tempfile.TemporaryDirectory(prefix="vitrify-") as scratch:
         with steps("reading the checkpoint"):
             found = fetch(request, Path(scratch), processor=tokenizer or image_processor)
-            checkpoint = open_checkpoint(found.folder, task=task, trust_remote_code=trust_remote_code)
+            checkpoint = open_checkpoint(
+                found.folder, task=task, trust_remote_code=trust_remote_code, sentences=sentences
+            )
             targets = fitting(targets, checkpoint, optional)
             given = CalibrationInputs() if calibration is None else read_calibration(checkpoint, calibration)
             origin = dataclasses.replace(
@@ -280,6 +298,7 @@ def _write_processor(checkpoint: Checkpoint, out: Path) -> None:
     text = json.dumps({**config, **JS_CONFIG}, indent=2, ensure_ascii=False)
     (out / "config.json").write_text(text + "\n", encoding="utf-8")
     write_generation_config(checkpoint.model, out)
+    _write_kept(checkpoint.files, out)
     _write_chat_templates(checkpoint.tokenizer, out)
     if checkpoint.image_processor is not None:
         write_image_processor(checkpoint.image_processor, out)
@@ -289,6 +308,16 @@ def _write_processor(checkpoint: Checkpoint, out: Path) -> None:
         write_ctc_tokenizer(checkpoint.tokenizer, out)
     elif checkpoint.tokenizer is not None:
         write_tokenizer(checkpoint.tokenizer, out)
+
+
+def _write_kept(files: Mapping[str, Path | str], out: Path) -> None:
+    """Write the settings and modules of sentence-transformers, from where they are or as text."""
+    for name, source in files.items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(source, Path):
+            shutil.copyfile(source, out / name)
+        else:
+            (out / name).write_text(source, encoding="utf-8")
 
 
 def _write_chat_templates(tokenizer: Any, out: Path) -> None:

@@ -47,7 +47,7 @@ def pipeline(
     allow_pickle: bool = False,
     local_files_only: bool = False,
     torch_dtype: Any = None,
-    batch_size: int = 1,
+    batch_size: int | None = None,
     num_workers: int = 0,
     binary_output: bool = False,
     **options: Any,
@@ -77,7 +77,8 @@ def pipeline(
     threads
         Threads of one run (default: the cores that this process may use).
     batch_size
-        Rows that run together at most. 1 gives each result before the next input is read. With more, inputs are read
+        Rows that run together at most: 1, but 32 for text-embedding and text-ranking, as in sentence-transformers. 1
+        gives each result before the next input is read. With more, inputs are read
         ahead (texts: 16 batches or about 16,000 tokens, twice), those of like length share a batch, and on a CPU
         it holds at most 1,024 tokens, so that a large batch_size costs no padding: take 32. Results keep the order
         of the inputs and do not depend on it, but for cpu-int8's, which scales by all that a batch holds. Tasks that

@@ -192,6 +192,12 @@ class LoadedBundle:
         saved = read_saved(self.bundle.check(FILE)) if FILE in self.bundle.files else None
         return checkpoint_settings(self.config, saved)
 
+    def read_settings(self, name: str) -> Mapping[str, Any]:
+        """Return the content of one of the checkpoint's JSON files, or nothing where the bundle does not have it."""
+        if name not in self.bundle.files:
+            return {}
+        return json.loads(self.bundle.check(name).read_text(encoding="utf-8"))
+
     @cached_property
     def config(self) -> Mapping[str, Any]:
         """The checkpoint's config.json, with an `id2label` keyed by int."""

@@ -57,6 +57,7 @@ class FakeBundle:
     profile: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(name="cpu-fp32", provider="cpu"))
     config: Mapping[str, Any] = field(default_factory=dict)
     generation_config: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     batches: list[Any] = field(default_factory=list)
     threads: list[threading.Thread] = field(default_factory=list)
 
@@ -67,6 +68,9 @@ class FakeBundle:
     @cached_property
     def speech_processor(self):
         return SpeechProcessor.from_folder(self.folder)
+
+    def read_settings(self, name):
+        return self.settings.get(name, {})
 
     def run_rows(self, rows):
         noted = self.noted(rows)

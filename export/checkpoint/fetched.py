@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...runtime.bundle.checkpoint_files import Listing, checkpoint_files, has_pickles, settings_of
+from ...runtime.bundle.checkpoint_files import Listing, checkpoint_files, has_pickles, settings_of, weights_by_folder
 from ...runtime.bundle.digests import file_digest
 from ...runtime.bundle.manifest import Provenance
 from ...runtime.errors import UsageError
@@ -57,5 +57,11 @@ def _unpickled(folder: Path, scratch: Path) -> Path:
     for name in settings_of(Listing.from_folder(folder), code=True):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / name, out / name)
-    safetensors_from_pickle(folder, out)
+    for place, weights in weights_by_folder(folder).items():
+        (out / place).mkdir(parents=True, exist_ok=True)
+        if weights.pickled:
+            safetensors_from_pickle(folder / place, out / place)
+            continue
+        for name in weights.names:
+            shutil.copyfile(folder / name, out / name)
     return out

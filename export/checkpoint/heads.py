@@ -39,8 +39,15 @@ CLASSES: Mapping[str, Classes] = MappingProxyType(
         "image-to-text": Classes("AutoModelForImageTextToText", "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES"),
         "ctc": Classes("AutoModelForCTC", "MODEL_FOR_CTC_MAPPING_NAMES"),
         "base": Classes("AutoModel", "MODEL_MAPPING_NAMES"),
+        "embedding": Classes("AutoModel", "MODEL_MAPPING_NAMES"),
     }
 )
+
+
+# What every checkpoint has: its body, with or without the modules of sentence-transformers.
+BODIES = ("base", "embedding")
+# Classes that load the encoder of an encoder-decoder alone, as sentence-transformers does.
+_ENCODERS = "MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES"
 
 
 def choose_head(config: Any, task: str | None) -> Head:
@@ -71,9 +78,14 @@ def choose_head(config: Any, task: str | None) -> Head:
 
 
 def loader_of(head: Head, config: Any) -> Any:
-    """Return what loads a checkpoint with this head: its auto class, or the class named where that knows it not."""
+    """Return what loads a checkpoint with this head: its auto class, or the class named where that knows it not.
+
+    Of an encoder-decoder a sentence embedding reads the encoder, where transformers has it by itself.
+    """
     import transformers
 
+    if head.name == "embedding" and (encoder := _encoder_alone(config)):
+        return getattr(transformers, encoder)
     architecture = _architecture(config)
     known = config.model_type in _classes(head) or _remote(config) or architecture not in _names(head)
     return getattr(transformers, CLASSES[head.name].auto_class if known else str(architecture))
@@ -99,7 +111,7 @@ def _has(head: Head, config: Any) -> bool:
 
     Every checkpoint has a body.
     """
-    if head.name == "base" or _architecture(config) in _names(head):
+    if head.name in BODIES or _architecture(config) in _names(head):
         return True
     if _remote(config):
         return CLASSES[head.name].auto_class in config.auto_map
@@ -125,8 +137,9 @@ def _served_by(architecture: str) -> list[str]:
 
     found = getattr(transformers, architecture, None)
     kinds = kinds_read(HEADS["base"], found) if found is not None else ("text",)
-    own = {name for name in CLASSES if architecture in _names(HEADS[name])} - {"base"}
-    return [task.name for task in TASKS if own.intersection(task.heads)] + list(tasks_of("base", kinds))
+    own = {name for name in CLASSES if architecture in _names(HEADS[name])} - set(BODIES)
+    of_body = dict.fromkeys(task for name in BODIES for task in tasks_of(name, kinds))
+    return [task.name for task in TASKS if own.intersection(task.heads)] + list(of_body)
 
 
 def _names(head: Head) -> set[str]:
@@ -139,6 +152,13 @@ def _classes(head: Head) -> dict[str, tuple[str, ...]]:
 
     mapping = getattr(modeling_auto, CLASSES[head.name].mapping)
     return {key: (value,) if isinstance(value, str) else tuple(value) for key, value in mapping.items()}
+
+
+def _encoder_alone(config: Any) -> str | None:
+    from transformers.models.auto import modeling_auto
+
+    own = getattr(config, "is_encoder_decoder", False) or str(_architecture(config)).endswith("EncoderModel")
+    return getattr(modeling_auto, _ENCODERS).get(config.model_type) if own else None
 
 
 def _remote(config: Any) -> bool:

@@ -5,8 +5,8 @@ It reads local folders only; finding one on the Hub is `runtime/sources/hub.py`'
 
 import inspect
 import json
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,25 @@ from ...runtime.bundle.checkpoint_files import CONFIG, Listing, refuse_other_wei
 from ...runtime.errors import IntegrityError, UnsupportedError, UsageError
 from ...runtime.graphs.families import FAMILIES
 from ...runtime.graphs.heads import HEADS, Head
+from ...runtime.graphs.signature import POOLED
 from ...runtime.tasks import find_task
+from ..modules.chains import Chains
+from ..modules.encoder import SentenceEncoder
 from ..processors.image import load_image_processor
 from ..processors.speech import load_speech_processor
 from ..processors.tokenizer import load_tokenizer
-from .heads import choose_head, kinds_read, loader_of, main_input
+from .heads import BODIES, choose_head, kinds_read, loader_of, main_input
+from .sentences import HEAD, Sentences, Wish, edit_tokenizer, read_sentences
+
+_PLAIN = Wish()
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A loaded checkpoint: `model` in evaluation mode and float32, and the processors of the `kinds` of input it reads.
 
-    `outputs` are those of the head that its weights can give.
+    `outputs` are those of the head that its weights can give. `encoder` is the model with the modules of
+    sentence-transformers that follow it, where they are exported. `files` are what a bundle keeps of it, by name.
     """
 
     folder: Path
@@ -35,9 +42,16 @@ class Checkpoint:
     model: Any
     kinds: tuple[str, ...]
     outputs: tuple[str, ...]
+    encoder: SentenceEncoder | None = None
+    files: Mapping[str, Path | str] = field(default_factory=dict)
     tokenizer: Any = None
     image_processor: Any = None
     speech_processor: Any = None
+
+    @property
+    def traced(self) -> Any:
+        """What becomes the graph: the model, or that with its modules."""
+        return self.model if self.encoder is None else self.encoder
 
     @property
     def config(self) -> Any:
@@ -53,7 +67,8 @@ class Checkpoint:
         else:
             names = list(self.tokenizer.model_input_names) if "text" in self.kinds else []
             names += [main_input(type(self.model))] if "image" in self.kinds else []
-        return tuple(name for name in names if name in self.forward_parameters)
+        own = [POOLED] if self.encoder is not None and self.encoder.leaves_out_prompts else []
+        return (*(name for name in names if name in self.forward_parameters), *own)
 
     @property
     def forward_parameters(self) -> Collection[str]:
@@ -72,9 +87,16 @@ def _forward_parameters(model: Any) -> Collection[str]:
 
 
 def open_checkpoint(
-    folder: Path, *, task: str | None = None, head: str | None = None, trust_remote_code: bool = False
+    folder: Path,
+    *,
+    task: str | None = None,
+    head: str | None = None,
+    trust_remote_code: bool = False,
+    sentences: Wish = _PLAIN,
 ) -> Checkpoint:
     """Load the checkpoint in `folder` with the head that `task` needs, with the `head` named, or else with its own.
+
+    One that sentence-transformers wrote gives sentence embeddings, unless `task` or `head` says otherwise.
 
     Raises
     ------
@@ -86,11 +108,16 @@ def open_checkpoint(
         A file that cannot be read as what it should be.
 
     """
+    if not folder.is_dir():
+        raise UsageError(f"no checkpoint at '{folder}': not a folder. Pass a folder with config.json or a Hub id")
+    found = read_sentences(folder, task=task, head=head, wish=sentences)
+    folder = found.body
     settings = _read_config(folder)
     _refuse(folder, settings)
     _check_weights(folder)
     config = _load_config(folder, trust_remote_code=trust_remote_code)
-    chosen = choose_head(config, task) if head is None else HEADS[head]
+    named = HEAD if found.chains is not None else head
+    chosen = choose_head(config, task) if named is None else HEADS[named]
     if FAMILIES[chosen.family].encoder is not None and not config.is_encoder_decoder:
         raise UnsupportedError(
             f"{config.architectures[0] if config.architectures else config.model_type} is not an encoder-decoder: "
@@ -100,8 +127,19 @@ def open_checkpoint(
     kinds = kinds_read(chosen, type(model))
     _check_task_input(task, kinds)
     outputs = chosen.outputs if missing else (*chosen.outputs, *chosen.extra)
-    checkpoint = Checkpoint(folder, chosen, model, kinds, outputs)
-    return _with_processor(checkpoint, trust_remote_code=trust_remote_code)
+    checkpoint = Checkpoint(folder, chosen, model, kinds, outputs, files=found.files)
+    checkpoint = _with_processor(checkpoint, trust_remote_code=trust_remote_code)
+    return checkpoint if found.chains is None else _with_modules(checkpoint, found, found.chains)
+
+
+def _with_modules(checkpoint: Checkpoint, found: Sentences, chains: Chains) -> Checkpoint:
+    """Return the checkpoint with the modules that follow its model, and the tokenizer as they have it."""
+    return replace(
+        checkpoint,
+        encoder=SentenceEncoder(checkpoint.model, chains.made),
+        outputs=("last_hidden_state", *chains.made),
+        tokenizer=edit_tokenizer(checkpoint.tokenizer, found.settings),
+    )
 
 
 def _with_processor(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Checkpoint:
@@ -123,8 +161,6 @@ def _with_processor(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Check
 
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
-    if not folder.is_dir():
-        raise UsageError(f"no checkpoint at '{folder}': not a folder. Pass a folder with config.json or a Hub id")
     refuse_other_weights(Listing.from_folder(folder))
     if not path.is_file():
         raise UsageError(f"'{folder}' is not a checkpoint: it has no config.json")
@@ -203,7 +239,7 @@ def _load_model(folder: Path, head: Head, config: Any, *, trust_remote_code: boo
         if bars:
             transformers.logging.enable_progress_bar()
     missing = sorted(info["missing_keys"])
-    serious = [name for name in missing if "pooler" not in name or head.name != "base"]
+    serious = [name for name in missing if "pooler" not in name or head.name not in BODIES]
     if serious or info.get("mismatched_keys"):
         names = ", ".join([*serious, *map(str, info.get("mismatched_keys") or ())][:3])
         raise UsageError(

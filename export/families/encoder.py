@@ -29,7 +29,7 @@ class EncoderFamily(Family):
 
     def trace(self, checkpoint: Checkpoint, plan: Plan, *, opset: int, ir_version: int) -> dict[str, onnx_ir.Model]:
         graph = graph_from_model(
-            checkpoint.model,
+            checkpoint.traced,
             {name: torch.from_numpy(value) for name, value in plan.traced.items()},
             axes=_axes_of(plan.traced, fixed=plan.fixed),
             outputs=checkpoint.outputs,

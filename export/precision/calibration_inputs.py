@@ -9,6 +9,7 @@ import numpy as np
 
 from ...runtime.bundle.digests import file_digest
 from ...runtime.errors import UsageError
+from ...runtime.graphs.signature import MASK, POOLED
 from ...runtime.numerics import Arrays
 from ...runtime.processing.audio.source import load_audio
 from ...runtime.processing.image.source import as_rgb, load_image
@@ -51,7 +52,8 @@ def text_rows(checkpoint: Checkpoint, lines: Sequence[str]) -> list[Arrays]:
     """Return each text as the tokens that the model takes, cut to its length."""
     limit = min((getattr(checkpoint.config, "max_position_embeddings", None) or _LONGEST_TEXT) - 2, _LONGEST_TEXT)
     made = (checkpoint.tokenizer(line, truncation=True, max_length=limit, return_token_type_ids=True) for line in lines)
-    return [{name: np.array([row[name]], np.int64) for name in checkpoint.input_names} for row in made]
+    given = {name: MASK if name == POOLED else name for name in checkpoint.input_names}  # a text has no prompt here
+    return [{name: np.array([row[source]], np.int64) for name, source in given.items()} for row in made]
 
 
 def _is_shown(path: Path, folder: Path) -> bool:

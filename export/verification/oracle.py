@@ -16,7 +16,7 @@ class ForwardOracle:
     def outputs(self, inputs: Arrays) -> Arrays:
         """Return the model's kept outputs, float32; raise whatever the model raises."""
         with torch.inference_mode():
-            made = self.checkpoint.model(**{name: torch.from_numpy(value) for name, value in inputs.items()})
+            made = self.checkpoint.traced(**{name: torch.from_numpy(value) for name, value in inputs.items()})
         found = {name: getattr(made, name, None) for name in self.checkpoint.outputs}
         return {name: value.float().numpy() for name, value in found.items() if value is not None}
 

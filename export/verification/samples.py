@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ...runtime.graphs.signature import MASK, POOLED
 from ...runtime.numerics import Arrays
 from ..checkpoint.opened import Checkpoint
 
@@ -36,7 +37,9 @@ class TextSamples:
         segments = ((mask.cumsum(1) > (mask.sum(1, keepdims=True) + 1) // 2) & (self.segments > 1)).astype(
             np.int64
         ) * mask
-        made = {"input_ids": ids, "attention_mask": mask, "token_type_ids": segments}
+        made = {"input_ids": ids, MASK: mask, "token_type_ids": segments}
+        if POOLED in self.names:  # the first tokens of each row are the prompt's, some of its own follow
+            made[POOLED] = mask * (mask.cumsum(1) > random.integers(0, lengths)[:, None])
         return {name: made[name] for name in self.names}
 
     def _row(self, size: int, random: np.random.Generator) -> np.ndarray:

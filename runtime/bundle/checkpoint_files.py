@@ -18,6 +18,7 @@ from typing import Any
 
 from ..errors import IntegrityError, UnsupportedError, UsageError
 from .manifest import MANIFEST
+from .modules_json import MODULES, TRANSFORMER, Read, flattened, listed
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -146,8 +147,9 @@ def weights_of(listing: Listing, *, allow_pickle: bool = False) -> Weights:
         )
         raise UsageError(f"'{listing.where}' contains no {SINGLE}: {reason}")
     if weights.pickled and not allow_pickle:
+        pickle = next(name for name in weights.names if not name.endswith((_SAFE, _SAFE_INDEX)))
         raise UnsupportedError(
-            f"'{listing.where}' contains pickled weights only ({weights.names[0]}): a pickle can run code when it is "
+            f"'{listing.where}' contains pickled weights only ({pickle}): a pickle can run code when it is "
             "opened. Use a revision with model.safetensors, or accept the risk with --allow-pickle"
         )
     return weights
@@ -177,8 +179,20 @@ def has_weights(names: Collection[str], *, allow_pickle: bool = False) -> bool:
 
 def has_pickles(folder: Path) -> bool:
     """Tell whether a folder's weights are to be converted first."""
-    weights = _choose(Listing.from_folder(folder))
-    return weights is not None and weights.pickled
+    return any(weights.pickled for weights in weights_by_folder(folder).values())
+
+
+def weights_by_folder(folder: Path) -> dict[str, Weights]:
+    """Return the weights of a checkpoint by the folder that they are in: "", and of modules the names of theirs."""
+    listing = Listing.from_folder(folder)
+    found = {place: _chosen_in(listing, place) for place in _places(listing)}
+    return {place: weights for place, weights in found.items() if weights is not None}
+
+
+def json_of(folder: Path) -> Read:
+    """Return what reads a JSON file of a checkpoint's folder, by name; None for one that is not there or is no JSON."""
+    listing = Listing.from_folder(folder)
+    return lambda name: _read_json(listing, name) if listing.has(name) else None
 
 
 def pickled_shards(folder: Path) -> list[Path]:
@@ -190,9 +204,35 @@ def pickled_shards(folder: Path) -> list[Path]:
 
 
 def _choose(listing: Listing) -> Weights | None:
-    """Return what transformers would load: what the config names, else safetensors, else pickles."""
-    named = _named_by_config(listing)
-    return _first(listing, (named,) if named else (SINGLE, INDEX, *_PICKLES))
+    """Return what is loaded: by transformers and, of a checkpoint with modules, for each of them that has weights.
+
+    None where the transformer itself has none.
+    """
+    places = _places(listing)
+    found = {place: _chosen_in(listing, place) for place in places}
+    if any(found[place] is None for place, is_needed in places.items() if is_needed):
+        return None
+    every = [weights for weights in found.values() if weights is not None]
+    names = tuple(name for weights in every for name in weights.names)
+    return Weights(names, pickled=any(weights.pickled for weights in every)) if names else None
+
+
+def _places(listing: Listing) -> dict[str, bool]:
+    """Return the folders that weights are looked for in, and whether they must be there."""
+    where, read = listing.where, lambda name: _read_json(listing, name) if listing.has(name) else None
+    modules = list(flattened(listed(read, where), read, where)) if listing.has(MODULES) else []
+    found = {module.path: module.kind == TRANSFORMER for module in modules}
+    return found or {"": True}
+
+
+def _chosen_in(listing: Listing, folder: str) -> Weights | None:
+    """Return what transformers would load of a folder: what the config names, else safetensors, else pickles."""
+    named = _named_by_config(listing, folder)
+    return _first(listing, (named,) if named else [_inside(folder, name) for name in (SINGLE, INDEX, *_PICKLES)])
+
+
+def _inside(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
 
 
 def _first(listing: Listing, names: Collection[str]) -> Weights | None:
@@ -203,15 +243,16 @@ def _first(listing: Listing, names: Collection[str]) -> Weights | None:
     return Weights((name, *shards), pickled=not name.endswith((_SAFE, _SAFE_INDEX)))
 
 
-def _named_by_config(listing: Listing) -> str | None:
-    if not listing.has(CONFIG) or not any(name.endswith(_SAFE) for name in listing.sizes):
+def _named_by_config(listing: Listing, folder: str) -> str | None:
+    file = _inside(folder, CONFIG)
+    if not listing.has(file) or not any(name.endswith(_SAFE) for name in listing.sizes):
         return None
-    config = _read_json(listing, CONFIG)
+    config = _read_json(listing, file)
     name = config.get(_EXPLICIT) if isinstance(config, dict) else None
     if name is None:
         return None
-    _check_name(listing, CONFIG, name, (_SAFE, _SAFE_INDEX))
-    return name
+    _check_name(listing, file, name, (_SAFE, _SAFE_INDEX))
+    return _inside(folder, name)
 
 
 def _shards(listing: Listing, index: str) -> list[str]:
@@ -223,7 +264,7 @@ def _shards(listing: Listing, index: str) -> list[str]:
     names = sorted({str(name) for name in table.values()})
     for name in names:
         _check_name(listing, index, name, (_SAFE,) if _SAFE in index else (".bin", ".pt", ".pth", ".ckpt"))
-    return names
+    return [_inside(index.rpartition("/")[0], name) for name in names]
 
 
 def _check_name(listing: Listing, by: str, name: Any, endings: tuple[str, ...]) -> None:
@@ -233,7 +274,7 @@ def _check_name(listing: Listing, by: str, name: Any, endings: tuple[str, ...]) 
         raise IntegrityError(
             f"'{by}' of '{listing.where}' names '{name}', which is not a file of the checkpoint: do not trust it"
         )
-    if not listing.has(name):
+    if not listing.has(_inside(by.rpartition("/")[0], name)):
         raise IntegrityError(
             f"'{by}' of '{listing.where}' names '{name}', which is missing: download the checkpoint again"
         )

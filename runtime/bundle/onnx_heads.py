@@ -55,6 +55,7 @@ TOLD: Mapping[str, Told] = MappingProxyType(
         "speech-seq2seq": Told(_GENERATORS, "audio"),
         "image-to-text": Told(_GENERATORS, "image"),
         "seq2seq-lm": Told(_GENERATORS, "text"),
+        "embedding": Told(("Model",)),
         "base": Told(("Model",)),
     }
 )
@@ -98,7 +99,7 @@ def choose_head(heads: Sequence[Head], graphs: Mapping[str, Graph], where: str) 
     inputs = {tensor.name for graph in ([first] if own.generates else graphs.values()) for tensor in graph.inputs}
     given = {tensor.name for graph in graphs.values() for tensor in graph.outputs}
     read = kinds_of(name for name in KINDS if name in inputs)
-    for head in [*heads, *([] if own.generates else [HEADS["base"]])]:
+    for head in [*heads, *([] if own.generates else [HEADS["embedding"], HEADS["base"]])]:
         kinds = head.reads or read[:1]
         if kinds and set(head.outputs) <= given and TOLD[head.name].kind in {None, *kinds}:
             return head, kinds
@@ -160,7 +161,7 @@ def _output_places(
         return ("batch", "encoder_sequence")
     if tensor.name == LOGITS and family.generates:
         return ("batch", "sequence", _vocabulary(tensor, config))
-    is_by_token = tensor.name in head.outputs and head.by_token and bool(tokens)
+    is_by_token = tensor.name in head.by_token and bool(tokens)
     return INPUT_AXES[TOKENS] if is_by_token or (tokens and tensor.axes[1:2] == tokens) else ("batch",)
 
 

@@ -22,7 +22,7 @@ class Head:
     family
         The row of `FAMILIES`.
     by_token
-        Whether these outputs have a row for each token.
+        Which of these outputs have a row for each token.
     writes_text
         Whether a tokenizer turns what it gives into text.
     reads
@@ -33,7 +33,7 @@ class Head:
     name: str
     outputs: tuple[str, ...] = ("logits",)
     family: str = "encoder"
-    by_token: bool = False
+    by_token: tuple[str, ...] = ()
     writes_text: bool = False
     extra: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
@@ -41,15 +41,16 @@ class Head:
 
 _ROWS = (
     Head("sequence-classification"),
-    Head("token-classification", by_token=True),
-    Head("question-answering", ("start_logits", "end_logits"), by_token=True),
-    Head("masked-lm", by_token=True),
+    Head("token-classification", by_token=("logits",)),
+    Head("question-answering", ("start_logits", "end_logits"), by_token=("start_logits", "end_logits")),
+    Head("masked-lm", by_token=("logits",)),
     Head("image-classification"),
     Head("ctc", writes_text=True),
     Head("causal-lm", family="decoder", writes_text=True),
     Head("seq2seq-lm", family="encoder-decoder", writes_text=True),
     Head("speech-seq2seq", family="encoder-decoder", writes_text=True),
     Head("image-to-text", family="encoder-decoder", writes_text=True),
-    Head("base", ("last_hidden_state",), by_token=True, extra=("pooler_output",)),
+    Head("embedding", ("last_hidden_state", "sentence_embedding"), by_token=("last_hidden_state",)),
+    Head("base", ("last_hidden_state",), by_token=("last_hidden_state",), extra=("pooler_output",)),
 )
 HEADS: Mapping[str, Head] = MappingProxyType({row.name: row for row in _ROWS})

@@ -17,6 +17,8 @@ PAST, PRESENT, CROSS = "past_key_values.", "present.", ".encoder."
 KEEP, BRANCH = "num_logits_to_keep", "use_cache_branch"
 STATES, STATES_MASK = "encoder_hidden_states", "encoder_attention_mask"
 TOKENS, MASK, POSITIONS, LOGITS = "input_ids", "attention_mask", "position_ids", "logits"
+# The tokens that a pooling counts, where that leaves out those of the prompt; what it makes of them.
+POOLED, VECTOR = "pooling_mask", "sentence_embedding"
 # What attention reads whose cache stays in place, and the axis of the room that such a cache has.
 SEQLENS, TOTAL, CAPACITY = "seqlens_k", "total_sequence_length", "capacity"
 
@@ -31,7 +33,7 @@ KINDS: Mapping[str, str] = {
 _BY_TOKEN = ("batch", "sequence")
 # The axes of what is read; `channels` and `bins` are fixed sizes, the others dynamic.
 INPUT_AXES: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys((TOKENS, MASK, POSITIONS, "token_type_ids", "decoder_input_ids"), _BY_TOKEN),
+    **dict.fromkeys((TOKENS, MASK, POSITIONS, POOLED, "token_type_ids", "decoder_input_ids"), _BY_TOKEN),
     "pixel_values": ("batch", "channels", "height", "width"),
     "flattened_patches": ("batch", "patches"),
     "input_values": ("batch", "samples"),

@@ -98,7 +98,7 @@ class FillMaskPipeline(TextPipeline):
         ]
         return rows[0] if len(rows) == 1 else rows
 
-    def collected(self, results: list[Any]) -> Any:
+    def collected(self, results: list[Any], parameters: Any) -> Any:  # noqa: ARG002 - the same for all
         """Return the results of a list; a list of one is taken as its text."""
         return results[0] if len(results) == 1 else results
 

@@ -169,7 +169,7 @@ class QuestionAnsweringPipeline(Pipeline):
         found = sorted(found, key=lambda answer: answer["score"], reverse=True)[: parameters.top_k]
         return found[0] if len(found) == 1 else found
 
-    def collected(self, results: list[Any]) -> Any:
+    def collected(self, results: list[Any], parameters: Any) -> Any:  # noqa: ARG002 - the same for all
         """Return the results; that of a single question by itself."""
         return results[0] if len(results) == 1 else results
 

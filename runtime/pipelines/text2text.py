@@ -99,7 +99,7 @@ class Text2TextGenerationPipeline(GenerationPipeline):
         records = (self._record(sequence, parameters) for sequence in answers.sequences)
         return [record | extra for record, extra in zip(records, extras, strict=True)]
 
-    def collected(self, results: list[Any]) -> Any:
+    def collected(self, results: list[Any], parameters: Any) -> Any:  # noqa: ARG002 - the same for all
         """Return one record a text, where no text has several."""
         return [result[0] for result in results] if all(len(result) == 1 for result in results) else results
 

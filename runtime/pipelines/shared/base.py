@@ -52,10 +52,13 @@ class Pipeline(ABC):
     # Whether pieces of many inputs may run in another order, beside the reading of more; else they run as they come.
     reads_ahead: ClassVar[bool] = False
 
-    def __init__(self, loaded: "LoadedBundle", *, task: str, batch_size: int = 1, **options: Any) -> None:
+    # How many rows run together where no one says.
+    default_batch_size: ClassVar[int] = 1
+
+    def __init__(self, loaded: "LoadedBundle", *, task: str, batch_size: int | None = None, **options: Any) -> None:
         self.loaded = loaded
         self.task = task
-        self.batch_size = _checked_batch_size(batch_size)
+        self.batch_size = _checked_batch_size(self.default_batch_size if batch_size is None else batch_size)
         self.options: Any = self.parameters().updated(task, options)
         # As given at init time: results of some tasks are nested by whether an argument came here or per call.
         self.given = frozenset(options)
@@ -120,7 +123,7 @@ class Pipeline(ABC):
             )
         results = self._stream(items, parameters, size, options)
         if isinstance(inputs, (list, tuple)):
-            return self.collected(list(results))
+            return self.collected(list(results), parameters)
         return results if (count := count_of(inputs)) is None else Results(results, count)
 
     # What a task says of itself.
@@ -151,7 +154,7 @@ class Pipeline(ABC):
         """Return the result nested as the mirrored pipeline nests it."""
         return result
 
-    def collected(self, results: list[Any]) -> Any:
+    def collected(self, results: list[Any], parameters: Any) -> Any:  # noqa: ARG002 - for tasks that gather
         """Return the result of a list of inputs."""
         return results
 

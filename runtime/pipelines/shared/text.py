@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ...errors import UsageError
+from ...graphs.signature import MASK, POOLED
 from ...numerics import Row
 from ...processing.text.encodings import Encodings
 from .base import Parameters, Pipeline
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from ...loading import LoadedBundle
 
 # What a model takes an input to be that its tokenizer leaves out.
-_LEFT_OUT = {"attention_mask": np.ones_like, "token_type_ids": np.zeros_like}
+_LEFT_OUT = {MASK: np.ones_like, POOLED: np.ones_like, "token_type_ids": np.zeros_like}
 
 
 @dataclass(frozen=True)

@@ -76,8 +76,8 @@ def test_without_a_known_class_the_type_or_its_own_code_says_which(given, head):
         ("Wav2Vec2ForCTC", "wav2vec2", "fill-mask", SPEECH),
         ("ViTForImageClassification", "vit", "ner", "image-classification, image-feature-extraction"),
         ("VisionEncoderDecoderModel", "vision-encoder-decoder", SPEECH, "image-to-text, image-feature-extraction"),
-        ("BertForMaskedLM", "bert", SPEECH, "fill-mask, feature-extraction"),
-        ("LlamaForCausalLM", "llama", "fill-mask", "text-generation, feature-extraction"),
+        ("BertForMaskedLM", "bert", SPEECH, "fill-mask, feature-extraction, text-embedding"),
+        ("LlamaForCausalLM", "llama", "fill-mask", "text-generation, feature-extraction, text-embedding"),
     ],
 )
 def test_a_refusal_names_what_is_served(architecture, model_type, task, served):

@@ -281,3 +281,57 @@ def test_what_a_listing_leaves_out_is_still_a_shard(tmp_path):
     write(tmp_path, [INDEX], index_of(name))
     assert name not in rules.Listing.from_folder(tmp_path).sizes
     assert set(checkpoint_files(tmp_path)) == {"config.json", INDEX, name}
+
+
+MODULES = {
+    "modules.json": [
+        {"idx": 0, "name": "0", "path": "0_Transformer", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+        {"idx": 2, "name": "2", "path": "2_Asym", "type": "sentence_transformers.models.Asym"},
+    ],
+    "2_Asym/config.json": {
+        "types": {"query_0_Dense": "sentence_transformers.models.Dense"},
+        "structure": {"query": ["query_0_Dense"], "document": []},
+    },
+    "0_Transformer/config.json": {},
+}
+
+
+def modules_in(folder, *weights):
+    for name, content in MODULES.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(content))
+    for name in weights:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"weights")
+    return Listing.from_folder(folder)
+
+
+def test_each_module_has_weights_in_its_own_folder(tmp_path):
+    names = ("0_Transformer/model.safetensors", "2_Asym/query_0_Dense/model.safetensors")
+    listing = modules_in(tmp_path, *names, "2_Asym/query_0_Dense/pytorch_model.bin", "model.safetensors")
+    assert weights_of(listing).names == names
+    assert set(names) < set(checkpoint_files(tmp_path))
+
+
+def test_a_module_with_a_pickle_alone_is_refused(tmp_path):
+    listing = modules_in(tmp_path, "0_Transformer/model.safetensors", "2_Asym/query_0_Dense/pytorch_model.bin")
+    with pytest.raises(UnsupportedError, match=r"2_Asym/query_0_Dense/pytorch_model\.bin"):
+        weights_of(listing)
+    assert weights_of(listing, allow_pickle=True).pickled
+
+
+def test_modules_without_a_transformers_weights_are_no_checkpoint(tmp_path):
+    with pytest.raises(UsageError, match=r"contains no model\.safetensors"):
+        weights_of(modules_in(tmp_path, "2_Asym/query_0_Dense/model.safetensors"))
+
+
+@pytest.mark.parametrize("content", ["{}", '[{"type": 1, "path": ""}]', '[{"type": "a", "path": "/etc"}]', "[1]"])
+def test_a_broken_list_of_modules_is_reported(tmp_path, content):
+    (tmp_path / "modules.json").write_text(content)
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    if content == "{}":
+        assert weights_of(Listing.from_folder(tmp_path)).names == ("model.safetensors",)
+        return
+    with pytest.raises(IntegrityError, match=r"modules\.json"):
+        weights_of(Listing.from_folder(tmp_path))

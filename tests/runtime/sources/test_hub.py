@@ -304,3 +304,27 @@ def test_brackets_in_a_name_are_no_pattern(connect):
     files = {**PLAIN.files, "vocab[1].txt": b"a"}
     with serving({"owner/tiny": Repository(files, PLAIN.large)}) as hub:
         assert "vocab[1].txt" in names_in(connect(hub).resolve("owner/tiny"))
+
+
+# ------------------------------------------------------------------------------------------ sentence-transformers
+
+
+def test_modules_with_weights_of_their_own_are_downloaded_and_work_offline(connect):
+    kind = "sentence_transformers.models."
+    rows = [("0_Transformer", "Transformer"), ("1_Pooling", "Pooling"), ("2_Dense", "Dense")]
+    listing = [{"idx": i, "name": str(i), "path": path, "type": kind + name} for i, (path, name) in enumerate(rows)]
+    wanted = {
+        "modules.json": json.dumps(listing).encode(),
+        "0_Transformer/config.json": b"{}",
+        "0_Transformer/model.safetensors": b"weights",
+        "1_Pooling/config.json": b"{}",
+        "2_Dense/config.json": b"{}",
+        "2_Dense/model.safetensors": b"more weights",
+    }
+    unwanted = {"2_Dense/pytorch_model.bin": b"pickle", "0_Transformer/pytorch_model.bin": b"pickle"}
+    with serving({"owner/tiny": Repository({**wanted, **unwanted})}) as hub:
+        client = connect(hub)
+        found = client.resolve("owner/tiny")
+        folder = Path(found["folder"])
+        assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == set(wanted)
+        assert client.resolve("owner/tiny", offline=True) == found

@@ -290,6 +290,8 @@ def test_tasks_that_generate_run_their_rows_as_they_come():
         "fill-mask",
         "feature-extraction",
         "zero-shot-classification",
+        "text-embedding",
+        "text-ranking",
         "image-classification",
         "image-feature-extraction",
     }
