@@ -4,6 +4,7 @@ Closed loop: one call after the other, which gives latency and the most that can
 random times, which gives the latency that users of a busy server see.
 """
 
+import importlib.util
 import json
 import statistics
 import tempfile
@@ -15,12 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from ..runtime.bundle.files import given_name
 from ..runtime.bundle.reading import read_bundle
 from ..runtime.errors import UsageError
 from ..runtime.loading import MAX_DRIFT, LoadedBundle
 from ..runtime.machine import this_machine, usable_cores
-from ..runtime.selection.find import find_choice
+from ..runtime.selection.find import check_max_drift, find_choice
 from ..runtime.selection.profiles import Choice
+from ..runtime.sessions.base import cpu_threads
 from ..runtime.sources.hub import Request
 from .backends import COUNTER, OWN, Installed, find_baseline, own_backend
 from .environment import condition, fingerprint
@@ -32,6 +35,7 @@ from .roofline import least_milliseconds, measured_peaks
 from .workload import workload
 
 Progress = Callable[[str], None]
+SECONDS = 10.0
 _REPETITION_SECONDS, _MOST_CALLS = 0.25, 50
 _SETTLE_SECONDS, _STEADY = 2.0, 0.05
 _SHARES = (0.3, 0.6, 0.8, 0.95)  # of what a closed loop serves
@@ -63,6 +67,8 @@ class Measurement:
         Seconds that one repetition may take.
     command
         What was typed, for the record.
+    allow_missing
+        Measure without baselines that are not available, which are rows with the reason then.
 
     """
 
@@ -76,18 +82,18 @@ class Measurement:
     threads: Sequence[int] = ()
     rounds: int = 15
     rates: Sequence[float] = ()
-    seconds: float = 10.0
+    seconds: float = SECONDS
     limit: float = 300.0
     command: str | None = None
+    allow_missing: bool = False
 
     def __post_init__(self) -> None:
-        for name, value in (
-            ("rounds", self.rounds),
-            ("seconds", self.seconds),
-            *(("threads", n) for n in self.threads),
-        ):
-            if value <= 0:
+        for name, value in (("rounds", self.rounds), ("seconds", self.seconds)):
+            if not 0 < value < float("inf"):
                 raise UsageError(f"{name}: got {value}, expected more than 0")
+        for count in self.threads:
+            cpu_threads(count)
+        check_max_drift(self.max_drift)
         for name in self.against:
             find_baseline(name)
 
@@ -108,7 +114,8 @@ def measure_model(measurement: Measurement, *, progress: Progress = lambda _: No
     Raises
     ------
     UsageError
-        A profile, an axis, a size or a baseline that is unknown. What cannot run here is a row with the reason instead.
+        A profile, an axis, a size or a baseline that is unknown, or a baseline that is not available here. What fails
+        while it is measured is a row with the reason instead.
 
     """
     model = find_model(
@@ -116,6 +123,8 @@ def measure_model(measurement: Measurement, *, progress: Progress = lambda _: No
     )
     work = workload(model.bundle, LoadedBundle(model.bundle).config, measurement.sizes)
     runners, backends = _backends(measurement, model)
+    if not measurement.allow_missing:
+        require_available([runner for runner in runners if not backends[runner.name].is_own])
     progress("peak performance of the machine")
     result = Result(
         model=_described(model),
@@ -162,6 +171,20 @@ def _backends(measurement: Measurement, tested: ModelUnderTest) -> tuple[list[Ru
     return runners, backends
 
 
+def require_available(baselines: Sequence[Runner]) -> None:
+    """Raise UsageError for the first baseline whose packages or model are not there."""
+    for runner in baselines:
+        missing = [name for name in runner.program.shown if importlib.util.find_spec(name) is None]
+        try:
+            if missing:
+                raise BackendError(f"{missing[0]} is not installed")
+            runner.model()
+        except BackendError as error:
+            raise UsageError(
+                f"--against {runner.name}: {error}; --allow-missing measures without what is not available"
+            ) from error
+
+
 def _own(choice: Choice) -> Installed:
     profile = choice.profile
     return own_backend(profile.name, choice.entries.items(), prepacked=choice.prepacked, precision=profile.precision)
@@ -178,7 +201,7 @@ def _model_of(program: Installed, tested: ModelUnderTest) -> Callable[[], str]:
             if not exact:
                 raise BackendError("the bundle contains no float32 graph")
             return str(tested.bundle.path(tested.bundle.graph_files(exact[0].profile.name, "model")[0]))
-        described = {"checkpoint": str(tested.checkpoint_folder()), "architecture": tested.bundle.architecture}
+        described = {"checkpoint": str(tested.pytorch_folder()), "architecture": tested.bundle.architecture}
         return json.dumps(described)
 
     return model
@@ -187,7 +210,7 @@ def _model_of(program: Installed, tested: ModelUnderTest) -> Callable[[], str]:
 def _described(model: ModelUnderTest) -> dict[str, Any]:
     bundle = model.bundle
     return {
-        "name": bundle.folder.resolve().name,
+        "name": given_name(bundle.folder),
         "source": bundle.source.id,
         "architecture": bundle.architecture,
         "family": bundle.family,

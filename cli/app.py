@@ -1,5 +1,6 @@
 """The `vitrify` command itself, how its help reads, and the options that several commands share."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -61,6 +62,13 @@ def command(panel: str, *, example: str) -> Any:
     return app.command(cls=Command, rich_help_panel=panel, epilog=f"Example: {example}")
 
 
+def _folder(word: str) -> Path:
+    if not word.strip():
+        raise typer.BadParameter("the folder's name is empty")
+    return Path(word)
+
+
+BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", parser=_folder, help="Folder of a bundle.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout instead of text.")]
 Profiles = Annotated[
     list[str] | None,
@@ -77,7 +85,8 @@ Sm = Annotated[
     ),
 ]
 EngineBuilder = Annotated[
-    str, typer.Option("--builder", metavar="TEXT", help="Engine builder: tensorrt-rtx or tensorrt.")
+    str | None,
+    typer.Option("--builder", metavar="TEXT", help="Engine builder: tensorrt-rtx (default) or tensorrt."),
 ]
 Shapes = Annotated[
     list[str] | None,
@@ -97,13 +106,16 @@ MaxDrift = Annotated[
     float | None,
     typer.Option(
         metavar="NUMBER",
+        min=0,
         help="For profile auto: largest accepted max relative error against PyTorch (default: 0.05).",
     ),
 ]
 AllowPickle = Annotated[
     bool, typer.Option("--allow-pickle", help="Load pickled weights, in a child process without network access.")
 ]
-Threads = Annotated[int | None, typer.Option(metavar="INTEGER", help="Intra-op threads (default: available cores).")]
+Threads = Annotated[
+    int | None, typer.Option(metavar="INTEGER", min=1, help="Intra-op threads (default: available cores).")
+]
 
 
 @app.callback(invoke_without_command=True)

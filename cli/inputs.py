@@ -9,6 +9,18 @@ from ..runtime.errors import UsageError
 from ..runtime.tasks import find_task
 
 
+# Arguments of pipeline() that are options of `vitrify run`.
+_OPTIONS = {
+    name: f"--{name.replace('_', '-')}"
+    for name in (
+        *("model", "profile", "batch_size", "threads", "revision", "trust_remote_code", "allow_pickle", "max_drift"),
+    )
+}
+# Whisper's; pipeline() has an argument of its own by that name.
+_OF_CALLS = {"task"}
+_CONSTANTS = {"None": None, "True": True, "False": False}
+
+
 def read_inputs(task: str, words: Sequence[str], stdin: BinaryIO | None) -> Iterator[Any]:
     """Yield one input for each word, or for each line of stdin (None: closed) when there are no words.
 
@@ -29,15 +41,23 @@ def read_inputs(task: str, words: Sequence[str], stdin: BinaryIO | None) -> Iter
         raise UsageError("no inputs: pass them as arguments, or as lines on stdin")
 
 
-def read_parameters(words: Sequence[str]) -> dict[str, Any]:
-    """Return the arguments that `name=JSON` words give; a value that is no JSON is a text."""
-    parameters = {}
+def read_parameters(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arguments that `name=JSON` words give, and apart those that a pipeline accepts per call only.
+
+    A value that is not JSON is one of Python's constants, or a text. Raises UsageError for an argument that is an
+    option of the command.
+    """
+    parameters: dict[str, Any] = {}
     for word in words:
         name, sign, value = word.partition("=")
         if not sign or not name.isidentifier():
             raise UsageError(f"--param expects name=JSON, got '{word}' (example: --param top_k=3)")
-        parameters[name] = _json_or_text(value)
-    return parameters
+        if name in _OPTIONS:
+            raise UsageError(f"--param {name}: use {_OPTIONS[name]}")
+        if name in parameters:
+            raise UsageError(f"--param {name} is given twice: keep one")
+        parameters[name] = _value(value)
+    return parameters, {name: parameters.pop(name) for name in _OF_CALLS & set(parameters)}
 
 
 def _lines(stdin: BinaryIO | None) -> Iterator[tuple[int, str]]:
@@ -80,8 +100,8 @@ def _text(word: str) -> str:
     return text.rstrip("\n")
 
 
-def _json_or_text(value: str) -> Any:
+def _value(text: str) -> Any:
     try:
-        return json.loads(value)
-    except ValueError:
-        return value
+        return _CONSTANTS[text] if text in _CONSTANTS else json.loads(text)
+    except (ValueError, RecursionError):
+        return text

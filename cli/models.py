@@ -10,6 +10,7 @@ import typer
 from .app import (
     MODELS,
     AllowPickle,
+    BundleFolder,
     EngineBuilder,
     Json,
     MaxDrift,
@@ -20,6 +21,7 @@ from .app import (
     TrustRemoteCode,
     command,
 )
+from .combinations import not_with, only_with
 from .output import conclude, parity_lines, print_document, progress_shown, say
 
 
@@ -42,7 +44,7 @@ def export(
         bool, typer.Option("--allow-mismatch", help="Keep a bundle that fails the accuracy check, and record it.")
     ] = False,
     sm: Sm = None,
-    builder: EngineBuilder = "tensorrt-rtx",
+    builder: EngineBuilder = None,
     calibration: Annotated[
         Path | None,
         typer.Option(
@@ -59,6 +61,8 @@ def export(
     from .. import export_bundle
     from ..runtime.bundle.manifest import Provenance
 
+    not_with("--sm", "--no-engines", given=sm, met=no_engines)
+    not_with("--builder", "--no-engines", given=builder, met=no_engines)
     with progress_shown(quiet=as_json) as progress:
         report = export_bundle(
             model,
@@ -109,7 +113,7 @@ def run(
         str | None, typer.Option("--profile", "-p", metavar="TEXT", help="Profile of the bundle, or auto.")
     ] = None,
     max_drift: MaxDrift = None,
-    batch_size: Annotated[int, typer.Option(metavar="INTEGER", help="Batch size.")] = 1,
+    batch_size: Annotated[int, typer.Option(metavar="INTEGER", min=1, help="Batch size.")] = 1,
     threads: Threads = None,
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
@@ -120,7 +124,8 @@ def run(
     from ..runtime.factory import pipeline
     from .inputs import read_inputs, read_parameters
 
-    options = read_parameters(param or [])
+    only_with("--max-drift", "--profile auto", given=max_drift is not None, met=profile == "auto")
+    options, of_calls = read_parameters(param or [])
     if max_drift is not None:
         options["max_drift"] = max_drift
     pipe = pipeline(
@@ -134,7 +139,7 @@ def run(
         allow_pickle=allow_pickle,
         **options,
     )
-    results = pipe(read_inputs(pipe.task, inputs or [], getattr(sys.stdin, "buffer", None)))
+    results = pipe(read_inputs(pipe.task, inputs or [], getattr(sys.stdin, "buffer", None)), **of_calls)
     if as_json:
         print_document(
             {"task": pipe.task, "model": pipe.bundle.name, "profile": pipe.profile, "results": list(results)},
@@ -148,7 +153,7 @@ def run(
 
 @command(MODELS, example="vitrify verify minilm")
 def verify(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle.")],
+    bundle: BundleFolder,
     against: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Recompute all outputs from this checkpoint with PyTorch.")
     ] = None,
@@ -160,6 +165,9 @@ def verify(
     """Check a bundle's files and outputs against what export recorded. Exit code 4 on a mismatch."""
     from ..runtime.verification.verify import require_passed, verify_bundle
 
+    only_with("--revision", "--against", given=revision, met=against)
+    only_with("--trust-remote-code", "--against", given=trust_remote_code, met=against)
+    only_with("--allow-pickle", "--against", given=allow_pickle, met=against)
     verification = verify_bundle(bundle)
     if against is not None:
         from ..export.against import verify_against
@@ -175,7 +183,7 @@ def verify(
 
 @command(MODELS, example="vitrify info minilm")
 def info(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle.")],
+    bundle: BundleFolder,
     assignments: Annotated[
         bool, typer.Option("--assignments", help="Show which execution provider runs which operators.")
     ] = False,

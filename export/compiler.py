@@ -15,7 +15,7 @@ from typing import Any
 from ..profiles import Profile
 from ..runtime.bundle.files import write_synced
 from ..runtime.bundle.manifest import PARITY, PARITY_REPORT, REPORTS, Build, Bundle, Provenance, write_manifest
-from ..runtime.errors import ExportError, ParityError
+from ..runtime.errors import ExportError, ParityError, UsageError
 from ..runtime.graphs.signature import Axis
 from ..runtime.processing.chat.templates import FILE, FOLDER
 from ..runtime.sources.hub import Request
@@ -25,7 +25,7 @@ from ..runtime.verification.replay import replayed
 from ..version import __version__
 from .checkpoint.fetched import fetch
 from .checkpoint.opened import Checkpoint, open_checkpoint
-from .engine import DEFAULT_BUILDER
+from .engine import DEFAULT_BUILDER, find_builder
 from .engine.build import Order, build_engines
 from .families import export_family
 from .precision.calibration_inputs import CalibrationInputs, read_calibration
@@ -89,7 +89,7 @@ def export_bundle(
     force: bool = False,
     source: Provenance | None = None,
     sms: Sequence[str] | None = (),
-    builder: str = DEFAULT_BUILDER,
+    builder: str | None = None,
     calibration: str | Path | None = None,
     progress: Progress | None = None,
 ) -> ExportReport:
@@ -120,7 +120,7 @@ def export_bundle(
         What to record as the bundle's origin, if it is not what `model` says.
     sms, builder
         For profiles of provider tensorrt: the compute capabilities that engines are built for, such as "89" (default:
-        one engine for all; None: the graph alone, for `build_engines` elsewhere), and by what.
+        one engine for all; None: the graph alone, for `build_engines` elsewhere), and by what (default: tensorrt-rtx).
     calibration
         For profiles whose scales come from calibration: a file of texts, a line each, or images or recordings, a file
         or a folder (default: seeded inputs and, for models that read text, a text).
@@ -141,8 +141,14 @@ def export_bundle(
     targets, optional = load_targets(wanted)
     if calibration is not None:
         require_calibrated(targets)
-    order = Order(sms or (), builder)
+    order = Order(sms or (), builder or DEFAULT_BUILDER)
+    find_builder(order.builder, order.sms)
     with_engines = [target.name for target in targets if target.provider == "tensorrt" and sms is not None]
+    if not with_engines and (given := [name for name, value in (("sm", sms), ("builder", builder)) if value]):
+        raise UsageError(
+            f"--{given[0]} has no effect without a profile of TensorRT, such as trt-fp16-latency: add that, or leave "
+            f"--{given[0]} out"
+        )
     if with_engines:
         order.check()  # before minutes are spent on a graph that no engine would be built from
     folder = Path(folder)

@@ -80,7 +80,9 @@ class Late(transformers.Wav2Vec2CTCTokenizer):
         return [item | {"end_offset": item["end_offset"] + 1} for item in made]
 
 
-@pytest.mark.parametrize(("cls", "message"), [(Shouting, "is '.*', not '.*!'"), (Late, "the chars of .* have other offsets")])
+@pytest.mark.parametrize(
+    ("cls", "message"), [(Shouting, "is '.*', not '.*!'"), (Late, "the chars of .* have other offsets")]
+)
 def test_what_decodes_otherwise_is_refused_and_nothing_is_written(tmp_path, cls, message):
     ctc_tokenizer(tmp_path / "source")
     with pytest.raises(UnsupportedError, match=message):
