@@ -174,15 +174,19 @@ def _backends(measurement: Measurement, tested: ModelUnderTest) -> tuple[list[Ru
 def require_available(baselines: Sequence[Runner]) -> None:
     """Raise UsageError for the first baseline whose packages or model are not there."""
     for runner in baselines:
-        missing = [name for name in runner.program.shown if importlib.util.find_spec(name) is None]
-        try:
-            if missing:
-                raise BackendError(f"{missing[0]} is not installed")
-            runner.model()
-        except BackendError as error:
-            raise UsageError(
-                f"--against {runner.name}: {error}; --allow-missing measures without what is not available"
-            ) from error
+        if (why := _missing(runner)) is not None:
+            raise UsageError(f"--against {runner.name}: {why}; --allow-missing measures without what is not available")
+
+
+def _missing(runner: Runner) -> str | None:
+    for name in runner.program.shown:
+        if importlib.util.find_spec(name) is None:
+            return f"{name} is not installed"
+    try:
+        runner.model()
+    except BackendError as error:
+        return str(error)
+    return None
 
 
 def _own(choice: Choice) -> Installed:

@@ -8,7 +8,6 @@ from typing import Any, BinaryIO
 from ..runtime.errors import UsageError
 from ..runtime.tasks import find_task
 
-
 # Arguments of pipeline() that are options of `vitrify run`.
 _OPTIONS = {
     name: f"--{name.replace('_', '-')}"

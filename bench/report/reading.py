@@ -20,7 +20,7 @@ def _cautions(result: Result) -> Iterator[str]:
     load = before.get("load") if isinstance(before, Mapping) else None
     cores = result.environment.get("cores")
     if isinstance(load, int | float) and isinstance(cores, int) and load > cores / 2:
-        yield f"the machine was busy before the measurement (load {load:g} on {cores} cores): measure again when it idles"
+        yield f"the machine was busy before the measurement (load {load:g} on {cores} cores): measure again"
     if above := sorted({row.backend for row in result.rows if (row.roofline or 0) > _PEAKS}):
         yield f"roofline efficiency above 100 % ({', '.join(above)}): the peaks were measured while others ran"
     if few := [len(row.samples_ms) for row in result.rows if 0 < len(row.samples_ms) < FEWEST]:
