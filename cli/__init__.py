@@ -5,11 +5,11 @@ import os
 import sys
 
 from ..runtime.errors import DependencyMissing, EnvironmentMissing, UsageError, VitrifyError, install_hint
-from . import engines, measuring, models
+from . import caching, engines, measuring, models, running
 from .app import app
 from .output import failed
 
-__all__ = ["app", "engines", "main", "measuring", "models"]
+__all__ = ["app", "caching", "engines", "main", "measuring", "models", "running"]
 
 INTERRUPTED = 130
 _SHOWN = 200  # characters of a path

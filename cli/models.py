@@ -1,28 +1,25 @@
-"""Commands on checkpoints and bundles: export, run, verify and describe them."""
+"""Commands on checkpoints and bundles: export, verify and describe them; and what this machine has for them."""
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .app import (
+    MACHINE,
     MODELS,
     AllowPickle,
     BundleFolder,
     EngineBuilder,
     Json,
-    MaxDrift,
     Profiles,
     Revision,
     Sm,
-    Threads,
     TrustRemoteCode,
     command,
 )
 from .combinations import not_with, only_with
-from .output import conclude, parity_lines, print_document, progress_shown, say
+from .output import conclude, parity_lines, print_document, progress_shown
 
 
 @command(MODELS, example="vitrify export sentence-transformers/all-MiniLM-L6-v2 -o minilm")
@@ -94,63 +91,6 @@ def export(
     print_document(document, lines, as_json=as_json)
 
 
-@command(MODELS, example="vitrify run text-classification --model ./sst2 'I like it'")
-def run(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="Task (see `vitrify tasks`).")],
-    inputs: Annotated[
-        list[str] | None, typer.Argument(metavar="INPUTS", help="Texts, files, URLs or JSON (default: lines of stdin).")
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", "-m", metavar="TEXT", help="Bundle, checkpoint folder or Hub id (default: the task's model)."
-        ),
-    ] = None,
-    param: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=JSON", help="Argument of the task, e.g. top_k=3; repeatable.")
-    ] = None,
-    profile: Annotated[
-        str | None, typer.Option("--profile", "-p", metavar="TEXT", help="Profile of the bundle, or auto.")
-    ] = None,
-    max_drift: MaxDrift = None,
-    batch_size: Annotated[int, typer.Option(metavar="INTEGER", min=1, help="Batch size.")] = 1,
-    threads: Threads = None,
-    revision: Revision = None,
-    trust_remote_code: TrustRemoteCode = False,
-    allow_pickle: AllowPickle = False,
-    as_json: Json = False,
-) -> None:
-    """Run a task on inputs, without PyTorch."""
-    from ..runtime.factory import pipeline
-    from .inputs import read_inputs, read_parameters
-
-    only_with("--max-drift", "--profile auto", given=max_drift is not None, met=profile == "auto")
-    options, of_calls = read_parameters(param or [])
-    if max_drift is not None:
-        options["max_drift"] = max_drift
-    pipe = pipeline(
-        task,
-        model,
-        profile=profile,
-        batch_size=batch_size,
-        threads=threads,
-        revision=revision,
-        trust_remote_code=trust_remote_code,
-        allow_pickle=allow_pickle,
-        **options,
-    )
-    results = pipe(read_inputs(pipe.task, inputs or [], getattr(sys.stdin, "buffer", None)), **of_calls)
-    if as_json:
-        print_document(
-            {"task": pipe.task, "model": pipe.bundle.name, "profile": pipe.profile, "results": list(results)},
-            [],
-            as_json=True,
-        )
-        return
-    for result in results:
-        say(json.dumps(result, ensure_ascii=False))
-
-
 @command(MODELS, example="vitrify verify minilm")
 def verify(
     bundle: BundleFolder,
@@ -196,7 +136,7 @@ def info(
     print_document(document, lines, as_json=as_json)
 
 
-@command(MODELS, example="vitrify tasks")
+@command(MACHINE, example="vitrify tasks")
 def tasks(as_json: Json = False) -> None:
     """List the supported tasks and their default checkpoints."""
     from rich.table import Table
@@ -211,7 +151,7 @@ def tasks(as_json: Json = False) -> None:
     print_document({"tasks": rows}, [table], as_json=as_json)
 
 
-@command(MODELS, example="vitrify profiles")
+@command(MACHINE, example="vitrify profiles")
 def profiles(as_json: Json = False) -> None:
     """List the profiles and whether they are available on this machine."""
     from .describe.profiles import describe_profiles
@@ -220,7 +160,7 @@ def profiles(as_json: Json = False) -> None:
     print_document(document, lines, as_json=as_json)
 
 
-@command(MODELS, example="vitrify doctor")
+@command(MACHINE, example="vitrify doctor")
 def doctor(
     tensorrt: Annotated[bool, typer.Option("--tensorrt", help="Build a small engine and run it on the GPU.")] = False,
     as_json: Json = False,
