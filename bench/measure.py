@@ -25,6 +25,7 @@ from ..runtime.selection.find import check_max_drift, find_choice
 from ..runtime.selection.profiles import Choice
 from ..runtime.sessions.base import cpu_threads
 from ..runtime.sources.hub import Request
+from ..runtime.steps import Progress, Steps
 from .backends import COUNTER, OWN, Installed, find_baseline, own_backend
 from .environment import condition, fingerprint
 from .interleaved import PAUSE, Observations, Processes, Runner, run_interleaved
@@ -34,7 +35,7 @@ from .result import BackendInfo, GridCase, Load, Result, Row
 from .roofline import least_milliseconds, measured_peaks
 from .workload import workload
 
-Progress = Callable[[str], None]
+_PEAKS = "peak performance of the machine"
 SECONDS = 10.0
 _REPETITION_SECONDS, _MOST_CALLS = 0.25, 50
 _SETTLE_SECONDS, _STEADY = 2.0, 0.05
@@ -125,7 +126,8 @@ def measure_model(measurement: Measurement, *, progress: Progress = lambda _: No
     runners, backends = _backends(measurement, model)
     if not measurement.allow_missing:
         require_available([runner for runner in runners if not backends[runner.name].is_own])
-    progress("peak performance of the machine")
+    steps = Steps(progress, {_PEAKS: 0.2, **{case.name: 1.0 for case in work.cases()}})
+    steps.begin(_PEAKS)
     result = Result(
         model=_described(model),
         environment={**fingerprint(), "before": condition()},
@@ -137,7 +139,7 @@ def measure_model(measurement: Measurement, *, progress: Progress = lambda _: No
     )
     with Processes() as processes, tempfile.TemporaryDirectory(prefix="vitrify-bench-") as scratch:
         for case in work.cases():
-            progress(case.name)
+            steps.begin(case.name)
             result = _measured_case(
                 result, measurement, case, work.arguments(case, Path(scratch)), runners, processes, pause
             )

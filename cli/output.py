@@ -14,6 +14,7 @@ import typer
 
 from ..runtime.errors import UsageError, VitrifyError
 from ..runtime.rows.record import Outcome
+from ..runtime.steps import duration
 from .logs import is_quiet
 
 if TYPE_CHECKING:
@@ -183,19 +184,14 @@ def rate_text(count: int, seconds: float, share: float | None) -> str:
     return rate if not share else f"{rate}, about {duration(seconds * (1 - share) / share)} left"
 
 
-def duration(seconds: float) -> str:
-    """Return 42 s, 3 min or 2.5 h."""
-    for unit, size in (("h", 3600), ("min", 60)):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.2g} {unit}"
-    return f"{seconds:.0f} s"
-
-
 @contextmanager
 def progress_shown(*, quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Yield what takes step names; it shows them on a terminal only."""
-    if quiet or is_quiet() or not sys.stderr.isatty():
+    """Yield what takes the steps: a terminal shows the one under way, anything else gets a line for each."""
+    if quiet or is_quiet():
         yield lambda _: None
+        return
+    if not sys.stderr.isatty():
+        yield lambda step: print(step, file=sys.stderr, flush=True)
         return
     from rich.console import Console
 
