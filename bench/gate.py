@@ -1,6 +1,6 @@
 """The performance gate: conditions on a result's figures, and on their ratios to a baseline from the same machine."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from ..runtime.errors import PerformanceError, UsageError
 from ..runtime.verification.conditions import Condition
@@ -46,6 +46,13 @@ def require_kept(result: Result, conditions: Sequence[Condition], baseline: Resu
             condition.holds(dict.fromkeys(sorted(seen), 0.0))  # which says that there is no such figure
     if broken:
         raise PerformanceError(f"the performance gate failed: {'; '.join(broken)}")
+
+
+def known_figures(against: Collection[str], *, with_baseline: bool) -> list[str]:
+    """Return the names that conditions may use where these baselines, and a result to compare with, are asked for."""
+    ratios = [f"{name.replace('-', '_')}_ratio" for name in against]
+    before = [f"{name}_ratio" for name in (*_TIMES, "throughput")] if with_baseline else []
+    return [*_TIMES, "deviation", "throughput", "first", "load", "peak", "roofline", *ratios, *before]
 
 
 def figures(result: Result, row: Row, backend: BackendInfo, baseline: Result | None) -> dict[str, float]:

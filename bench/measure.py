@@ -4,6 +4,7 @@ Closed loop: one call after the other, which gives latency and the most that can
 random times, which gives the latency that users of a busy server see.
 """
 
+import importlib.util
 import json
 import statistics
 import tempfile
@@ -15,13 +16,16 @@ from typing import Any
 
 import numpy as np
 
+from ..runtime.bundle.files import given_name
 from ..runtime.bundle.reading import read_bundle
 from ..runtime.errors import UsageError
 from ..runtime.loading import MAX_DRIFT, LoadedBundle
 from ..runtime.machine import this_machine, usable_cores
-from ..runtime.selection.find import find_choice
+from ..runtime.selection.find import check_max_drift, find_choice
 from ..runtime.selection.profiles import Choice
+from ..runtime.sessions.base import cpu_threads
 from ..runtime.sources.hub import Request
+from ..runtime.steps import Progress, Steps
 from .backends import COUNTER, OWN, Installed, find_baseline, own_backend
 from .environment import condition, fingerprint
 from .interleaved import PAUSE, Observations, Processes, Runner, run_interleaved
@@ -31,7 +35,8 @@ from .result import BackendInfo, GridCase, Load, Result, Row
 from .roofline import least_milliseconds, measured_peaks
 from .workload import workload
 
-Progress = Callable[[str], None]
+_PEAKS = "peak performance of the machine"
+SECONDS = 10.0
 _REPETITION_SECONDS, _MOST_CALLS = 0.25, 50
 _SETTLE_SECONDS, _STEADY = 2.0, 0.05
 _SHARES = (0.3, 0.6, 0.8, 0.95)  # of what a closed loop serves
@@ -63,6 +68,8 @@ class Measurement:
         Seconds that one repetition may take.
     command
         What was typed, for the record.
+    allow_missing
+        Measure without baselines that are not available, which are rows with the reason then.
 
     """
 
@@ -76,18 +83,18 @@ class Measurement:
     threads: Sequence[int] = ()
     rounds: int = 15
     rates: Sequence[float] = ()
-    seconds: float = 10.0
+    seconds: float = SECONDS
     limit: float = 300.0
     command: str | None = None
+    allow_missing: bool = False
 
     def __post_init__(self) -> None:
-        for name, value in (
-            ("rounds", self.rounds),
-            ("seconds", self.seconds),
-            *(("threads", n) for n in self.threads),
-        ):
-            if value <= 0:
+        for name, value in (("rounds", self.rounds), ("seconds", self.seconds)):
+            if not 0 < value < float("inf"):
                 raise UsageError(f"{name}: got {value}, expected more than 0")
+        for count in self.threads:
+            cpu_threads(count)
+        check_max_drift(self.max_drift)
         for name in self.against:
             find_baseline(name)
 
@@ -108,7 +115,8 @@ def measure_model(measurement: Measurement, *, progress: Progress = lambda _: No
     Raises
     ------
     UsageError
-        A profile, an axis, a size or a baseline that is unknown. What cannot run here is a row with the reason instead.
+        A profile, an axis, a size or a baseline that is unknown, or a baseline that is not available here. What fails
+        while it is measured is a row with the reason instead.
 
     """
     model = find_model(
@@ -116,7 +124,10 @@ def measure_model(measurement: Measurement, *, progress: Progress = lambda _: No
     )
     work = workload(model.bundle, LoadedBundle(model.bundle).config, measurement.sizes)
     runners, backends = _backends(measurement, model)
-    progress("peak performance of the machine")
+    if not measurement.allow_missing:
+        require_available([runner for runner in runners if not backends[runner.name].is_own])
+    steps = Steps(progress, {_PEAKS: 0.2, **{case.name: 1.0 for case in work.cases()}})
+    steps.begin(_PEAKS)
     result = Result(
         model=_described(model),
         environment={**fingerprint(), "before": condition()},
@@ -128,7 +139,7 @@ def measure_model(measurement: Measurement, *, progress: Progress = lambda _: No
     )
     with Processes() as processes, tempfile.TemporaryDirectory(prefix="vitrify-bench-") as scratch:
         for case in work.cases():
-            progress(case.name)
+            steps.begin(case.name)
             result = _measured_case(
                 result, measurement, case, work.arguments(case, Path(scratch)), runners, processes, pause
             )
@@ -162,6 +173,24 @@ def _backends(measurement: Measurement, tested: ModelUnderTest) -> tuple[list[Ru
     return runners, backends
 
 
+def require_available(baselines: Sequence[Runner]) -> None:
+    """Raise UsageError for the first baseline whose packages or model are not there."""
+    for runner in baselines:
+        if (why := _missing(runner)) is not None:
+            raise UsageError(f"--against {runner.name}: {why}; --allow-missing measures without what is not available")
+
+
+def _missing(runner: Runner) -> str | None:
+    for name in runner.program.shown:
+        if importlib.util.find_spec(name) is None:
+            return f"{name} is not installed"
+    try:
+        runner.model()
+    except BackendError as error:
+        return str(error)
+    return None
+
+
 def _own(choice: Choice) -> Installed:
     profile = choice.profile
     return own_backend(profile.name, choice.entries.items(), prepacked=choice.prepacked, precision=profile.precision)
@@ -178,7 +207,7 @@ def _model_of(program: Installed, tested: ModelUnderTest) -> Callable[[], str]:
             if not exact:
                 raise BackendError("the bundle contains no float32 graph")
             return str(tested.bundle.path(tested.bundle.graph_files(exact[0].profile.name, "model")[0]))
-        described = {"checkpoint": str(tested.checkpoint_folder()), "architecture": tested.bundle.architecture}
+        described = {"checkpoint": str(tested.pytorch_folder()), "architecture": tested.bundle.architecture}
         return json.dumps(described)
 
     return model
@@ -187,7 +216,7 @@ def _model_of(program: Installed, tested: ModelUnderTest) -> Callable[[], str]:
 def _described(model: ModelUnderTest) -> dict[str, Any]:
     bundle = model.bundle
     return {
-        "name": bundle.folder.resolve().name,
+        "name": given_name(bundle.folder),
         "source": bundle.source.id,
         "architecture": bundle.architecture,
         "family": bundle.family,

@@ -1,16 +1,17 @@
 """What is measured: a bundle, or a checkpoint that is compiled first, and where each profile's bundle lies."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..runtime.bundle.manifest import Bundle
+from ..runtime.bundle.manifest import MANIFEST, Bundle
 from ..runtime.bundle.reading import read_bundle
-from ..runtime.errors import VitrifyError
+from ..runtime.errors import UsageError, VitrifyError
 from ..runtime.sources.compile_once import is_compiled
 from ..runtime.sources.hub import Request
 from ..runtime.sources.resolve import bundle_folder
-from ..runtime.tasks import find_task
+from ..runtime.tasks import Task, find_task
 from .process import BackendError
 
 
@@ -31,6 +32,21 @@ class ModelUnderTest:
         except VitrifyError as error:
             raise BackendError(str(error)) from error
 
+    def pytorch_folder(self) -> Path:
+        """Return the checkpoint's folder; raise BackendError unless its config.json is of the bundle's model type."""
+        folder = self.checkpoint_folder()
+        try:
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            kind = config["model_type"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BackendError(f"needs the original checkpoint, and '{folder}' has no config.json of one") from error
+        if kind != self.bundle.model_type:
+            raise BackendError(
+                f"needs the original checkpoint, a '{self.bundle.model_type}', and '{folder}' is a '{kind}': "
+                "choose another with --checkpoint"
+            )
+        return folder
+
 
 def find_model(
     request: Request, *, task: str | None, profiles: Sequence[str], checkpoint: str | None
@@ -41,6 +57,7 @@ def find_model(
     the user's cache, each profile for itself. Raises UsageError for a profile that a bundle does not hold.
     """
     row = find_task(task) if task else None
+    check_task_of_bundle(row, request)
     first = bundle_folder(row, request, profiles[0] if profiles else None)
     bundle = read_bundle(first, profiles[0] if profiles else None)
     if is_compiled(first):
@@ -52,6 +69,15 @@ def find_model(
         if name != "auto":
             bundle.profile(name)
     return ModelUnderTest(bundle, dict.fromkeys(profiles or bundle.builds, first), _origin(bundle, checkpoint))
+
+
+def check_task_of_bundle(row: Task | None, request: Request) -> None:
+    """Raise UsageError for a task that a bundle's folder does not support."""
+    folder = Path(str(request.model))
+    if row is not None and (folder / MANIFEST).is_file():
+        served = read_bundle(folder).tasks
+        if row.name not in served:
+            raise UsageError(f"'{folder}' does not support task '{row.name}' (supported: {', '.join(served)})")
 
 
 def _origin(bundle: Bundle, checkpoint: str | None) -> Request | None:

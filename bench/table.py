@@ -30,6 +30,7 @@ def table_parts(result: Result) -> list[Part]:
         *_rows(reading),
         _loads(reading),
         list(_failures(reading)),
+        [f"caution: {text}" for text in reading.cautions],
     ]
     parts = [part for group in groups if group for part in ["", *group]]
     return parts[1:] or ["nothing was measured"]

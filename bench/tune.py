@@ -6,16 +6,18 @@ First every profile as it is, then variants of the fastest: session settings of 
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..profiles import Profile
+from ..runtime.bundle.files import given_name
 from ..runtime.bundle.manifest import Bundle
 from ..runtime.bundle.reading import read_bundle
 from ..runtime.errors import EnvironmentMissing, UsageError
 from ..runtime.loading import LoadedBundle
 from ..runtime.machine import Machine, this_machine
+from ..runtime.selection.find import check_max_drift
 from ..runtime.selection.tuned import Tuned, write_tuned
 from .backends import own_backend
 from .interleaved import PAUSE, Observations, Processes, Runner, run_interleaved
@@ -57,12 +59,16 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Tuning:
-    """The configurations that passed, the fastest first; what was left out and why, and where the record lies."""
+    """The configurations that passed, the chosen one first; what was left out and why, and where the record lies.
+
+    `not_chosen` says of those whose medians are lower than the chosen one's why that does not count.
+    """
 
     bundle: str
     ways: Sequence[tuple[Candidate, Tuned]]
     left_out: Mapping[str, str]
     record: Path
+    not_chosen: Mapping[str, str] = field(default_factory=dict)
 
 
 def tune_bundle(
@@ -99,6 +105,9 @@ def tune_bundle(
         No configuration passed here, or the cache cannot be written.
 
     """
+    if rounds < 1:
+        raise UsageError(f"--rounds: got {rounds}, expected at least 1")
+    check_max_drift(max_drift)
     bundle, machine = read_bundle(folder), this_machine()
     if not bundle.is_verified:
         raise UsageError(
@@ -114,24 +123,33 @@ def tune_bundle(
         if prepack:
             order = trial.with_prepacked(order)
     ways = [(candidate, _tuned(candidate, trial, medians(found))) for candidate, found in order]
-    return Tuning(folder.resolve().name, ways, trial.left_out, write_tuned([way for _, way in ways], bundle, machine))
+    record = write_tuned([way for _, way in ways], bundle, machine)
+    return Tuning(given_name(folder), ways, trial.left_out, record, not_chosen(order))
 
 
 def describe_tuning(tuning: Tuning) -> tuple[dict[str, Any], list[Part]]:
     """Return the document and a table, the fastest first."""
     best = tuning.ways[0][1]
+    chosen = tuning.ways[0][0].name
     rows = [
         {"name": candidate.name, **vars(way), "times_the_fastest": _score(way.milliseconds) / _score(best.milliseconds)}
         for candidate, way in tuning.ways
     ]
-    document = {"bundle": tuning.bundle, "ways": rows, "left_out": tuning.left_out, "record": str(tuning.record)}
+    document = {
+        "bundle": tuning.bundle,
+        "ways": rows,
+        "left_out": tuning.left_out,
+        "not_chosen": tuning.not_chosen,
+        "record": str(tuning.record),
+    }
     cells = [["configuration", "relative time", "rel. error", *(f"{case}, ms" for case in best.milliseconds)]]
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row["times_the_fastest"]):
         spent = (f"{found:.3g}" for found in row["milliseconds"].values())
         cells.append([row["name"], f"{row['times_the_fastest']:.2f}x", f"{row['drift']:.1g}", *spent])
     parts = [f"{tuning.bundle}: configurations that pass the accuracy check", figures_table(cells, names=1)]
     parts += [f"  {name}: left out: {reason}" for name, reason in tuning.left_out.items()]
-    return document, [*parts, f"profile auto uses '{rows[0]['name']}' on this machine from now on ({tuning.record})"]
+    parts += [f"  {name}: not chosen: {reason}" for name, reason in tuning.not_chosen.items()]
+    return document, [*parts, f"profile auto uses '{chosen}' on this machine from now on ({tuning.record})"]
 
 
 # Seconds of every call, by case.
@@ -255,6 +273,25 @@ def ordered(
         (best, again),
         *_by_score(rest),
     ]
+
+
+def not_chosen(order: Sequence[tuple[Candidate, Samples]]) -> dict[str, str]:
+    """Return, for each configuration that is faster by its medians than the first, why it is not the first."""
+    _, best = order[0]
+    return {
+        candidate.name: _too_little(found, best)
+        for candidate, found in order[1:]
+        if _score(medians(found)) < _score(medians(best))
+    }
+
+
+def _too_little(found: Samples, best: Samples) -> str:
+    pairs = [pair for case in best for pair in zip(*paired(found[case], best[case]), strict=True)]
+    won = sum(own < other for own, other in pairs)
+    return (
+        f"faster in {won} of {len(pairs)} samples; needed: 3 of 4, {_GAIN:.0%} over all cases, and none slower by "
+        f"{_GAIN:.0%}"
+    )
 
 
 def _by_score(found: Mapping[Candidate, Samples]) -> list[tuple[Candidate, Samples]]:

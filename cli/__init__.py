@@ -1,16 +1,18 @@
 """The `vitrify` command: parses, calls one function, prints; no logic of its own."""
 
+import io
 import os
 import sys
 
-from ..runtime.errors import DependencyMissing, UsageError, VitrifyError, install_hint
-from . import engines, measuring, models
+from ..runtime.errors import DependencyMissing, EnvironmentMissing, UsageError, VitrifyError, install_hint
+from . import caching, engines, measuring, models, running
 from .app import app
 from .output import failed
 
-__all__ = ["app", "engines", "main", "measuring", "models"]
+__all__ = ["app", "caching", "engines", "main", "measuring", "models", "running"]
 
 INTERRUPTED = 130
+_SHOWN = 200  # characters of a path
 # The extra that brings a module; only those whose absence is told nowhere nearer to its use.
 EXTRAS = dict.fromkeys(("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "sentencepiece"), "export")
 
@@ -18,6 +20,8 @@ EXTRAS = dict.fromkeys(("torch", "transformers", "onnx", "onnx_ir", "onnxscript"
 def main() -> None:
     """Run the command line; every failure is one line on stderr and an exit code."""
     as_json = "--json" in sys.argv
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files, and terminals without Unicode
     try:
         code = app(prog_name="vitrify", standalone_mode=False)  # Ctrl-C comes out as its exit code
     except SystemExit as end:
@@ -56,6 +60,9 @@ def _told(error: Exception, *, as_json: bool) -> int:
         return failed(str(missing), missing.exit_code, as_json=as_json)
     if os.environ.get("VITRIFY_TRACEBACK"):
         raise error
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        missing = EnvironmentMissing(f"'{str(error.filename)[:_SHOWN]}': {error.strerror}")
+        return failed(str(missing), missing.exit_code, as_json=as_json)
     reason = " ".join(str(error).split())
     return failed(
         f"bug in vitrify: {type(error).__name__}: {reason} (VITRIFY_TRACEBACK=1 shows where)", 1, as_json=as_json

@@ -1,16 +1,26 @@
 """The `vitrify` command itself, how its help reads, and the options that several commands share."""
 
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ..version import __version__
+from .logs import set_level
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MODELS, MEASURING, ENGINES = PANELS = ("Models", "Measuring", "TensorRT engines")
+MODELS, MEASURING, ENGINES, MACHINE = "Models", "Measuring", "TensorRT engines", "This machine"
+ORDER = (
+    *("export", "run", "chat", "verify", "info"),
+    *("bench", "trace", "tune", "build-engine", "check-engine"),
+    *("tasks", "profiles", "doctor", "cache"),
+)
 
 
 class Command(TyperCommand):
@@ -24,10 +34,10 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """All commands: the panels in their order, and in each the commands as they are defined."""
+    """All commands, in their order."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(super().list_commands(ctx), key=lambda name: PANELS.index(_panel(self.commands[name])))
+        return sorted(super().list_commands(ctx), key=ORDER.index)
 
     def get_params(self, ctx: Any) -> list[Any]:
         return flags_without_type(super().get_params(ctx))
@@ -41,10 +51,6 @@ def flags_without_type(params: "Sequence[Any]") -> list[Any]:
     return list(params)
 
 
-def _panel(command: Any) -> str:
-    return command.rich_help_panel
-
-
 app = typer.Typer(
     name="vitrify",
     cls=Group,
@@ -56,11 +62,48 @@ app = typer.Typer(
 )
 
 
-def command(panel: str, *, example: str) -> Any:
+def command(panel: str, *, example: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return the decorator of a command: the panel that lists it, and the example at the end of its help."""
-    return app.command(cls=Command, rich_help_panel=panel, epilog=f"Example: {example}")
+
+    def registered(function: Callable[..., None]) -> Callable[..., None]:
+        app.command(cls=Command, rich_help_panel=panel, epilog=f"Example: {example}")(_with_logs(function))
+        return function
+
+    return registered
 
 
+def _with_logs(function: Callable[..., None]) -> Callable[..., None]:
+    """Return the command with the options that every command has."""
+
+    @functools.wraps(function)
+    def run(*, verbose: int, quiet: bool, **given: Any) -> None:
+        set_level(verbose=verbose, quiet=quiet)
+        function(**given)
+
+    shared = {"verbose": (Verbose, 0), "quiet": (Quiet, False)}
+    more = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in shared.items()
+    ]
+    signature = inspect.signature(function)
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *more])  # type: ignore[attr-defined]
+    run.__annotations__ = {**function.__annotations__, **{name: kind for name, (kind, _) in shared.items()}}
+    return run
+
+
+Verbose = Annotated[
+    int, typer.Option("--verbose", "-v", count=True, metavar="", help="Log more to stderr (-vv: even more).")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only, and show no progress.")]
+
+
+def _folder(word: str) -> Path:
+    if not word.strip():
+        raise typer.BadParameter("the folder's name is empty")
+    return Path(word)
+
+
+BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", parser=_folder, help="Folder of a bundle.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout instead of text.")]
 Profiles = Annotated[
     list[str] | None,
@@ -77,7 +120,8 @@ Sm = Annotated[
     ),
 ]
 EngineBuilder = Annotated[
-    str, typer.Option("--builder", metavar="TEXT", help="Engine builder: tensorrt-rtx or tensorrt.")
+    str | None,
+    typer.Option("--builder", metavar="TEXT", help="Engine builder: tensorrt-rtx (default) or tensorrt."),
 ]
 Shapes = Annotated[
     list[str] | None,
@@ -97,13 +141,16 @@ MaxDrift = Annotated[
     float | None,
     typer.Option(
         metavar="NUMBER",
+        min=0,
         help="For profile auto: largest accepted max relative error against PyTorch (default: 0.05).",
     ),
 ]
 AllowPickle = Annotated[
     bool, typer.Option("--allow-pickle", help="Load pickled weights, in a child process without network access.")
 ]
-Threads = Annotated[int | None, typer.Option(metavar="INTEGER", help="Intra-op threads (default: available cores).")]
+Threads = Annotated[
+    int | None, typer.Option(metavar="INTEGER", min=1, help="Intra-op threads (default: available cores).")
+]
 
 
 @app.callback(invoke_without_command=True)

@@ -1,20 +1,19 @@
 """Commands that build TensorRT engines of a bundle, or check that they build."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .app import ENGINES, EngineBuilder, EngineProfiles, Json, Memory, Shapes, Sm, Timeout, command
+from .app import ENGINES, BundleFolder, EngineBuilder, EngineProfiles, Json, Memory, Shapes, Sm, Timeout, command
 from .output import conclude, print_document, progress_shown
 
 
 @command(ENGINES, example="vitrify build-engine minilm --profile trt-fp16 --sm 86,89")
 def build_engine(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle.")],
+    bundle: BundleFolder,
     profile: EngineProfiles = None,
     sm: Sm = None,
-    builder: EngineBuilder = "tensorrt-rtx",
+    builder: EngineBuilder = None,
     shapes: Shapes = None,
     timeout: Timeout = 1800.0,
     memory: Memory = None,
@@ -41,10 +40,10 @@ def build_engine(
 
 @command(ENGINES, example="vitrify check-engine minilm --fail-if 'fused<1'")
 def check_engine(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle.")],
+    bundle: BundleFolder,
     profile: EngineProfiles = None,
     sm: Sm = None,
-    builder: EngineBuilder = "tensorrt-rtx",
+    builder: EngineBuilder = None,
     shapes: Shapes = None,
     timeout: Timeout = 1800.0,
     memory: Memory = None,
@@ -59,11 +58,11 @@ def check_engine(
 ) -> None:
     """Build engines without keeping them; report fusions, precisions and sizes. Exit code 3 if one fails."""
     from ..export.engine.build import check_engines, read_order, require_built
-    from ..export.engine.report import describe_reports
-    from ..runtime.verification.conditions import read_condition
+    from ..export.engine.report import MEASURES, describe_reports
+    from ..runtime.verification.conditions import read_conditions
 
     order = read_order(sm=sm, builder=builder, shapes=shapes or [], timeout=timeout, memory_gb=memory)
-    conditions = [read_condition(text) for text in fail_if or []]
+    conditions = read_conditions(fail_if or [], MEASURES)
     with progress_shown(quiet=as_json) as progress:
         reports = check_engines(bundle, profile, order, twice=not once, progress=progress)
     described = describe_reports(bundle, reports, done="attempted")

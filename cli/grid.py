@@ -23,6 +23,14 @@ def read_sizes(options: Mapping[str, str | None], others: Iterable[str]) -> dict
     return sizes
 
 
+def read_names(option: str, text: str | None) -> list[str]:
+    """Return the names with commas between, none of them twice; raise UsageError where one is empty."""
+    names = [] if text is None else [word.strip() for word in text.split(",")]
+    if not all(names):
+        raise UsageError(f"{option}: got '{text}', expected names with commas between")
+    return list(dict.fromkeys(names))
+
+
 def read_numbers(option: str, text: str) -> tuple[int, ...]:
     """Return whole numbers of at least 1 with commas between; raise UsageError for anything else."""
     words = text.split(",")

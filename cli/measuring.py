@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .app import MEASURING, AllowPickle, Json, MaxDrift, Revision, Threads, TrustRemoteCode, command
+from .app import MEASURING, AllowPickle, BundleFolder, Json, MaxDrift, Revision, Threads, TrustRemoteCode, command
+from .combinations import only_with
 from .output import conclude, print_document, progress_shown
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Bundle, ONNX folder, checkpoint folder or Hub id.")]
@@ -18,7 +19,7 @@ Sizes = Annotated[
     list[str] | None,
     typer.Option("--size", metavar="TEXT", help="Sizes of another axis, e.g. height=224,384; repeatable."),
 ]
-Rounds = Annotated[int, typer.Option(metavar="INTEGER", help="Repetitions per backend and case.")]
+Rounds = Annotated[int, typer.Option(metavar="INTEGER", min=1, help="Repetitions per backend and case.")]
 
 
 @command(MEASURING, example="vitrify bench minilm --against torch,ort --checkpoint ./all-MiniLM-L6-v2 --batch 1,8")
@@ -52,10 +53,15 @@ def bench(
             metavar="TEXT", help="Poisson arrivals, requests per second, e.g. 5,20; or auto: shares of the throughput."
         ),
     ] = None,
-    seconds: Annotated[float, typer.Option(metavar="NUMBER", help="Duration of each arrival rate.")] = 10.0,
+    seconds: Annotated[
+        float | None, typer.Option(metavar="NUMBER", min=0, help="Duration of each arrival rate (default: 10).")
+    ] = None,
     checkpoint: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Original checkpoint (for the torch baselines).")
     ] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Measure without baselines that are not available.")
+    ] = False,
     task: Annotated[str | None, typer.Option(metavar="TEXT", help="Task to export a checkpoint for.")] = None,
     output: Annotated[
         Path | None,
@@ -78,31 +84,38 @@ def bench(
 ) -> None:
     """Benchmark latency, throughput and memory against baselines. Exit code 5 if a --fail-if condition is met."""
     from ..bench.environment import fingerprint
-    from ..bench.gate import check_baseline, require_kept
-    from ..bench.measure import Measurement, measure_model
+    from ..bench.gate import check_baseline, known_figures, require_kept
+    from ..bench.measure import SECONDS, Measurement, measure_model
     from ..bench.result import Result
     from ..bench.result_files import writable_folder, write_outputs
     from ..bench.table import table_parts
     from ..runtime.loading import MAX_DRIFT
     from ..runtime.sources.hub import Request
-    from ..runtime.verification.conditions import read_condition
-    from .grid import read_numbers, read_rates, read_sizes
+    from ..runtime.verification.conditions import read_conditions
+    from .grid import read_names, read_numbers, read_rates, read_sizes
 
+    baselines = read_names("--against", against)
+    only_with("--max-drift", "--profile auto", given=max_drift is not None, met="auto" in (profile or ()))
+    only_with("--seconds", "--rate", given=seconds is not None, met=rate)
+    only_with("--force", "--baseline", given=force, met=baseline)
+    only_with("--checkpoint", "--against torch", given=checkpoint, met=[x for x in baselines if x != "ort"])
+    only_with("--allow-missing", "--against", given=allow_missing, met=baselines)
     measurement = Measurement(
         Request(model, revision, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle),
         task=task,
         checkpoint=checkpoint,
         profiles=profile or (),
-        against=against.split(",") if against else (),
+        against=baselines,
         max_drift=MAX_DRIFT if max_drift is None else max_drift,
         sizes=read_sizes({"--batch": batch, "--sequence": sequence, "--new-tokens": new_tokens}, size or []),
         threads=read_numbers("--threads", threads) if threads else (),
         rounds=rounds,
         rates=read_rates(rate),
-        seconds=seconds,
+        seconds=SECONDS if seconds is None else seconds,
+        allow_missing=allow_missing,
         command=shlex.join(["vitrify", *sys.argv[1:]]),
     )
-    conditions = [read_condition(text) for text in fail_if or []]
+    conditions = read_conditions(fail_if or [], known_figures(baselines, with_baseline=baseline is not None))
     before = Result.read(baseline) if baseline else None
     if before is not None:
         check_baseline(fingerprint(), before, forced=force)
@@ -120,7 +133,7 @@ def bench(
 
 @command(MEASURING, example="vitrify trace minilm --batch 1 --sequence 128 -o trace.json")
 def trace(
-    model: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle.")],
+    model: BundleFolder,
     profile: Annotated[
         str | None, typer.Option("--profile", "-p", metavar="TEXT", help="Profile of the bundle.")
     ] = None,
@@ -129,8 +142,8 @@ def trace(
     new_tokens: NewTokens = None,
     size: Sizes = None,
     threads: Threads = None,
-    runs: Annotated[int, typer.Option(metavar="INTEGER", help="Profiled runs (after 2 warm-up runs).")] = 10,
-    top: Annotated[int, typer.Option(metavar="INTEGER", help="Number of nodes to list.")] = 10,
+    runs: Annotated[int, typer.Option(metavar="INTEGER", min=1, help="Profiled runs (after 2 warm-up runs).")] = 10,
+    top: Annotated[int, typer.Option(metavar="INTEGER", min=1, help="Number of nodes to list.")] = 10,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="PATH", help="Write a trace file (open it in ui.perfetto.dev)."),
@@ -148,7 +161,7 @@ def trace(
 
 @command(MEASURING, example="vitrify tune minilm --batch 1 --sequence 128")
 def tune(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle.")],
+    bundle: BundleFolder,
     max_drift: MaxDrift = None,
     batch: Batch = None,
     sequence: Sequence = None,

@@ -1,26 +1,25 @@
-"""Commands on checkpoints and bundles: export, run, verify and describe them."""
+"""Commands on checkpoints and bundles: export, verify and describe them; and what this machine has for them."""
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .app import (
+    MACHINE,
     MODELS,
     AllowPickle,
+    BundleFolder,
     EngineBuilder,
     Json,
-    MaxDrift,
     Profiles,
     Revision,
     Sm,
-    Threads,
     TrustRemoteCode,
     command,
 )
-from .output import as_plain, conclude, parity_lines, print_document, progress_shown, say
+from .combinations import not_with, only_with
+from .output import conclude, parity_lines, print_document, progress_shown
 
 
 @command(MODELS, example="vitrify export sentence-transformers/all-MiniLM-L6-v2 -o minilm")
@@ -42,7 +41,6 @@ def export(
         bool, typer.Option("--allow-mismatch", help="Keep a bundle that fails the accuracy check, and record it.")
     ] = False,
     sm: Sm = None,
-    builder: EngineBuilder = "tensorrt-rtx",
     pooling: Annotated[
         list[str] | None,
         typer.Option(metavar="TEXT", help="Pooling of a plain checkpoint for text-embedding, e.g. mean; repeatable."),
@@ -54,6 +52,7 @@ def export(
     route: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Route of a sentence-transformers Router to export.")
     ] = None,
+    builder: EngineBuilder = None,
     calibration: Annotated[
         Path | None,
         typer.Option(
@@ -70,6 +69,8 @@ def export(
     from .. import export_bundle
     from ..runtime.bundle.manifest import Provenance
 
+    not_with("--sm", "--no-engines", given=sm, met=no_engines)
+    not_with("--builder", "--no-engines", given=builder, met=no_engines)
     with progress_shown(quiet=as_json) as progress:
         report = export_bundle(
             model,
@@ -105,67 +106,9 @@ def export(
     print_document(document, lines, as_json=as_json)
 
 
-@command(MODELS, example="vitrify run text-classification --model ./sst2 'I like it'")
-def run(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="Task (see `vitrify tasks`).")],
-    inputs: Annotated[
-        list[str] | None, typer.Argument(metavar="INPUTS", help="Texts, files, URLs or JSON (default: lines of stdin).")
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", "-m", metavar="TEXT", help="Bundle, checkpoint folder or Hub id (default: the task's model)."
-        ),
-    ] = None,
-    param: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=JSON", help="Argument of the task, e.g. top_k=3; repeatable.")
-    ] = None,
-    profile: Annotated[
-        str | None, typer.Option("--profile", "-p", metavar="TEXT", help="Profile of the bundle, or auto.")
-    ] = None,
-    max_drift: MaxDrift = None,
-    batch_size: Annotated[
-        int | None, typer.Option(metavar="INTEGER", help="Batch size (default: 1; 32 for embedding and ranking).")
-    ] = None,
-    threads: Threads = None,
-    revision: Revision = None,
-    trust_remote_code: TrustRemoteCode = False,
-    allow_pickle: AllowPickle = False,
-    as_json: Json = False,
-) -> None:
-    """Run a task on inputs, without PyTorch."""
-    from ..runtime.factory import pipeline
-    from .inputs import read_inputs, read_parameters
-
-    options = read_parameters(param or [])
-    if max_drift is not None:
-        options["max_drift"] = max_drift
-    pipe = pipeline(
-        task,
-        model,
-        profile=profile,
-        batch_size=batch_size,
-        threads=threads,
-        revision=revision,
-        trust_remote_code=trust_remote_code,
-        allow_pickle=allow_pickle,
-        **options,
-    )
-    results = pipe(read_inputs(pipe.task, inputs or [], getattr(sys.stdin, "buffer", None)))
-    if as_json:
-        print_document(
-            {"task": pipe.task, "model": pipe.bundle.name, "profile": pipe.profile, "results": list(results)},
-            [],
-            as_json=True,
-        )
-        return
-    for result in results:
-        say(json.dumps(result, ensure_ascii=False, default=as_plain))
-
-
 @command(MODELS, example="vitrify verify minilm")
 def verify(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle.")],
+    bundle: BundleFolder,
     against: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Recompute all outputs from this checkpoint with PyTorch.")
     ] = None,
@@ -177,6 +120,9 @@ def verify(
     """Check a bundle's files and outputs against what export recorded. Exit code 4 on a mismatch."""
     from ..runtime.verification.verify import require_passed, verify_bundle
 
+    only_with("--revision", "--against", given=revision, met=against)
+    only_with("--trust-remote-code", "--against", given=trust_remote_code, met=against)
+    only_with("--allow-pickle", "--against", given=allow_pickle, met=against)
     verification = verify_bundle(bundle)
     if against is not None:
         from ..export.against import verify_against
@@ -192,7 +138,7 @@ def verify(
 
 @command(MODELS, example="vitrify info minilm")
 def info(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle.")],
+    bundle: BundleFolder,
     assignments: Annotated[
         bool, typer.Option("--assignments", help="Show which execution provider runs which operators.")
     ] = False,
@@ -205,7 +151,7 @@ def info(
     print_document(document, lines, as_json=as_json)
 
 
-@command(MODELS, example="vitrify tasks")
+@command(MACHINE, example="vitrify tasks")
 def tasks(as_json: Json = False) -> None:
     """List the supported tasks and their default checkpoints."""
     from rich.table import Table
@@ -220,7 +166,7 @@ def tasks(as_json: Json = False) -> None:
     print_document({"tasks": rows}, [table], as_json=as_json)
 
 
-@command(MODELS, example="vitrify profiles")
+@command(MACHINE, example="vitrify profiles")
 def profiles(as_json: Json = False) -> None:
     """List the profiles and whether they are available on this machine."""
     from .describe.profiles import describe_profiles
@@ -229,7 +175,7 @@ def profiles(as_json: Json = False) -> None:
     print_document(document, lines, as_json=as_json)
 
 
-@command(MODELS, example="vitrify doctor")
+@command(MACHINE, example="vitrify doctor")
 def doctor(
     tensorrt: Annotated[bool, typer.Option("--tensorrt", help="Build a small engine and run it on the GPU.")] = False,
     as_json: Json = False,

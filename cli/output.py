@@ -4,13 +4,18 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..runtime.errors import VitrifyError
+from ..runtime.errors import UsageError, VitrifyError
+from ..runtime.rows.record import Outcome
+from ..runtime.steps import duration
+from .logs import is_quiet
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,15 +36,10 @@ def failed(message: str, code: int, *, as_json: bool) -> int:
 def print_document(document: dict[str, Any], parts: Sequence["str | Table"], *, as_json: bool) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     say(
-        json.dumps(document, indent=1, ensure_ascii=False, default=as_plain)
+        json.dumps(document, indent=1, ensure_ascii=False, default=str)
         if as_json
         else "\n".join(text_lines(parts, width=width))
     )
-
-
-def as_plain(value: Any) -> Any:
-    """Return what JSON has for a value that it does not know: lists of numbers for an array, a text for the rest."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def text_lines(parts: Sequence["str | Table"], *, width: int | None = None) -> Iterator[str]:
@@ -62,10 +62,10 @@ def _table_lines(table: "Table", width: int | None) -> Iterator[str]:
     yield from (line.rstrip() for line in captured.get().splitlines())
 
 
-def say(text: str) -> None:
+def say(text: str, *, end: str = "\n") -> None:
     """Print at once; a reader that has gone away (`| head`) ends the command without complaint."""
     try:
-        print(text, flush=True)
+        print(text, end=end, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit from None
@@ -100,11 +100,98 @@ def _short(limit: float) -> str:
     return f"{limit:.2g}" if limit >= _PLAIN else f"{mantissa.removesuffix('.0')}e{int(exponent)}"
 
 
+@dataclass
+class Outputs:
+    """How the outputs of many inputs are printed: as they go, or, in the `form` "json", in one `document`."""
+
+    document: dict[str, Any]
+    form: str
+    with_input: bool = False
+    keep_going: bool = False
+    is_streamed: bool = False
+
+    @property
+    def to_terminal(self) -> bool:
+        """Whether someone reads along."""
+        return self.form == "text" and sys.stdout.isatty()
+
+    def show(self, outcome: Outcome) -> None:
+        """Print one output; without a form its error is told on stderr, and null stands in its place."""
+        from ..runtime.rows.writing import json_line, json_text
+
+        if self.form == "jsonl":
+            say(json_line(outcome, with_input=self.with_input and isinstance(outcome.row.value, str)))
+        elif self.form == "text" and outcome.error is not None:
+            print(f"vitrify: {outcome.error}", file=sys.stderr)
+            say("null")
+        elif self.form == "text" and not self.is_streamed:
+            say(json_text(outcome.output))
+
+
+def written(outcomes: Iterable[Outcome], outputs: Outputs) -> None:
+    """Print the outputs; at the end raise UsageError if inputs were bad, or at once the error of the first."""
+    bad, count, results = [], 0, []
+    for outcome in outcomes:
+        count += 1
+        if outcome.error is not None:
+            bad.append(outcome)
+        if outcome.error is not None and not outputs.keep_going:
+            break
+        outputs.show(outcome)
+        if outputs.form == "json":
+            results.append(outcome.output)
+    document = {**outputs.document, "results": results}
+    if outputs.keep_going:
+        document["errors"] = [{"number": each.row.number, "error": str(each.error)} for each in bad]
+    if outputs.form == "json":
+        conclude(document, [], lambda: _require_good(bad, count, outputs), as_json=True)
+    else:
+        _require_good(bad, count, outputs)
+
+
+def _require_good(bad: Sequence[Outcome], count: int, outputs: Outputs) -> None:
+    if bad and outputs.keep_going:
+        raise UsageError(f"{len(bad)} of {count} inputs failed")
+    if bad and bad[0].error is not None:
+        raise bad[0].error
+
+
+@contextmanager
+def rate_shown() -> Iterator[Callable[[Iterable[Outcome]], Iterator[Outcome]]]:
+    """Yield what passes outcomes on; meanwhile stderr shows how many there are, their rate and the time left.
+
+    Only where stderr is a terminal, and stdout is not: what is printed there says enough.
+    """
+    if is_quiet() or not sys.stderr.isatty() or sys.stdout.isatty():
+        yield iter
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("starting") as status:
+        start = time.monotonic()
+
+        def counted(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+            for number, outcome in enumerate(outcomes, 1):
+                yield outcome
+                status.update(rate_text(number, time.monotonic() - start, outcome.row.share))
+
+        yield counted
+
+
+def rate_text(count: int, seconds: float, share: float | None) -> str:
+    """Return how many inputs are done, how many a second, and about how long the rest takes."""
+    rate = f"{count} done, {count / max(seconds, 1e-9):.3g}/s"
+    return rate if not share else f"{rate}, about {duration(seconds * (1 - share) / share)} left"
+
+
 @contextmanager
 def progress_shown(*, quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Yield what takes step names; it shows them on a terminal only."""
-    if quiet or not sys.stderr.isatty():
+    """Yield what takes the steps: a terminal shows the one under way, anything else gets a line for each."""
+    if quiet or is_quiet():
         yield lambda _: None
+        return
+    if not sys.stderr.isatty():
+        yield lambda step: print(step, file=sys.stderr, flush=True)
         return
     from rich.console import Console
 

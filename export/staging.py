@@ -6,8 +6,9 @@ import glob
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from filelock import FileLock, Timeout
 
@@ -16,7 +17,12 @@ from ..runtime.errors import EnvironmentMissing, UsageError
 
 # A temporary folder holds the lock of the process that fills it, what will be renamed, and briefly what it replaces.
 _LOCK, _CONTENT, _ASIDE = "lock", "content", "old"
-_REASONS = {
+_ELSEWHERE = "no folder can be created there: choose another folder with -o"
+# Before anything is in a folder, what is missing is the folder: no file system makes every one.
+_NOT_MADE: Mapping[int | None, str] = MappingProxyType(
+    dict.fromkeys((errno.ENOENT, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.ELOOP), _ELSEWHERE)
+)
+_REASONS: Mapping[int | None, str] = {
     errno.ENOSPC: "the disk is full: free some space",
     errno.EDQUOT: "the disk quota is used up: free some space",
     errno.EROFS: "it is on a read-only file system: choose another folder with -o",
@@ -44,7 +50,7 @@ def staged(folder: Path, *, force: bool = False) -> Iterator[Path]:
 
     """
     folder = folder.absolute()
-    with explained(folder):
+    with explained(folder, _NOT_MADE):
         _remove_stale(folder)
         _refuse_existing(folder, force=force)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -62,14 +68,15 @@ def staged(folder: Path, *, force: bool = False) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def explained(folder: Path) -> Iterator[None]:
-    """Turn an OSError about space or permissions into EnvironmentMissing that names the folder."""
+def explained(folder: Path, more: Mapping[int | None, str] = MappingProxyType({})) -> Iterator[None]:
+    """Turn an OSError about space, permissions or `more` into EnvironmentMissing that names the folder."""
     try:
         yield
     except OSError as error:
-        if isinstance(error, EnvironmentMissing) or error.errno not in _REASONS:
+        reason = more.get(error.errno, _REASONS.get(error.errno))
+        if isinstance(error, EnvironmentMissing) or reason is None:
             raise
-        raise EnvironmentMissing(f"cannot write '{folder}': {_REASONS[error.errno]}") from error
+        raise EnvironmentMissing(f"cannot write '{folder}': {reason}") from error
 
 
 def _refuse_existing(folder: Path, *, force: bool) -> None:

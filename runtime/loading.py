@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from .bundle.files import given_name
 from .bundle.manifest import Bundle
 from .bundle.reading import read_bundle
-from .errors import UsageError
+from .errors import EnvironmentMissing, UsageError
 from .generation.decoders.prefixes import Prefixes
 from .graphs.signature import Axis, Graph
+from .machine import usable_cores
 from .numerics import Row
 from .processing.labels import label_names
 from .selection.find import MAX_DRIFT, find_choice
 from .selection.profiles import Choice
 from .sessions import find_backend, open_session
-from .sessions.base import Session
+from .sessions.base import Session, cpu_threads
 from .sessions.batches import run_together
 from .sessions.model import Model
 from .sessions.opening import Opening
@@ -58,10 +60,12 @@ class LoadedBundle:
     ) -> None:
         choice = profile if isinstance(profile, Choice) else find_choice(bundle, profile, max_drift=max_drift)
         self.bundle = bundle
-        self.name = bundle.folder.resolve().name
+        self.name = given_name(bundle.folder)
         self.profile = choice.profile
         self.threads = choice.threads if threads is None else threads
         self.choice = choice
+        if self.threads is not None and cpu_threads(self.threads) > (cores := usable_cores()):
+            _LOG.warning("%d threads on %d usable cores are slower than %d", self.threads, cores, cores)
         self.trace_to = trace_to
         if not bundle.is_verified:
             _LOG.warning(
@@ -89,7 +93,7 @@ class LoadedBundle:
         if name not in self.bundle.builds[self.profile.name].graphs:
             raise UsageError(
                 f"profile '{self.profile.name}' of bundle '{self.name}' has no graph '{name}', which this asks for: "
-                "use the profile cpu-fp32"
+                f"use another profile of it ({', '.join(self._other_profiles) or 'export it with cpu-fp32'})"
             )
         with self._lock:
             if name not in self._graphs:
@@ -280,13 +284,26 @@ class LoadedBundle:
             if name in sizes
         )
 
+    @property
+    def _other_profiles(self) -> list[str]:
+        return [name for name in self.bundle.builds if name != self.profile.name]
+
     def _open_graph(self, graph: str) -> Model:
         return Model(self._session_of(graph), self.bundle.axes)
 
+    def _obstacle(self, error: EnvironmentMissing) -> EnvironmentMissing:
+        """Return the reason why the profile does not run here, with what else the bundle contains."""
+        others = ", ".join(self._other_profiles)
+        hint = f"other profiles of the bundle: {others}" if others else "the bundle has no other profile"
+        return type(error)(f"{error} ({hint})")
+
     def _session_of(self, graph: str, *, record: bool = False) -> Session:
         backend = find_backend(self.profile.provider)
-        path = self._engine_file(graph) if backend.opens_engines else self.graph_file(graph)
-        packed = None
+        provider, packed = self.profile.provider, None
+        try:
+            path = self._engine_file(graph) if backend.opens_engines else self.graph_file(graph)
+        except EnvironmentMissing as error:
+            raise self._obstacle(error) from error
         if self.choice.prepacked and backend.packs:
             from .selection.prepacked import packed_graph
 
@@ -298,7 +315,10 @@ class LoadedBundle:
             varied=not self.bundle.topology.generates,
             record=record,
         )
-        session = open_session(packed or path, provider=self.profile.provider, options=self.settings, opening=opening)
+        try:
+            session = open_session(packed or path, provider=provider, options=self.settings, opening=opening)
+        except EnvironmentMissing as error:
+            raise self._obstacle(error) from error
         view = self.bundle.view(self.profile.name, graph, Graph(session.inputs, session.outputs))
         return session if view is None else RenamedSession(session, view)
 

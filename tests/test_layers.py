@@ -11,7 +11,7 @@ from tests.imports import imports, modules
 LAYERS = (
     ("profiles", "runtime", "export"),
     ("runtime.errors",),
-    ("runtime.machine", "runtime.numerics", "runtime.child", "runtime.tasks"),
+    ("runtime.machine", "runtime.numerics", "runtime.child", "runtime.rows", "runtime.steps", "runtime.tasks"),
     ("runtime.graphs",),
     ("runtime.bundle",),
     ("runtime.processing",),
@@ -46,8 +46,10 @@ LAYERS = (
     ("bench.gate", "bench.report", "bench.roofline", "bench.workload"),
     ("bench.measure", "bench.result_files", "bench.table"),
     ("bench.trace", "bench.tune"),
-    ("cli.app", "cli.describe", "cli.grid", "cli.inputs", "cli.output"),
-    ("cli.engines", "cli.measuring", "cli.models"),
+    ("cli.combinations", "cli.describe", "cli.grid", "cli.inputs", "cli.logs"),
+    ("cli.app", "cli.output"),
+    ("cli.turns",),
+    ("cli.caching", "cli.engines", "cli.measuring", "cli.models", "cli.running"),
     ("cli",),
     ("cli.__main__",),
 )

@@ -90,11 +90,13 @@ def test_descriptions_of_profiles(path):
     [
         "export",
         "run",
+        "chat",
         "verify",
         "info",
         "tasks",
         "profiles",
         "doctor",
+        "cache",
         "bench",
         "trace",
         "tune",

@@ -13,7 +13,7 @@ from .charts import legend
 from .drawing import element
 from .plots import Plot, by_latency, by_rate, by_size, distribution, ratios, roofline
 from .reading import Reading, read
-from .sections import columns_for, environment, failures, interruption, settings, verdicts
+from .sections import cautions, columns_for, environment, failures, interruption, settings, verdicts
 from .style import STYLE
 from .tables import loads_table, ratios_table, rows_table
 
@@ -71,6 +71,7 @@ def _header(reading: Reading, name: str) -> Markup:
 
 def _sections(reading: Reading) -> Iterable[Markup | None]:
     yield interruption(reading)
+    yield cautions(reading)
     yield _section("In short", verdicts(reading))
     yield failures(reading)
     yield _section("Machine", environment(reading))

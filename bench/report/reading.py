@@ -10,6 +10,23 @@ from ..result import BackendInfo, GridCase, Load, Result, Row
 COLOURS, SHAPES = 6, 4
 
 
+# Quartiles of fewer samples say little.
+FEWEST = 8
+_PEAKS = 1.0
+
+
+def _cautions(result: Result) -> Iterator[str]:
+    before = result.environment.get("before")
+    load = before.get("load") if isinstance(before, Mapping) else None
+    cores = result.environment.get("cores")
+    if isinstance(load, int | float) and isinstance(cores, int) and load > cores / 2:
+        yield f"the machine was busy before the measurement (load {load:g} on {cores} cores): measure again"
+    if above := sorted({row.backend for row in result.rows if (row.roofline or 0) > _PEAKS}):
+        yield f"roofline efficiency above 100 % ({', '.join(above)}): the peaks were measured while others ran"
+    if few := [len(row.samples_ms) for row in result.rows if 0 < len(row.samples_ms) < FEWEST]:
+        yield f"only {min(few)} samples of a backend in a case: quartiles need {FEWEST}, raise --rounds"
+
+
 @dataclass(frozen=True)
 class Mark:
     """How a backend looks in every plot: one of the colours, one of the shapes, filled where it is ours."""
@@ -47,6 +64,11 @@ class Reading:
     def measured(self) -> list[Row]:
         """The rows that have samples."""
         return [row for row in self.result.rows if row.samples_ms]
+
+    @property
+    def cautions(self) -> list[str]:
+        """What makes the figures less than they seem."""
+        return list(_cautions(self.result))
 
     @property
     def failures(self) -> dict[tuple[str, str], list[str]]:

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from ..units import duration, measure, quartiles, significant, times
 from .drawing import element, joined
-from .reading import Compared, Reading
+from .reading import FEWEST, Compared, Reading
 
 # More sentences than this would not be read: then only our fastest on each case, beside the fastest baselines.
 _MOST_OURS, _MOST_CASES, _MOST_BASELINES = 3, 6, 3
@@ -68,8 +68,9 @@ def _part(each: Compared, *, full: bool) -> Markup:
     if each.found["q1"] <= 1 <= each.found["q3"]:
         return joined(f"on a par with {each.baseline}, {ratio} ", range_)
     words = " as fast as" if full else ""
+    class_ = "ratio" if median > 1 else None
     return joined(
-        element("b", ratio, class_="ratio" if median > 1 else None),
+        element("b", ratio, class_=class_) if each.found["count"] >= FEWEST else ratio,
         f"{words} " if full else " ",
         each.baseline,
         " ",
@@ -100,6 +101,12 @@ def interruption(reading: Reading) -> Markup | None:
         return None
     text = f"Interrupted at {reading.result.interrupted}: what was measured before is here, what came after is not."
     return element("p", text, class_="notice", role="note")
+
+
+def cautions(reading: Reading) -> Markup | None:
+    """Return what makes the figures less than they seem, or None."""
+    said = [element("p", f"Caution: {text}.", class_="notice", role="note") for text in reading.cautions]
+    return joined(*said) if said else None
 
 
 def failures(reading: Reading) -> Markup | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...profiles import Profile, ProfileError, Range
 from ...runtime.bundle.engines import FOLDER, PORTABLE, STRIPPED, Engine, engines_of, graph_sources, write_sidecar
-from ...runtime.bundle.files import write_synced
+from ...runtime.bundle.files import given_name, write_synced
 from ...runtime.bundle.manifest import REPORTS, Bundle, add_files
 from ...runtime.child import Limits
 from ...runtime.errors import EnvironmentMissing, ExportError, UsageError
@@ -145,15 +145,16 @@ def require_built(reports: Sequence[Report], conditions: Sequence[Condition] = (
 def read_order(
     *,
     sm: str | None,
-    builder: str,
+    builder: str | None,
     shapes: Sequence[str],
     timeout: float,
     memory_gb: float | None,
     stripped: bool = False,
 ) -> Order:
     """Return the order that words of the command line say; raise UsageError for words that say none."""
-    if timeout <= 0 or (memory_gb is not None and memory_gb <= 0):
-        raise UsageError(f"--timeout and --memory: got {timeout:g} and {memory_gb}, expected numbers above 0")
+    if not (timeout > 0 and (memory_gb is None or 0 < memory_gb < float("inf"))):
+        memory = "no limit" if memory_gb is None else f"{memory_gb:g}"
+        raise UsageError(f"--timeout and --memory: got {timeout:g} and {memory}, expected numbers above 0")
     ranges = {}
     for text in shapes:
         axis, _, sizes = text.partition("=")
@@ -162,7 +163,9 @@ def read_order(
         except ProfileError as error:
             raise UsageError(f"--shapes '{text}': {error}") from error
     limits = Limits(timeout, None if memory_gb is None else int(memory_gb * 1e9))
-    return Order(tuple(sm.split(",")) if sm else (), builder, ranges, stripped, limits)
+    order = Order(tuple(sm.split(",")) if sm else (), builder or DEFAULT_BUILDER, ranges, stripped, limits)
+    find_builder(order.builder, order.sms)
+    return order
 
 
 def plan_engines(folder: str | Path, profiles: Sequence[str] | None, order: Order) -> list[Engine]:
@@ -183,7 +186,7 @@ def _with_engines(bundle: Bundle) -> list[str]:
     names = [name for name, build in bundle.builds.items() if build.profile.provider == "tensorrt"]
     if not names:
         raise UsageError(
-            f"bundle '{bundle.folder.name}' has no profile for engines (built: {', '.join(bundle.builds)}): "
+            f"bundle '{given_name(bundle.folder)}' has no profile for engines (built: {', '.join(bundle.builds)}): "
             "vitrify export MODEL --profile trt-fp16-latency"
         )
     return names

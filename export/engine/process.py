@@ -41,7 +41,7 @@ def _stopped(stop: LimitExceeded, limits: Limits) -> dict[str, Any]:
         return _failed("time", f"the build took more than {limits.seconds:g} s: allow more with --timeout")
     return _failed(
         "memory",
-        f"the build took {stop.used / 1e9:.1f} GB, more than the {limits.memory_bytes / 1e9:.1f} GB allowed: "
+        f"the build took {stop.used / 1e6:,.0f} MB, more than the {limits.memory_bytes / 1e6:,.0f} MB allowed: "
         "allow more with --memory, or narrow the ranges",
     )
 

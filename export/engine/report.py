@@ -8,6 +8,11 @@ from typing import Any
 # Operators that tensorrt-rtx lacks and standard TensorRT has: a refusal for them says nothing of the latter.
 _MISSING_IN_RTX = frozenset({"NonZero", "RoiAlign", "NonMaxSuppression"})
 _MB = 1e6
+# What `--fail-if` may name.
+MEASURES = (
+    *("built", "fused", "half_share", "kernels", "engine_mb", "activation_mb", "peak_mb", "build_seconds"),
+    "reproducible",
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Report:
 
     @property
     def measures(self) -> dict[str, float]:
-        """The numbers that `--fail-if` may name."""
+        """The numbers that `--fail-if` may name, those of MEASURES."""
         fused = self.figures.get("fused_attention", 0)
         return {
             "built": float(self.built),
@@ -114,4 +119,5 @@ class Report:
 def describe_reports(bundle: Path, reports: Sequence[Report], *, done: str) -> tuple[dict[str, Any], list[str]]:
     """Return what a command says of its reports, as a document and as lines; `done` is what it did."""
     document = {"bundle": str(bundle), "engines": [report.document for report in reports]}
-    return document, [f"{bundle}: {len(reports)} engines {done}", *(f"  {report}" for report in reports)]
+    count = f"{len(reports)} engine{'s' * (len(reports) != 1)}"
+    return document, [f"{bundle}: {count} {done}", *(f"  {report}" for report in reports)]

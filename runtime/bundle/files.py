@@ -6,6 +6,11 @@ from pathlib import Path
 from ..errors import IntegrityError
 
 
+def given_name(folder: Path) -> str:
+    """Return a folder's name as it was given: a link keeps its own, `.` has that of the folder that it stands for."""
+    return Path(os.path.abspath(folder)).name  # noqa: PTH100 - resolve() follows links
+
+
 def real_path(folder: Path, name: str) -> Path:
     """Return the path of a bundle's file; raise IntegrityError if it is missing, a link or outside its folder."""
     parts = Path(name).parts

@@ -17,7 +17,7 @@ from ..graphs.families import Family, find_family
 from ..graphs.files import files_beside
 from ..graphs.signature import Axis, Graph, Tensor, View
 from .digests import file_digest, remembered_digest
-from .files import real_path, replace_synced
+from .files import given_name, real_path, replace_synced
 
 SCHEMA = 1
 MANIFEST = "bundle.json"
@@ -72,12 +72,12 @@ class Bundle:
     @classmethod
     def read(cls, folder: str | Path) -> "Bundle":
         """Read and check `bundle.json`; raise UsageError where there is none, IntegrityError where it is broken."""
+        if not str(folder):
+            raise UsageError("no bundle: the folder's name is empty")
         folder = Path(folder)
         path = folder / MANIFEST
         if not path.is_file():
-            raise UsageError(
-                f"no bundle in '{folder}': it has no {MANIFEST}. Make one: vitrify export MODEL -o {folder}"
-            )
+            raise UsageError(_not_a_bundle(folder))
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             schema = content.pop("schema")
@@ -104,7 +104,7 @@ class Bundle:
         """Return one of the profiles that it was built for; raise UsageError, naming those, for another."""
         if name not in self.builds:
             raise UsageError(
-                f"no profile '{name}' in bundle '{self.folder.name}' (built: {', '.join(self.builds)}). "
+                f"no profile '{name}' in bundle '{given_name(self.folder)}' (built: {', '.join(self.builds)}). "
                 f"Build it: vitrify export MODEL --profile {name}"
             )
         return self.builds[name].profile
@@ -170,6 +170,12 @@ class Bundle:
     def digest(self) -> str:
         """The sha256 of `bundle.json`, and so of everything that the bundle stands for."""
         return file_digest(self.folder / MANIFEST)
+
+
+def _not_a_bundle(folder: Path) -> str:
+    if folder.exists() and not folder.is_dir():
+        return f"'{folder}' is a file, not a bundle's folder"
+    return f"no bundle in '{folder}': it has no {MANIFEST}. Make one: vitrify export MODEL -o {folder}"
 
 
 def write_manifest(bundle: Bundle, folder: Path) -> Bundle:

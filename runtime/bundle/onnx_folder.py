@@ -17,7 +17,7 @@ from ..graphs.heads import HEADS, Head
 from ..graphs.signature import Graph, View
 from ..tasks import tasks_of
 from .digests import remembered_digest, value_digest
-from .files import real_path
+from .files import given_name, real_path
 from .manifest import Build, Bundle, Provenance
 from .onnx_heads import axes_of, choose_head, heads_of, named
 from .onnx_layout import FOLDER, VARIANTS, Variant, choose_variant, find_variants
@@ -55,7 +55,7 @@ def read_onnx_folder(folder: Path, profile: str | None = None) -> "OnnxFolder":
         A file is broken, a link or missing.
 
     """
-    where, names = folder.resolve().name, folder_names(folder)
+    where, names = given_name(folder), folder_names(folder)
     config = _read_config(folder, where)
     heads = heads_of(config.get("architectures"), where)
     variants = _variants(names, heads[0], where)
@@ -170,7 +170,7 @@ class OnnxFolder(Bundle):
 
     @property
     def _where(self) -> str:
-        return self.folder.resolve().name
+        return given_name(self.folder)
 
     def default_profile(self) -> str:
         return choose_variant(self._where, list(self.builds), None)

@@ -5,7 +5,7 @@ It is what pipelines and `LoadedBundle.generate` share; the loop itself knows no
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ def generate_rows(
     starts = call.pop("decoder_input_ids", None)
     if unknown := sorted(set(call) - CALL_NAMES):
         raise UsageError(f"unknown generation argument '{unknown[0]}'")
+    _check_objects(call)
     if loaded.bundle.topology.encoder is not None:
         return _answered(loaded, prompts, config, call, features, None if starts is None else token_rows(starts))
     if starts is not None:
@@ -237,9 +238,20 @@ def _with_habits(config: GenerationConfig, assistant: LoadedGenerator) -> Genera
     return config.updated(**found)
 
 
+def _check_objects(call: Mapping[str, Any]) -> None:
+    """Raise UsageError for what is not the object that only Python can pass."""
+    streamer, allowed = call.get("streamer"), call.get("prefix_allowed_tokens_fn")
+    if streamer is not None and not all(callable(getattr(streamer, name, None)) for name in ("put", "end")):
+        raise UsageError(f"streamer must be an object with put() and end(), such as a TextStreamer, got {streamer!r}")
+    if allowed is not None and not callable(allowed):
+        raise UsageError(f"prefix_allowed_tokens_fn must be a function, got {allowed!r}")
+
+
 def _functions(call: Mapping[str, Any], name: str) -> list[Any]:
     """Return the functions of an argument that takes several, or one."""
     given = call.get(name, ())
+    if not callable(given) and not isinstance(given, Iterable):
+        raise UsageError(f"{name} must be a list of functions, got {given!r}")
     functions = [given] if callable(given) else list(given)
     if wrong := [each for each in functions if not callable(each)]:
         raise UsageError(f"{name} must be a list of functions, got a {type(wrong[0]).__name__} in it")

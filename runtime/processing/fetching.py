@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from ..errors import UsageError
+from ..errors import EnvironmentMissing, UsageError
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
@@ -18,6 +18,7 @@ DOWNLOAD_SECONDS = 60.0
 
 _SCHEMES = ("http", "https")
 _REDIRECTS = (301, 302, 303, 307, 308)
+_SERVER_FAILED = 500
 _MAX_HOPS = 10
 _SHOWN = 80
 
@@ -34,8 +35,9 @@ def is_url(text: str, *, kind: str) -> bool:
 
 
 def fetch_url(url: str, *, max_bytes: int, timeout: float | None) -> bytes:
-    """Return the body; UsageError where it is rejected, too large, or not complete within `timeout` seconds.
+    """Return the body; UsageError where it is rejected or too large.
 
+    Raises EnvironmentMissing where the connection fails or the body is not complete within `timeout` seconds.
     A thread fetches it, because no socket timeout bounds name resolution or a server that drips its headers.
     """
     seconds = DOWNLOAD_SECONDS if timeout is None else timeout
@@ -45,10 +47,19 @@ def fetch_url(url: str, *, max_bytes: int, timeout: float | None) -> bytes:
     thread.start()
     thread.join(seconds)
     if not outcome:
-        raise UsageError(f"'{without_secrets(url)}' did not arrive within {seconds:g} s; pass a longer timeout=")
+        raise EnvironmentMissing(
+            f"'{without_secrets(url)}' did not arrive within {seconds:g} s; pass a longer timeout="
+        )
     if isinstance(outcome[0], bytes):
         return outcome[0]
-    raise UsageError(f"cannot fetch '{without_secrets(url)}': {outcome[0]}") from outcome[0]
+    failed = EnvironmentMissing if _is_of_the_network(outcome[0]) else UsageError
+    raise failed(f"cannot fetch '{without_secrets(url)}': {outcome[0]}") from outcome[0]
+
+
+def _is_of_the_network(error: Exception) -> bool:
+    from http.client import HTTPException, InvalidURL
+
+    return isinstance(error, (OSError, HTTPException)) and not isinstance(error, InvalidURL)
 
 
 def without_secrets(url: str) -> str:
@@ -77,12 +88,15 @@ def _fetch(url: str, deadline: float, max_bytes: int) -> bytes:
     for handler in (urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
         opener.add_handler(handler())
     for _ in range(_MAX_HOPS):
+        if not urlsplit(url).hostname or urlsplit(url).port == 0:  # a port out of range is a ValueError
+            raise UsageError("it names no host and port")
         request = urllib.request.Request(url, headers={"User-Agent": "vitrify"})  # noqa: S310 - http(s) only, below
         with opener.open(request, timeout=max(deadline - time.monotonic(), 0.001)) as response:
             if response.status == 200:
                 return _body(response, deadline, max_bytes)
             if response.status not in _REDIRECTS:
-                raise UsageError(f"the server answered {response.status} {response.reason}")
+                failed = ConnectionError if response.status >= _SERVER_FAILED else UsageError
+                raise failed(f"the server answered {response.status} {response.reason}")
             url = urljoin(url, response.headers.get("Location", ""))
         if urlsplit(url).scheme not in _SCHEMES:
             raise UsageError(f"it redirects to '{without_secrets(url)}' (allowed: {', '.join(_SCHEMES)})")
@@ -100,5 +114,5 @@ def _body(response: "HTTPResponse", deadline: float, max_bytes: int) -> bytes:
         if time.monotonic() > deadline:
             raise TimeoutError("it took too long")
     if response.length:
-        raise UsageError(f"the connection was cut {response.length} bytes before the end")
+        raise ConnectionError(f"the connection was cut {response.length} bytes before the end")
     return bytes(body)

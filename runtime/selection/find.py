@@ -3,6 +3,7 @@
 import logging
 
 from ..bundle.manifest import Bundle
+from ..errors import UsageError
 from ..machine import this_machine
 from .profiles import Choice, choose_profile, choose_tuned
 
@@ -14,11 +15,18 @@ _LOG = logging.getLogger("vitrify")
 
 def find_choice(bundle: Bundle, name: str | None, *, max_drift: float = MAX_DRIFT) -> Choice:
     """Return the profile of this name, or what "auto" stands for here; raise UsageError where there is none."""
+    check_max_drift(max_drift)
     if name == "auto":
         choice = _fastest(bundle, max_drift)
         bundle.profile(choice.profile.name)  # says so of an ONNX folder
         return choice
     return Choice(bundle.profile(bundle.default_profile() if name is None else name))
+
+
+def check_max_drift(value: float) -> None:
+    """Raise UsageError for what is not a bound of the max relative error."""
+    if not value >= 0:  # nan is not either
+        raise UsageError(f"max_drift: got {value}, expected a number of at least 0")
 
 
 def _fastest(bundle: Bundle, max_drift: float) -> Choice:

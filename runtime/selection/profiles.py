@@ -121,8 +121,7 @@ def check_machine(profile: Profile, machine: Machine, *, installed: Collection[s
     if not machine.has_any(profile.requires):
         needed = " or ".join(" with ".join(names) for names in profile.requires)
         raise EnvironmentMissing(
-            f"profile '{profile.name}' needs a CPU with {needed}, and this one ({machine.model_name}) has none of it: "
-            "use the profile cpu-fp32"
+            f"profile '{profile.name}' needs a CPU with {needed}, and this one ({machine.model_name}) has none of it"
         )
     check_device(profile.provider, machine)
     check_packages(profile.provider, installed=installed)

@@ -89,8 +89,7 @@ def check_device(provider: str, machine: Machine) -> None:
     row = find_backend(provider)
     if row.device is not None and not machine.gpus:
         raise EnvironmentMissing(
-            f"provider '{provider}' needs {row.device} with its driver, and this machine shows none; nothing falls "
-            "back. Use the profile cpu-fp32, cpu-bf16 or cpu-int8"
+            f"provider '{provider}' needs {row.device} with its driver, and this machine shows none; nothing falls back"
         )
 
 

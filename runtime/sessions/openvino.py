@@ -52,7 +52,7 @@ class OpenVinoSession(Session):
         if in_bf16 and not BF16 & opening.machine.cpu_features:
             raise EnvironmentMissing(
                 f"this CPU ({opening.machine.model_name}) has neither AMX-BF16 nor AVX512-BF16, so OpenVINO would not "
-                "compute in bfloat16: use the profile cpu-fp32 or cpu-int8"
+                "compute in bfloat16"
             )
         defaults = {**_DEFAULTS, **_IN_BF16} if in_bf16 else _DEFAULTS
         properties = {**defaults, "INFERENCE_NUM_THREADS": cpu_threads(opening.threads), **options}

@@ -53,6 +53,10 @@ class Request:
     graphs: bool = False
     profile: str | None = None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.model, (str, Path)) and not str(self.model).strip():
+            raise UsageError("the model's name is empty: pass a folder or a Hub id such as 'owner/name'")
+
     def resolve(self) -> Source:
         """Return the folder that was named, as `resolve_source` does."""
         return resolve_source(**vars(self))
@@ -86,13 +90,18 @@ def resolve_source(
     """
     folder = Path(model)
     if folder.is_dir():
-        if revision is not None:
-            raise UsageError(f"'{model}' is a folder, which has no revision '{revision}': leave --revision out")
+        check_revision(model, revision)
         return Source(folder, folder.resolve().name)
     if folder.exists() or not _ID.fullmatch(str(model)):
         raise UsageError(f"no checkpoint '{model}': neither a folder nor a Hub id such as 'owner/name'")
     wish = _Wish(allow_pickle, trust_remote_code, graphs, profile)
     return _from_hub(str(model), revision, token, local_files_only, wish)
+
+
+def check_revision(folder: str | Path, revision: str | None) -> None:
+    """Raise UsageError for a revision of a local folder, which has none."""
+    if revision is not None:
+        raise UsageError(f"'{folder}' is a folder, which has no revision '{revision}': leave --revision out")
 
 
 @dataclass(frozen=True)

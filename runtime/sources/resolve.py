@@ -7,7 +7,7 @@ from pathlib import Path
 from ..bundle.manifest import MANIFEST
 from ..errors import UsageError
 from ..tasks import Task
-from .hub import Request, Source
+from .hub import Request, Source, check_revision
 
 DEFAULT_PROFILE = "cpu-fp32"
 _LOG = logging.getLogger("vitrify")
@@ -17,6 +17,7 @@ def ready_folder(request: Request, profile: str | None) -> Path | None:
     """Return the local folder that was named if it runs as it is, so that its own profiles are what is chosen from."""
     if not isinstance(request.model, (str, Path)) or not Path(request.model).is_dir():
         return None
+    check_revision(request.model, request.revision)
     if (Path(request.model) / MANIFEST).is_file():
         return Path(request.model)
     from ..bundle.onnx_folder import folder_names
@@ -43,6 +44,7 @@ def bundle_folder(task: Task | None, request: Request, profile: str | None) -> P
             "Compile a model object first: vitrify.export_bundle(model, folder, tokenizer=tokenizer)"
         )
     if (Path(model) / MANIFEST).is_file():
+        check_revision(model, request.revision)
         return Path(model)
     source = replace(request, graphs=True, profile=profile).resolve()
     if (source.folder / MANIFEST).is_file() or runs_as_it_is(source, profile, allow_pickle=request.allow_pickle):

@@ -2,7 +2,7 @@
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from ..errors import UsageError
@@ -31,9 +31,21 @@ class Condition:
 
     def holds(self, found: Mapping[str, float]) -> bool:
         """Whether it holds of these numbers; raise UsageError if its name is none of them."""
-        if self.name not in found:
-            raise UsageError(f"--fail-if '{self}': no metric is called '{self.name}' (known: {', '.join(found)})")
+        self.require_among(found)
         return _OPERATORS[self.compares](found[self.name], self.number)
+
+    def require_among(self, names: Collection[str]) -> None:
+        """Raise UsageError if its name is none of these."""
+        if self.name not in names:
+            raise UsageError(f"--fail-if '{self}': no metric is called '{self.name}' (known: {', '.join(names)})")
+
+
+def read_conditions(texts: Iterable[str], names: Collection[str]) -> list[Condition]:
+    """Return the conditions that texts say; raise UsageError if one says none, or of none of these names."""
+    conditions = [read_condition(text) for text in texts]
+    for condition in conditions:
+        condition.require_among(names)
+    return conditions
 
 
 def read_condition(text: str) -> Condition:

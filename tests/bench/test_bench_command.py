@@ -62,7 +62,7 @@ def test_files_are_written_and_the_page_carries_its_data(measured):
 
 
 def test_a_peer_that_cannot_run_is_a_row_that_says_so(vitrify, exported, tmp_path):
-    done = vitrify("bench", exported.bundle, *SMALL, "--against", "torch", "-o", tmp_path)
+    done = vitrify("bench", exported.bundle, *SMALL, "--against", "torch", "--allow-missing", "-o", tmp_path)
     assert done.code == 0, done.err
     assert "needs the original checkpoint: pass --checkpoint FOLDER" in done.out
     result = Result.read(tmp_path / "result.json")
@@ -98,7 +98,9 @@ def test_a_baseline_from_another_machine_is_refused_before_anything_runs(vitrify
         (["--size", "height=3"], 2, "no axis 'height'"),
         (["--size", "batch=1", "--batch", "2"], 2, "given twice"),
         (["--rate", "fast"], 2, "expected requests per second"),
-        (["--rounds", "0"], 2, "rounds: got 0"),
+        (["--rounds", "0"], 2, "'--rounds'"),
+        (["--against", "torch"], 2, "--against torch: needs the original checkpoint: pass --checkpoint FOLDER"),
+        (["--against", "torch", "--checkpoint", "."], 2, "has no config.json of one"),
         (["--profile", "cpu-w4"], 2, "no profile 'cpu-w4'"),
         (["--fail-if", "p95"], 2, "--fail-if"),
         (["--baseline", "nothing.json"], 2, "no result in 'nothing.json'"),

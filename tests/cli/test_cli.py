@@ -27,10 +27,12 @@ COMMANDS = {
     "tasks": ("default checkpoints",),
     "profiles": ("machine",),
     "doctor": ("missing",),
+    "cache": ("ACTION", "--days"),
 }
 ORDER = [
-    *("export", "run", "verify", "info", "tasks", "profiles", "doctor"),
+    *("export", "run", "chat", "verify", "info"),
     *("bench", "trace", "tune", "build-engine", "check-engine"),
+    *("tasks", "profiles", "doctor", "cache"),
 ]
 PLAIN_CPU = Machine(cpu_features=frozenset({"avx2"}), cores=4, memory_bytes=8 * 10**9, model_name="a plain CPU")
 
@@ -229,7 +231,11 @@ def again(vitrify, exported, tmp_path_factory):
 
 def test_export_in_words(again):
     folder, done = again
-    assert (done.code, done.err) == (0, "")
+    assert done.code == 0
+    steps = done.err.splitlines()
+    assert steps[0] == "step 1 of 5: reading the checkpoint"
+    assert re.fullmatch(r"step 3 of 5: tracing the graph, about \d+ s left", steps[2])
+    assert len(steps) == 5
     assert "  cpu-fp32: PASS, max abs error " in done.out
     assert "feature-extraction" in done.out
     assert [path.name for path in folder.iterdir()] == ["checkpoint"]  # the checkpoint's own name
@@ -323,8 +329,8 @@ def test_run_takes_files_and_parameters(vitrify, exported, tmp_path):
         (("run", "feature-extraction", "text", "-m", "BUNDLE", "--param", "top_k"), "name=JSON"),
         (("run", "feature-extraction", "text", "-m", "BUNDLE", "--param", "colour=1"), "colour"),
         (("run", "feature-extraction", "text", "-m", "BUNDLE", "--profile", "cpu-int8"), "cpu-fp32"),
-        (("run", "feature-extraction", "text", "-m", "BUNDLE", "--batch-size", "0"), "batch_size"),
-        (("run", "feature-extraction", "text", "-m", "BUNDLE", "--threads", "0"), "threads"),
+        (("run", "feature-extraction", "text", "-m", "BUNDLE", "--batch-size", "0"), "--batch-size"),
+        (("run", "feature-extraction", "text", "-m", "BUNDLE", "--threads", "0"), "--threads"),
         (("info", "nowhere"), "nowhere"),
         (("verify", "nowhere"), "nowhere"),
         (("export", "CHECKPOINT", "--profile", "cpu-fp33", "-o", "new"), "cpu-fp33"),

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...errors import UsageError
 from ...generation.config import CALL_NAMES, CONFIG_NAMES, entries_of
+from ...generation.streaming import TextStreamer
 from .base import Parameters
 from .pieces import Piece
 from .text import TextPipeline
@@ -111,6 +112,18 @@ class GenerationPipeline(TextPipeline):
             added["pad_token_id"] = self.tokenizer.pad_token_id
         samples = {**settings, **added}.get("do_sample")
         return {name: value for name, value in added.items() if samples or name not in _SAMPLING}
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether each answer is one text that is certain as it comes: no beams, no several sequences, no ids."""
+        given = self.arguments(self.options)
+        alone = all(given.get(name) in {None, 1} for name in ("num_beams", "num_return_sequences"))
+        plain = not any(getattr(self.options, name, None) for name in ("return_tensors", "return_text"))
+        return alone and plain and not given.get("return_dict_in_generate")
+
+    def streamer(self) -> TextStreamer:
+        """Return what writes the answers to standard output, each on lines of its own."""
+        return TextStreamer(self.tokenizer, skip_prompt=True, every_token=True, skip_special_tokens=True)
 
     def __call__(self, inputs: Any = None, *args: Any, **options: Any) -> Any:
         """Run the task; an error reaches the reader of a streamer too, who would else wait for ever."""

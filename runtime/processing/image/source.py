@@ -137,7 +137,9 @@ def _from_bare_base64(text: str) -> "PIL.Image.Image":
     content = _base64_bytes(text)
     # Any word of four letters is valid base64, so a short one that decodes to no image was meant as a file.
     if not content or (len(text) < _MAX_PATH and not _identifies(content)):
-        raise UsageError(f"'{shortened(text)}' is not an http(s) URL, an existing file or a base64-encoded image")
+        raise UsageError(
+            f"no image file '{shortened(text)}' (an http(s) URL or a base64-encoded image is accepted too)"
+        )
     return _decoded(io.BytesIO(content), "the base64 string")
 
 

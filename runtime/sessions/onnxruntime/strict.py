@@ -110,13 +110,13 @@ def _providers(session: Any, asked: str, *, graph: str) -> tuple[str, ...]:
     if asked not in used:
         raise EnvironmentMissing(
             f"graph '{graph}': no node of it runs on {asked} ({', '.join(used) or 'nothing'} took them), and nothing "
-            "falls back. Use the profile cpu-fp32"
+            "falls back"
         )
     left = [(name, node) for name, node in assigned if name != asked and node.op_type in COMPUTING]
     if left:
         raise EnvironmentMissing(
-            f"graph '{graph}': {asked} cannot run {_listed(left)}, and nothing falls back. Use the profile cpu-fp32, "
-            "or `pip install --upgrade` the provider"
+            f"graph '{graph}': {asked} cannot run {_listed(left)}, and nothing falls back; `pip install --upgrade` the "
+            "provider"
         )
     return (asked, *(name for name in used if name != asked))
 

@@ -18,7 +18,6 @@ _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: it does not wait for the default st
 _LONGEST_NAME = 256
 _HINTS: Mapping[int, str] = {
     2: "The GPU's memory is full: use a smaller batch, shorter inputs or fewer models at a time",
-    100: "Without a GPU use the profile cpu-fp32",
 }
 
 
@@ -77,7 +76,7 @@ class CudaDriver:
             self._library = load(_LIBRARY)
         except OSError as error:
             raise EnvironmentMissing(
-                f"NVIDIA's driver is missing ({error}): install it where there is a GPU, or use the profile cpu-fp32"
+                f"NVIDIA's driver is missing ({error}): install it where there is a GPU"
             ) from error
         self._call("cuInit", c_uint(0))
         self._device = c_int()
