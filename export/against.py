@@ -15,6 +15,10 @@ from .checkpoint.fetched import fetch
 from .checkpoint.opened import open_checkpoint
 from .families import export_family
 from .verification.gate import Subject, examine
+from .verification.untrained import with_trained_outputs
+
+# Axes that a plan may leave out, because a graph cannot have them dynamic.
+_FIXABLE = {"batch", "height"}
 
 
 def verify_against(verification: Verification, folder: Path, request: Request) -> Verification:
@@ -29,11 +33,13 @@ def verify_against(verification: Verification, folder: Path, request: Request) -
     bundle = Bundle.read(folder)
     with tempfile.TemporaryDirectory(prefix="vitrify-") as scratch:
         found = fetch(request, Path(scratch))
-        checkpoint = open_checkpoint(found.folder, head=bundle.head, trust_remote_code=request.trust_remote_code)
+        opened = open_checkpoint(found.folder, head=bundle.head, trust_remote_code=request.trust_remote_code)
+        checkpoint = with_trained_outputs(opened)
         family = export_family(checkpoint.head.family)
         oracle = family.oracle(checkpoint)
-        fixed = "height" not in bundle.axes and "image" in checkpoint.kinds
-        plan = next(plan for plan in family.plans(checkpoint, oracle) if bool(plan.fixed) == fixed)
+        plan = next(
+            plan for plan in family.plans(checkpoint, oracle) if _FIXABLE & {*plan.axes} == _FIXABLE & {*bundle.axes}
+        )
         findings = examine(plan, oracle, _subjects(bundle), budget=0)
     return replace(verification, profiles={name: summary(figures) for name, figures in findings.figures.items()})
 
