@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import UsageError
 from ..generation.call import generation_settings
 from ..generation.prompts import first_tokens
+from .results import GeneratedText
 from .shared.generation import Answers, GenerationParameters, GenerationPipeline
 from .shared.image import ImagePipeline
 from .shared.pieces import Piece
@@ -29,7 +30,10 @@ class ImageToTextParameters(GenerationParameters):
             raise UsageError(f"prompt must be one text for all images, got a {type(self.prompt).__name__}")
 
 
-class ImageToTextPipeline(ImagePipeline, GenerationPipeline):
+class ImageToTextPipeline(
+    ImagePipeline[list[GeneratedText], list[GeneratedText]],
+    GenerationPipeline[list[GeneratedText], list[GeneratedText]],
+):
     """`(images, prompt=, **generation)` -> [{"generated_text"}], `num_return_sequences` of them."""
 
     parameters = ImageToTextParameters

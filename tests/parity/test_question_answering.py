@@ -233,7 +233,9 @@ def test_an_answer_is_as_impossible_as_in_the_window_that_doubts_it_least(pipe):
 
 
 def test_an_empty_or_blank_context_is_no_crash(pipe):
-    assert pipe(question="Who?", context="  \n ") == []
+    empty = {"score": 0.0, "start": 0, "end": 0, "answer": ""}
+    assert pipe(question="Who?", context="  \n ") == empty
+    assert pipe([{"question": "Who?", "context": " "}] * 2) == [empty, empty]
 
 
 def test_none_means_the_default(pipe):

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...errors import UsageError
 from ...generation.config import CALL_NAMES, CONFIG_NAMES, entries_of
-from .base import Parameters
+from .base import Each, Parameters, Single
 from .pieces import Piece
 from .text import TextPipeline
 
@@ -81,7 +81,7 @@ class Answers:
     extras: Sequence[Mapping[str, Any]] = ()
 
 
-class GenerationPipeline(TextPipeline):
+class GenerationPipeline(TextPipeline[Single, Each]):
     """A task that generates: a piece's `input_ids` [tokens] are a prompt, and its output is the prompt's `Answers`.
 
     Prompts of several items run as one batch of rows of their own lengths, so no pad token is needed.
@@ -112,10 +112,10 @@ class GenerationPipeline(TextPipeline):
         samples = {**settings, **added}.get("do_sample")
         return {name: value for name, value in added.items() if samples or name not in _SAMPLING}
 
-    def __call__(self, inputs: Any, *args: Any, **options: Any) -> Any:
+    def called(self, inputs: Any, *args: Any, **options: Any) -> Any:
         """Run the task; an error reaches the reader of a streamer too, who would else wait for ever."""
         try:
-            return super().__call__(inputs, *args, **options)
+            return super().called(inputs, *args, **options)
         except BaseException as error:
             streamer = options.get("streamer", self.options.generation.get("streamer"))
             if callable(fail := getattr(streamer, "fail", None)):
