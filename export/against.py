@@ -16,6 +16,10 @@ from .checkpoint.opened import open_checkpoint
 from .checkpoint.sentences import HEAD, Wish
 from .families import export_family
 from .verification.gate import Subject, examine
+from .verification.untrained import with_trained_outputs
+
+# Axes that a plan may leave out, because a graph cannot have them dynamic.
+_FIXABLE = {"batch", "height"}
 
 
 def verify_against(verification: Verification, folder: Path, request: Request) -> Verification:
@@ -30,16 +34,18 @@ def verify_against(verification: Verification, folder: Path, request: Request) -
     bundle = Bundle.read(folder)
     with tempfile.TemporaryDirectory(prefix="vitrify-") as scratch:
         found = fetch(request, Path(scratch))
-        checkpoint = open_checkpoint(
+        opened = open_checkpoint(
             found.folder,
             head=bundle.head,
             trust_remote_code=request.trust_remote_code,
             sentences=Wish(recorded=folder if bundle.head == HEAD else None),
         )
+        checkpoint = with_trained_outputs(opened)
         family = export_family(checkpoint.head.family)
         oracle = family.oracle(checkpoint)
-        fixed = "height" not in bundle.axes and "image" in checkpoint.kinds
-        plan = next(plan for plan in family.plans(checkpoint, oracle) if bool(plan.fixed) == fixed)
+        plan = next(
+            plan for plan in family.plans(checkpoint, oracle) if _FIXABLE & {*plan.axes} == _FIXABLE & {*bundle.axes}
+        )
         findings = examine(plan, oracle, _subjects(bundle), budget=0)
     return replace(verification, profiles={name: summary(figures) for name, figures in findings.figures.items()})
 

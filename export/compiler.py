@@ -44,6 +44,7 @@ from .verification.end_to_end import compare_pipelines
 from .verification.gate import Findings, Subject, examine
 from .verification.leaving_out import advice
 from .verification.plan import Plan
+from .verification.untrained import with_trained_outputs
 
 PARITY_BYTES = 5 * 10**6
 PASSES_REPORT = "passes.json"
@@ -180,9 +181,8 @@ def export_bundle(
     with staged(folder, force=force) as out, tempfile.TemporaryDirectory(prefix="vitrify-") as scratch:
         with steps("reading the checkpoint"):
             found = fetch(request, Path(scratch), processor=tokenizer or image_processor)
-            checkpoint = open_checkpoint(
-                found.folder, task=task, trust_remote_code=trust_remote_code, sentences=sentences
-            )
+            opened = open_checkpoint(found.folder, task=task, trust_remote_code=trust_remote_code, sentences=sentences)
+            checkpoint = with_trained_outputs(opened)
             targets = fitting(targets, checkpoint, optional)
             given = CalibrationInputs() if calibration is None else read_calibration(checkpoint, calibration)
             origin = dataclasses.replace(

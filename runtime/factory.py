@@ -1,6 +1,6 @@
 """`pipeline()`: from a task and a bundle, a checkpoint folder or a Hub id to a pipeline that runs without PyTorch."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .bundle.reading import read_bundle
 from .errors import UsageError
@@ -12,6 +12,21 @@ from .sources.hub import Request
 from .sources.resolve import bundle_folder, ready_folder
 from .tasks import find_task
 
+if TYPE_CHECKING:
+    from .pipelines.automatic_speech_recognition import AutomaticSpeechRecognitionPipeline
+    from .pipelines.feature_extraction import FeatureExtractionPipeline
+    from .pipelines.fill_mask import FillMaskPipeline
+    from .pipelines.image_classification import ImageClassificationPipeline
+    from .pipelines.image_feature_extraction import ImageFeatureExtractionPipeline
+    from .pipelines.image_to_text import ImageToTextPipeline
+    from .pipelines.question_answering import QuestionAnsweringPipeline
+    from .pipelines.results import Label
+    from .pipelines.text2text import SummarizationPipeline, Text2TextGenerationPipeline, TranslationPipeline
+    from .pipelines.text_classification import TextClassificationPipeline
+    from .pipelines.text_generation import TextGenerationPipeline
+    from .pipelines.token_classification import TokenClassificationPipeline
+    from .pipelines.zero_shot_classification import ZeroShotClassificationPipeline
+
 # Arguments of transformers.pipeline that mean nothing without PyTorch, and what to use in their place.
 _REFUSED = {
     "config": "the bundle's config.json is used: edit the checkpoint's and export it again",
@@ -22,6 +37,55 @@ _REFUSED = {
 }
 
 
+# For type checkers: what each task's pipeline returns. The arguments are those of the function below them.
+@overload
+def pipeline(  # pyright: ignore[reportOverlappingOverload] - an argument given here nests every result
+    task: Literal["text-classification", "sentiment-analysis"], model: Any = ..., *, top_k: int | None, **options: Any
+) -> "Pipeline[list[list[Label]], list[Label]]": ...
+@overload
+def pipeline(
+    task: Literal["text-classification", "sentiment-analysis"], model: Any = ..., **options: Any
+) -> "TextClassificationPipeline": ...
+@overload
+def pipeline(
+    task: Literal["token-classification", "ner"], model: Any = ..., **options: Any
+) -> "TokenClassificationPipeline": ...
+@overload
+def pipeline(task: Literal["question-answering"], model: Any = ..., **options: Any) -> "QuestionAnsweringPipeline": ...
+@overload
+def pipeline(task: Literal["fill-mask"], model: Any = ..., **options: Any) -> "FillMaskPipeline": ...
+@overload
+def pipeline(task: Literal["feature-extraction"], model: Any = ..., **options: Any) -> "FeatureExtractionPipeline": ...
+@overload
+def pipeline(
+    task: Literal["zero-shot-classification"], model: Any = ..., **options: Any
+) -> "ZeroShotClassificationPipeline": ...
+@overload
+def pipeline(task: Literal["text-generation"], model: Any = ..., **options: Any) -> "TextGenerationPipeline": ...
+@overload
+def pipeline(
+    task: Literal["text2text-generation"], model: Any = ..., **options: Any
+) -> "Text2TextGenerationPipeline": ...
+@overload
+def pipeline(task: Literal["summarization"], model: Any = ..., **options: Any) -> "SummarizationPipeline": ...
+@overload
+def pipeline(task: Literal["translation"], model: Any = ..., **options: Any) -> "TranslationPipeline": ...
+@overload
+def pipeline(task: Literal["image-to-text"], model: Any = ..., **options: Any) -> "ImageToTextPipeline": ...
+@overload
+def pipeline(
+    task: Literal["automatic-speech-recognition"], model: Any = ..., **options: Any
+) -> "AutomaticSpeechRecognitionPipeline": ...
+@overload
+def pipeline(
+    task: Literal["image-classification"], model: Any = ..., **options: Any
+) -> "ImageClassificationPipeline": ...
+@overload
+def pipeline(
+    task: Literal["image-feature-extraction"], model: Any = ..., **options: Any
+) -> "ImageFeatureExtractionPipeline": ...
+@overload
+def pipeline(task: str | None = ..., model: Any = ..., **options: Any) -> Pipeline[Any, Any]: ...
 def pipeline(
     task: str | None = None,
     model: Any = None,
@@ -51,7 +115,7 @@ def pipeline(
     num_workers: int = 0,
     binary_output: bool = False,
     **options: Any,
-) -> Pipeline:
+) -> Any:
     """Return a pipeline for `task`, with the arguments of `transformers.pipeline`.
 
     Parameters

@@ -6,7 +6,6 @@ It knows nothing of tasks. Nothing is opened before it is needed.
 import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from copy import copy
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -27,10 +26,11 @@ from .selection.find import MAX_DRIFT, find_choice
 from .selection.profiles import Choice
 from .sessions import find_backend, open_session
 from .sessions.base import Session, cpu_threads
-from .sessions.batches import run_together
+from .sessions.batches import run_together, shares
 from .sessions.model import Model
 from .sessions.opening import Opening
 from .sessions.renamed import RenamedSession
+from .settings import Settings
 
 if TYPE_CHECKING:
     from .generation.base import Decoding
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from .processing.text.tokenizer import Tokenizer
 
 _LOG = logging.getLogger("vitrify")
+# What of a tokenizer a caller may set; it goes along where a bundle is pickled.
+_CHANGEABLE = ("special_tokens", "model_max_length", "padding_side", "truncation_side")
 
 
 class LoadedBundle:
@@ -77,6 +79,25 @@ class LoadedBundle:
         self._graphs: dict[str, Model] = {}
         self._assistants: dict[Path, LoadedBundle] = {}
         self.prefixes = Prefixes()
+        self._given: Mapping[str, Any] = {}
+
+    def __repr__(self) -> str:
+        tasks = ", ".join(self.bundle.tasks)
+        return f"{type(self).__name__}({self.name!r}, profile={self.profile.name!r}, tasks={tasks!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what opens it again: the folder, the choice, and the processors that it was given."""
+        choice = {**vars(self.choice), "profile": self.profile.name, "entries": dict(self.choice.entries)}
+        tokenizer = self.__dict__.get("tokenizer")
+        changes = {name: getattr(tokenizer, name) for name in _CHANGEABLE if hasattr(tokenizer, name)}
+        folder = self.bundle.folder.absolute()
+        return _reopened, (folder, choice, self.threads, self.trace_to, dict(self._given), changes)
 
     @property
     def model(self) -> Model:
@@ -203,10 +224,10 @@ class LoadedBundle:
         return json.loads(self.bundle.check(name).read_text(encoding="utf-8"))
 
     @cached_property
-    def config(self) -> Mapping[str, Any]:
-        """The checkpoint's config.json, with an `id2label` keyed by int."""
+    def config(self) -> Settings:
+        """The checkpoint's config.json, with `id2label` keyed by int; fields are keys and attributes."""
         config = json.loads(self.bundle.check("config.json").read_text(encoding="utf-8"))
-        return {**config, "id2label": label_names(config)}
+        return Settings({**config, "id2label": label_names(config)})
 
     @cached_property
     def tokenizer(self) -> "Tokenizer | None":
@@ -216,7 +237,9 @@ class LoadedBundle:
         for name in self.bundle.files:
             if "tokenizer" in name or "special_tokens" in name or "chat_template" in name:
                 self.bundle.check(name)
-        return _tokenizer(self.bundle.folder)
+        from .processing.text.tokenizer import Tokenizer
+
+        return Tokenizer.from_folder(self.bundle.folder)
 
     @cached_property
     def image_processor(self) -> "ImageProcessor | None":
@@ -250,9 +273,14 @@ class LoadedBundle:
             return self
         if feature_extractor is not None and "audio" not in self._kinds:
             raise UsageError(f"feature_extractor is for speech, which bundle '{self.name}' does not read: leave it out")
-        other = copy(self)
+        other = object.__new__(type(self))  # which shares the opened graphs
+        other.__dict__.update(self.__dict__)
+        given = {"tokenizer": tokenizer, "image_processor": image_processor, "feature_extractor": feature_extractor}
+        other._given = {**self._given, **{name: value for name, value in given.items() if value is not None}}
         if tokenizer is not None:
-            other.__dict__["tokenizer"] = _tokenizer(tokenizer)
+            from .processing.text.given import given_tokenizer
+
+            other.__dict__["tokenizer"] = given_tokenizer(tokenizer, self.tokenizer)
         if image_processor is not None:
             other.__dict__["image_processor"] = _image_processor(image_processor)
         if feature_extractor is not None:
@@ -270,7 +298,7 @@ class LoadedBundle:
         for index, row in enumerate(rows):
             groups.setdefault(self._group(row), []).append(index)
         results: dict[int, Row] = {}
-        for indices in groups.values():
+        for indices in shares(groups.values(), self.signature):
             made = run_together(self.model, [rows[index] for index in indices], least=least, tokenizer=self.tokenizer)
             results.update(zip(indices, made, strict=True))
         return [results[index] for index in range(len(rows))]
@@ -346,10 +374,20 @@ class LoadedBundle:
         return engine_path(self.bundle, profile=self.profile.name, graph=graph)
 
 
-def _tokenizer(source: Any) -> "Tokenizer":
-    from .processing.text.tokenizer import Tokenizer
-
-    return Tokenizer.from_folder(Path(source)) if isinstance(source, (str, Path)) else source
+def _reopened(
+    folder: Path,
+    choice: Mapping[str, Any],
+    threads: int | None,
+    trace_to: Path | None,
+    given: Mapping[str, Any],
+    changes: Mapping[str, Any],
+) -> LoadedBundle:
+    bundle = read_bundle(folder, choice["profile"])
+    again = Choice(**{**choice, "profile": bundle.profile(choice["profile"])})
+    made = LoadedBundle(bundle, profile=again, threads=threads, trace_to=trace_to).with_processors(**given)
+    for name, value in changes.items():
+        setattr(made.tokenizer, name, value)
+    return made
 
 
 def _image_processor(source: Any) -> "ImageProcessor":

@@ -37,6 +37,7 @@ def test_it_is_small_and_whole(wheel):
         for part in ("runtime", "export", "profiles")
         for path in (ROOT / part).rglob("*.py")
     }
+    assert "vitrify/py.typed" in names
     assert on_disk <= {name.removeprefix("vitrify/") for name in names}
     assert not [name for name in names if "tests/" in name or "benchmarks/" in name]
 

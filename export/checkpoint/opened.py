@@ -23,7 +23,7 @@ from ..modules.encoder import SentenceEncoder
 from ..processors.image import load_image_processor
 from ..processors.speech import load_speech_processor
 from ..processors.tokenizer import load_tokenizer
-from .heads import BODIES, choose_head, kinds_read, loader_of, main_input
+from .heads import choose_head, kinds_read, loader_of, main_input
 from .sentences import HEAD, Sentences, Wish, edit_tokenizer, read_sentences
 
 _PLAIN = Wish()
@@ -33,8 +33,8 @@ _PLAIN = Wish()
 class Checkpoint:
     """A loaded checkpoint: `model` in evaluation mode and float32, and the processors of the `kinds` of input it reads.
 
-    `outputs` are those of the head that its weights can give. `encoder` is the model with the modules of
-    sentence-transformers that follow it, where they are exported. `files` are what a bundle keeps of it, by name.
+    `outputs` are those of its head, `missing` the weights that its files lack. `encoder` is the model with the modules
+    of sentence-transformers that follow it, where they are exported. `files` are what a bundle keeps of it, by name.
     """
 
     folder: Path
@@ -42,6 +42,7 @@ class Checkpoint:
     model: Any
     kinds: tuple[str, ...]
     outputs: tuple[str, ...]
+    missing: tuple[str, ...] = ()
     encoder: SentenceEncoder | None = None
     files: Mapping[str, Path | str] = field(default_factory=dict)
     tokenizer: Any = None
@@ -101,7 +102,7 @@ def open_checkpoint(
     Raises
     ------
     UsageError
-        Not a checkpoint, no such head, weights that its head lacks, or no tokenizer for its texts.
+        Not a checkpoint, no such head, weights of other shapes, or no tokenizer for its texts.
     UnsupportedError
         Pickled weights, a pre-quantized checkpoint or an adapter.
     IntegrityError
@@ -126,8 +127,8 @@ def open_checkpoint(
     model, missing = _load_model(folder, chosen, config, trust_remote_code=trust_remote_code)
     kinds = kinds_read(chosen, type(model))
     _check_task_input(task, kinds)
-    outputs = chosen.outputs if missing else (*chosen.outputs, *chosen.extra)
-    checkpoint = Checkpoint(folder, chosen, model, kinds, outputs, files=found.files)
+    outputs = (*chosen.outputs, *chosen.extra)
+    checkpoint = Checkpoint(folder, chosen, model, kinds, outputs, missing, files=found.files)
     checkpoint = _with_processor(checkpoint, trust_remote_code=trust_remote_code)
     return checkpoint if found.chains is None else _with_modules(checkpoint, found, found.chains)
 
@@ -213,8 +214,8 @@ def _load_config(folder: Path, *, trust_remote_code: bool) -> Any:
         raise UnsupportedError(f"transformers cannot read '{folder / 'config.json'}': {reason}") from error
 
 
-def _load_model(folder: Path, head: Head, config: Any, *, trust_remote_code: bool) -> tuple[Any, bool]:
-    """Return the model and whether weights of a pooler, the only ones a task can do without, are missing."""
+def _load_model(folder: Path, head: Head, config: Any, *, trust_remote_code: bool) -> tuple[Any, tuple[str, ...]]:
+    """Return the model and the names of its weights that are missing."""
     import transformers
 
     loader = loader_of(head, config)
@@ -238,17 +239,14 @@ def _load_model(folder: Path, head: Head, config: Any, *, trust_remote_code: boo
         transformers.logging.set_verbosity(verbosity)
         if bars:
             transformers.logging.enable_progress_bar()
-    missing = sorted(info["missing_keys"])
-    serious = [name for name in missing if "pooler" not in name or head.name not in BODIES]
-    if serious or info.get("mismatched_keys"):
-        names = ", ".join([*serious, *map(str, info.get("mismatched_keys") or ())][:3])
+    if other := [str(key) for key in info.get("mismatched_keys") or ()]:
         raise UsageError(
-            f"the checkpoint '{folder}' lacks weights for {type(model).__name__} ({names}): they would be random. "
-            "Choose a task that the checkpoint was trained for"
+            f"the checkpoint '{folder}' has weights of other shapes than {type(model).__name__} "
+            f"({', '.join(other[:3])}): they would be random. Choose a task that the checkpoint was trained for"
         )
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = FAMILIES[head.family].generates
-    return model.eval(), bool(missing)
+    return model.eval(), tuple(sorted(info["missing_keys"]))
 
 
 def _check_task_input(task: str | None, kinds: Collection[str]) -> None:

@@ -9,6 +9,7 @@ import torch
 
 from ...runtime.errors import UsageError
 from ...runtime.graphs.signature import CAPACITY, MASK, POSITIONS, TOKENS, Axis, dynamic_axes
+from ..checkpoint.limits import limit_of, positions_of
 from ..checkpoint.opened import Checkpoint
 from ..passes import lists
 from ..passes.portable.decompose_attention import ATTENTION_OPSET
@@ -17,6 +18,7 @@ from ..tracing.tracer import graph_from_model
 from ..verification.plan import Plan
 from ..verification.teacher import Course, TeacherOracle, prompts_of
 from .base import Family
+from .caches import cache_of, full_cache
 
 _AXES = {
     TOKENS: dynamic_axes(TOKENS),
@@ -47,7 +49,7 @@ class DecoderFamily(Family):
         return TeacherOracle(checkpoint)
 
     def plans(self, checkpoint: Checkpoint, oracle: Any) -> Iterator[Plan]:  # noqa: ARG002 - no plan needs a trial
-        maximum = getattr(checkpoint.config, "max_position_embeddings", None)
+        maximum = positions_of(checkpoint.config)
         traced = _traced(checkpoint)
         yield self._plan(checkpoint, traced, maximum)
         if first := _unstretched(checkpoint.config, maximum):
@@ -91,7 +93,7 @@ def _unstretched(config: Any, maximum: int | None) -> int | None:
     Some rotate every token otherwise once a row is longer than that; a cache cannot follow.
     """
     rope = getattr(config, "rope_parameters", None) or {}
-    first = rope.get("original_max_position_embeddings") or getattr(config, "original_max_position_embeddings", None)
+    first = rope.get("original_max_position_embeddings") or limit_of(config, "original_max_position_embeddings")
     return first if maximum and first and first < maximum else None
 
 
@@ -124,14 +126,4 @@ def _traced(checkpoint: Checkpoint) -> dict[str, Any]:
         "position_ids": torch.arange(TRACED_PAST, total).repeat(TRACED_ROWS, 1),
     }
     inputs = {name: value for name, value in inputs.items() if name in checkpoint.forward_parameters}
-    return {**inputs, "past_key_values": full_cache(made.past_key_values)}
-
-
-def full_cache(cache: Any) -> Any:
-    """Return the cache with layers that keep every token: a graph's mask forgets, its cache does not."""
-    from transformers import DynamicCache
-
-    full = DynamicCache()
-    for index, layer in enumerate(cache.layers):
-        full.update(layer.keys.clone(), layer.values.clone(), index)
-    return full
+    return {**inputs, "past_key_values": full_cache(cache_of(made, checkpoint.model), checkpoint.model)}

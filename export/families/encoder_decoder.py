@@ -4,7 +4,7 @@ Others load `encoder_model` and `decoder_model_merged`; the runtime runs `cross_
 share the merged graph's weights and copy nothing from step to step.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from ...runtime.errors import UsageError
 from ...runtime.graphs.signature import STATES, STATES_MASK, Axis
 from ...runtime.numerics import Arrays
+from ..checkpoint.limits import limit_of
 from ..checkpoint.opened import Checkpoint
 from ..passes import lists
 from ..passes.portable.decompose_attention import ATTENTION_OPSET
@@ -25,6 +26,7 @@ from ..verification.encoder_samples import Source, TextSource, axes_of, source_o
 from ..verification.plan import Plan
 from ..verification.teacher import Seq2SeqOracle, answer_tokens, to_torch
 from .base import Family
+from .caches import cache_of, filled_layers, full_cache
 
 TRACED_ROWS, TRACED_SOURCE, TRACED_TOKENS, TRACED_PAST = 2, 7, 3, 5
 STEPS = 64
@@ -109,7 +111,7 @@ def _traced_step(checkpoint: Checkpoint, traced: Any, encoded: Any, axes: Any, v
     inputs: dict[str, Any] = {
         "encoder_outputs": type(encoded)(**kept),
         "decoder_input_ids": torch.from_numpy(answer_tokens(checkpoint, TRACED_ROWS, TRACED_TOKENS)),
-        "past_key_values": _both_caches(_run(checkpoint.model, traced, TRACED_PAST).past_key_values),
+        "past_key_values": _both_caches(_run(checkpoint.model, traced, TRACED_PAST).past_key_values, checkpoint.model),
     }
     named = {
         "encoder_outputs": {0: "batch", 1: "encoder_sequence"},
@@ -128,9 +130,9 @@ def _run(model: Any, traced: dict[str, torch.Tensor], tokens: int) -> Any:
     start = torch.full((rows, tokens), start_token(model), dtype=torch.int64)
     with quiet(), torch.inference_mode():
         made = model(**traced, decoder_input_ids=start, use_cache=True)
-    for cache in (made.past_key_values.self_attention_cache, made.past_key_values.cross_attention_cache):
-        # Some configs count more layers than their decoder has.
-        cache.layers = [layer for layer in cache.layers if layer.keys is not None]
+    both = cache_of(made, model)
+    for cache in (both.self_attention_cache, both.cross_attention_cache):
+        cache.layers = filled_layers(cache, model)
     return made
 
 
@@ -148,12 +150,11 @@ def _cache_and_states(model: Any, traced: dict[str, torch.Tensor]) -> tuple[Any,
     return made.past_key_values, made.encoder_last_hidden_state
 
 
-def _both_caches(cache: Any) -> Any:
+def _both_caches(cache: Any, model: Any) -> Any:
     from transformers import EncoderDecoderCache
 
-    from .decoder import full_cache
-
-    return EncoderDecoderCache(full_cache(cache.self_attention_cache), full_cache(cache.cross_attention_cache))
+    both = (cache.self_attention_cache, cache.cross_attention_cache)
+    return EncoderDecoderCache(*(full_cache(each, model) for each in both))
 
 
 def _forward_names(module: Any) -> Any:
@@ -165,16 +166,12 @@ def _forward_names(module: Any) -> Any:
 def _longest_answer(checkpoint: Checkpoint) -> int | None:
     config = checkpoint.config.get_text_config(decoder=True)
     names = ("max_target_positions", "max_decoder_position_embeddings", "max_position_embeddings")
-    return _first_of(config, names)
+    return limit_of(config, *names)
 
 
 def _longest_source(checkpoint: Checkpoint) -> int | None:
     names = ("max_source_positions", "max_encoder_position_embeddings", "max_position_embeddings")
-    return _first_of(checkpoint.config.get_text_config(encoder=True), names)
-
-
-def _first_of(config: Any, names: Sequence[str]) -> int | None:
-    return next((value for name in names if (value := getattr(config, name, None))), None)
+    return limit_of(checkpoint.config.get_text_config(encoder=True), *names)
 
 
 def _grid(checkpoint: Checkpoint, source: Source, maximum: int | None) -> Iterator[tuple[str, Arrays]]:

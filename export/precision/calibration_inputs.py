@@ -13,6 +13,7 @@ from ...runtime.graphs.signature import MASK, POOLED
 from ...runtime.numerics import Arrays
 from ...runtime.processing.audio.source import load_audio
 from ...runtime.processing.image.source import as_rgb, load_image
+from ..checkpoint.limits import positions_of
 from ..checkpoint.opened import Checkpoint
 
 # Scales change little beyond, and each is a run of the whole model in float32.
@@ -50,7 +51,7 @@ def read_calibration(checkpoint: Checkpoint, path: str | Path) -> CalibrationInp
 
 def text_rows(checkpoint: Checkpoint, lines: Sequence[str]) -> list[Arrays]:
     """Return each text as the tokens that the model takes, cut to its length."""
-    limit = min((getattr(checkpoint.config, "max_position_embeddings", None) or _LONGEST_TEXT) - 2, _LONGEST_TEXT)
+    limit = min((positions_of(checkpoint.config) or _LONGEST_TEXT) - 2, _LONGEST_TEXT)
     made = (checkpoint.tokenizer(line, truncation=True, max_length=limit, return_token_type_ids=True) for line in lines)
     given = {name: MASK if name == POOLED else name for name in checkpoint.input_names}  # a text has no prompt here
     return [{name: np.array([row[source]], np.int64) for name, source in given.items()} for row in made]

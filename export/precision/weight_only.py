@@ -11,6 +11,7 @@ from ...runtime.graphs.families import FAMILIES
 from ...runtime.sessions import open_session
 from ...runtime.sessions.model import Model
 from ...runtime.verification.replay import replayed
+from ..checkpoint.limits import positions_of
 from ..checkpoint.opened import Checkpoint
 from ..passes import lists
 from ..passes.precision.quantize_weights import quantizable
@@ -72,7 +73,7 @@ def quantize(checkpoint: Checkpoint, family: str, graph: str, source: Path, path
 def text_tokens(checkpoint: Checkpoint) -> np.ndarray:
     """Return the text's tokens, int64 [1, at most 256]; fewer where the model has no room for them."""
     ids = checkpoint.tokenizer(TEXT)["input_ids"]
-    room = getattr(checkpoint.config, "max_position_embeddings", None) or _MOST
+    room = positions_of(checkpoint.config) or _MOST
     return np.array([ids[: min(_MOST, room)]], np.int64)
 
 

@@ -1,6 +1,6 @@
 """The plans: at which shapes a checkpoint is traced, and on which grid of other shapes it must then be right."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from ...runtime.errors import UsageError
 from ...runtime.graphs.signature import Axis
 from ...runtime.numerics import Arrays
+from ..checkpoint.limits import positions_of
 from ..checkpoint.opened import Checkpoint
 from .oracle import ForwardOracle
 from .plan import Named, Plan
@@ -32,24 +33,41 @@ def plans_for(checkpoint: Checkpoint, oracle: ForwardOracle) -> Iterator[Plan]:
 
 def _text_plans(checkpoint: Checkpoint, oracle: ForwardOracle) -> Iterator[Plan]:
     samples = TextSamples(checkpoint)
-    traced = samples.batch(2, TRACED_LENGTH)
-    _require_accepted(oracle, traced)
+    length = _traced_length(checkpoint.config, oracle, samples)
+    batches = _batches(oracle, samples, length)
     maximum = _longest(checkpoint.config, oracle, samples)
-    shortest = [(f"batch 2 x sequence {length}", samples.batch(2, length, seed=1)) for length in SHORTEST]
+    rows = min(2, max(batches))
+    shortest = [(f"batch {rows} x sequence {length}", samples.batch(rows, length, seed=1)) for length in SHORTEST]
     yield Plan(
-        traced=traced,
-        grid=tuple(_text_grid(checkpoint.config, samples, maximum)),
-        axes={"batch": Axis(), "sequence": Axis(1, maximum)},
+        traced=samples.batch(rows, length),
+        grid=tuple(_text_grid(checkpoint.config, samples, maximum, batches)),
+        axes={"sequence": Axis(1, maximum)} if rows == 1 else {"batch": Axis(), "sequence": Axis(1, maximum)},
+        fixed=("batch",) if rows == 1 else (),
         shortest=tuple((name, inputs) for name, inputs in shortest if oracle.accepts(inputs)),
     )
 
 
-def _text_grid(config: Any, samples: TextSamples, maximum: int | None) -> Iterator[Named]:
+def _traced_length(config: Any, oracle: ForwardOracle, samples: TextSamples) -> int:
+    """Return the length to trace at; less for a model of few positions, of which padding may reserve some."""
+    longest = min(positions_of(config) or TRACED_LENGTH, TRACED_LENGTH)
+    fitting = (length for length in range(longest, 1, -1) if oracle.accepts(samples.batch(1, length)))
+    return next(fitting, TRACED_LENGTH)
+
+
+def _batches(oracle: ForwardOracle, samples: TextSamples, length: int) -> Sequence[int]:
+    """Return how many rows the model runs together; a classifier on the last token that knows no pad token, one."""
+    if not oracle.accepts(samples.batch(2, length)) and oracle.accepts(samples.batch(1, length)):
+        return (1,)
+    _require_accepted(oracle, samples.batch(2, length))
+    return BATCHES
+
+
+def _text_grid(config: Any, samples: TextSamples, maximum: int | None, batches: Sequence[int]) -> Iterator[Named]:
     top = min(maximum or LENGTHS[-1], LENGTHS[-1])
     for length in sorted({min(length, top) for length in LENGTHS}):
-        for rows in BATCHES:
+        for rows in batches:
             yield f"batch {rows} x sequence {length}", samples.batch(rows, length, seed=1)
-    longest = maximum or _positions(config) or top
+    longest = maximum or positions_of(config) or top
     while _row_bytes(config, longest) > LONGEST_ROW_BYTES:
         longest //= 2
     if longest > top:
@@ -62,14 +80,10 @@ def _longest(config: Any, oracle: ForwardOracle, samples: TextSamples) -> int | 
     The model itself is asked, for one token more than its config says; a table of positions that reserves some rows
     for padding takes a few less.
     """
-    limit = _positions(config)
+    limit = positions_of(config)
     if limit is None or _row_bytes(config, limit) > LONGEST_ROW_BYTES or oracle.accepts(samples.batch(1, limit + 1)):
         return None
     return next((length for length in range(limit, limit - 8, -1) if oracle.accepts(samples.batch(1, length))), None)
-
-
-def _positions(config: Any) -> int | None:
-    return getattr(config, "max_position_embeddings", None)
 
 
 def _row_bytes(config: Any, length: int) -> int:

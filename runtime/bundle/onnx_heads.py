@@ -27,6 +27,7 @@ from ..graphs.signature import (
     Axis,
     Graph,
     Tensor,
+    is_limit,
     is_state,
     kinds_of,
     states_of,
@@ -116,7 +117,9 @@ def axes_of(head: Head, config: Mapping[str, Any]) -> dict[str, Axis]:
     if not FAMILIES[head.family].generates:
         return found
     nested = (config.get("decoder"), config.get("text_config"), config)
-    limits = [part[name] for name in _LONGEST for part in nested if isinstance(part, Mapping) and part.get(name)]
+    limits = [
+        part[name] for name in _LONGEST for part in nested if isinstance(part, Mapping) and is_limit(part.get(name))
+    ]
     return {**found, "past": Axis(0), "total": Axis(1, int(limits[0]) if limits else None)}
 
 

@@ -7,6 +7,7 @@ it gives back.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +43,8 @@ INPUT_AXES: Mapping[str, tuple[str, ...]] = {
     KEEP: (),
 }
 _FIXED = frozenset({"channels", "bins"})
+# Configs write 1e30, 2**31 - 1 or sys.maxsize where there is no limit.
+_UNBOUNDED = 10**9
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,11 @@ class Axis:
 
     minimum: int = 1
     maximum: int | None = None
+
+
+def is_limit(value: Any) -> bool:
+    """Tell whether a config's value limits a size: absent, null, 0, -1 and what is past counting do not."""
+    return isinstance(value, (int, float)) and 1 <= value < _UNBOUNDED
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..numerics import Row
+from .results import Features
 from .shared.base import Parameters
 from .shared.pieces import Piece
 from .shared.text import TextPipeline, TokenizerParameters
@@ -22,7 +23,7 @@ class FeatureExtractionParameters(Parameters):
     return_tensors: bool = False
 
 
-class FeatureExtractionPipeline(TextPipeline):
+class FeatureExtractionPipeline(TextPipeline[Features, Features]):
     """`(texts, *, truncation=None, tokenize_kwargs={}, return_tensors=False)` -> [1, tokens, hidden] for each text."""
 
     parameters = FeatureExtractionParameters

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import UsageError
 from ..numerics import Row, ranked, softmax
 from ..processing.text.arguments import count
+from .results import FilledMask
 from .shared.base import Parameters
 from .shared.pieces import Piece
 from .shared.text import TextPipeline, TokenizerParameters
@@ -54,7 +55,7 @@ class Wanted:
     tokenizer: Mapping[str, Any]
 
 
-class FillMaskPipeline(TextPipeline):
+class FillMaskPipeline(TextPipeline[list[FilledMask], Any]):
     """`(texts, *, top_k=5, targets=None, tokenizer_kwargs={})` -> [{"score", "token", "token_str", "sequence"}].
 
     Best first; one such list for each mask where a text has several. A list of one text gives that text's result

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from ..errors import UsageError
 from ..numerics import Row, ranked
 from ..processing.labels import FUNCTIONS, default_function
+from .results import Label
 from .shared.base import chosen
 from .shared.image import ImageParameters, ImagePipeline
 from .shared.pieces import Piece
@@ -27,7 +28,7 @@ class ImageClassificationParameters(ImageParameters):
             chosen("function_to_apply", self.function_to_apply, FUNCTIONS)
 
 
-class ImageClassificationPipeline(ImagePipeline):
+class ImageClassificationPipeline(ImagePipeline[list[Label], list[Label]]):
     """`(images, *, top_k=5, function_to_apply=None, timeout=None)` -> [{"label", "score"}, ...] for each image."""
 
     parameters = ImageClassificationParameters

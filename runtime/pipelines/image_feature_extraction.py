@@ -26,7 +26,7 @@ class ImageFeatureExtractionParameters(ImageParameters):
             raise UsageError(f"image_processor_kwargs must be settings by name, got {self.image_processor_kwargs!r}")
 
 
-class ImageFeatureExtractionPipeline(ImagePipeline):
+class ImageFeatureExtractionPipeline(ImagePipeline[Any, Any]):
     """`(images, *, image_processor_kwargs={}, return_tensors=False, pool=False, timeout=None)`.
 
     Gives [1, patches, hidden] for each image ([1, channels, height, width] for a convolutional model), or what its

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..generation.prompts import first_tokens
+from .results import GeneratedText
 from .shared.generation import GENERATION_NAMES, Answers, GenerationParameters, GenerationPipeline
 from .shared.image import ImagePipeline
 from .shared.pieces import Piece
@@ -43,7 +44,10 @@ class ImageToTextParameters(GenerationParameters):
         return super().updated(task, {**options, **more})
 
 
-class ImageToTextPipeline(ImagePipeline, GenerationPipeline):
+class ImageToTextPipeline(
+    ImagePipeline[list[GeneratedText], list[GeneratedText]],
+    GenerationPipeline[list[GeneratedText], list[GeneratedText]],
+):
     """`(images, prompt=, **generation)` -> [{"generated_text"}], `num_return_sequences` of them."""
 
     parameters = ImageToTextParameters

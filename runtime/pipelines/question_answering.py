@@ -5,7 +5,7 @@ A context that is too long is read in windows that overlap; answers of equal tex
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self, overload
 
 import numpy as np
 from tokenizers import Encoding
@@ -14,6 +14,7 @@ from ..errors import UsageError
 from ..numerics import Row
 from ..processing.text.encodings import stack_encodings
 from ..processing.text.spans import Span, best_spans
+from .results import Answer
 from .shared.base import Parameters, Pipeline
 from .shared.pieces import Piece
 
@@ -89,7 +90,7 @@ class QuestionAnsweringParameters(Parameters):
         )
 
 
-class QuestionAnsweringPipeline(Pipeline):
+class QuestionAnsweringPipeline(Pipeline[Any, Any]):
     """`(question=, context=, *, top_k=1, ...)` -> `{"score", "start", "end", "answer"}`, or a list of several.
 
     `start` and `end` count characters of the context. Also takes `{"question", "context"}`, a list or an iterable of
@@ -101,7 +102,11 @@ class QuestionAnsweringPipeline(Pipeline):
     expects = EXPECTED
     reads_ahead: ClassVar[bool] = True
 
-    def __call__(
+    @overload
+    def __call__(self, *, question: str, context: str, top_k: Literal[1] = ..., **options: Any) -> Answer: ...
+    @overload
+    def __call__(self, inputs: Any = None, *args: Any, **options: Any) -> Any: ...
+    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride] - the arguments have names of their own
         self,
         inputs: Any = None,
         *args: Any,
@@ -164,8 +169,9 @@ class QuestionAnsweringPipeline(Pipeline):
                 _add(answers, window.answer(span, by_words=parameters.align_to_words))
         found = list(answers.values())
         if parameters.handle_impossible_answer:
-            found.append({"score": min(impossible), "start": 0, "end": 0, "answer": ""})
-        found = found or [{"score": 0.0, "start": 0, "end": 0, "answer": ""}]
+            found.append({"score": min(impossible, default=0.0), "start": 0, "end": 0, "answer": ""})
+        if not found:  # a blank context, or one that no span of the question's length fits
+            found.append({"score": 0.0, "start": 0, "end": 0, "answer": ""})
         found = sorted(found, key=lambda answer: answer["score"], reverse=True)[: parameters.top_k]
         return found[0] if len(found) == 1 else found
 

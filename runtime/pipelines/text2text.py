@@ -14,6 +14,8 @@ import numpy as np
 
 from ..errors import UsageError
 from ..generation.config import entries_of
+from .results import GeneratedText, Summary, Translation
+from .shared.base import Each, Single
 from .shared.generation import GenerationParameters, GenerationPipeline
 from .shared.pieces import Piece
 
@@ -62,7 +64,7 @@ class TranslationParameters(Text2TextParameters):
     tgt_lang: str | None = None
 
 
-class Text2TextGenerationPipeline(GenerationPipeline):
+class _Text2TextPipeline(GenerationPipeline[Single, Each]):
     """`(texts, **generation)` -> [{"generated_text"}], `num_return_sequences` of them; a list gives one record a text.
 
     `return_tensors=True` gives {"generated_token_ids"}: the token that every answer begins with, and the answer.
@@ -156,7 +158,11 @@ class Text2TextGenerationPipeline(GenerationPipeline):
         return ids[0]
 
 
-class SummarizationPipeline(Text2TextGenerationPipeline):
+class Text2TextGenerationPipeline(_Text2TextPipeline[list[GeneratedText], GeneratedText]):
+    """`(texts, **generation)` -> [{"generated_text"}]."""
+
+
+class SummarizationPipeline(_Text2TextPipeline[list[Summary], Summary]):
     """`(texts, **generation)` -> [{"summary_text"}]."""
 
     returned = "summary"
@@ -174,7 +180,7 @@ class SummarizationPipeline(Text2TextGenerationPipeline):
             )
 
 
-class TranslationPipeline(Text2TextGenerationPipeline):
+class TranslationPipeline(_Text2TextPipeline[list[Translation], Translation]):
     """`(texts, src_lang=…, tgt_lang=…, **generation)` -> [{"translation_text"}].
 
     The task may name the languages (`translation_en_to_de`). A model of one pair of languages needs none.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from ..errors import UsageError
 from ..numerics import Row, ranked
 from ..processing.labels import FUNCTIONS, default_function
 from ..processing.text.arguments import count
+from .results import Label
 from .shared.base import chosen
 from .shared.pieces import Piece
 from .shared.text import TextPipeline, TokenizerParameters
@@ -30,7 +31,7 @@ class TextClassificationParameters(TokenizerParameters):
             chosen("function_to_apply", self.function_to_apply, FUNCTIONS)
 
 
-class TextClassificationPipeline(TextPipeline):
+class TextClassificationPipeline(TextPipeline[list[Label], Label]):
     """`(texts, *, top_k=1, function_to_apply=None, text_pair=None, truncation=None, ...)` -> {"label", "score"}.
 
     A pair is {"text": ..., "text_pair": ...}. One text alone gives a list of one. Once `top_k` is given, here or when
@@ -41,10 +42,19 @@ class TextClassificationPipeline(TextPipeline):
     parameters = TextClassificationParameters
     expects = 'a text or {"text": ..., "text_pair": ...}'
 
-    def __call__(self, inputs: Any = None, *args: Any, **options: Any) -> Any:
-        """Classify one text or pair, a list of them, or lazily any other iterable."""
-        result = super().__call__(inputs, *args, **options)
-        return [result] if isinstance(inputs, str) and "top_k" not in options else result
+    if TYPE_CHECKING:
+
+        @overload
+        def __call__(  # pyright: ignore[reportOverlappingOverload]
+            self, inputs: list[str], *args: Any, top_k: int | None, **options: Any
+        ) -> list[list[Label]]: ...
+        @overload
+        def __call__(self, inputs: str, *args: Any, **options: Any) -> list[Label]: ...
+        @overload
+        def __call__(self, inputs: list[str], *args: Any, **options: Any) -> list[Label]: ...
+        @overload
+        def __call__(self, inputs: Any = None, *args: Any, **options: Any) -> Any: ...
+        def __call__(self, inputs: Any = None, *args: Any, **options: Any) -> Any: ...  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def is_single(self, inputs: Any) -> bool:
         """Tell whether `inputs` is one text or one pair."""
@@ -71,6 +81,10 @@ class TextClassificationPipeline(TextPipeline):
     def shaped(self, result: Any, single: bool, options: Mapping[str, Any]) -> Any:  # noqa: ARG002 - the same for both
         """Return the only label itself where `top_k` was never given."""
         return result if "top_k" in self.given or "top_k" in options else result[0]
+
+    def alone(self, result: Any, inputs: Any, options: Mapping[str, Any]) -> Any:
+        """Return a text's result in a list, unless this call asks for `top_k`."""
+        return [result] if isinstance(inputs, str) and "top_k" not in options else result
 
     def _function(self, parameters: TextClassificationParameters) -> str:
         return parameters.function_to_apply or default_function(self.config)

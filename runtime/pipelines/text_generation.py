@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import UnsupportedError, UsageError
 from ..processing.chat.templates import is_chat, is_message
+from .results import GeneratedText
 from .shared.generation import GenerationParameters, GenerationPipeline
 from .shared.pieces import Piece
 from .shared.text import TokenizerParameters
@@ -93,7 +94,7 @@ class Prompt:
     length: int
 
 
-class TextGenerationPipeline(GenerationPipeline):
+class TextGenerationPipeline(GenerationPipeline[list[GeneratedText], list[GeneratedText]]):
     """`(texts or chats, **generation)` -> [{"generated_text"}] for each: `num_return_sequences` of them.
 
     A text's result is the text with what follows it, a chat's is the chat with the answer as its last message;

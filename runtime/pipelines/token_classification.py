@@ -12,6 +12,7 @@ from ..numerics import Row, softmax
 from ..processing.text.arguments import count
 from ..processing.text.encodings import Encodings
 from ..processing.text.entities import STRATEGIES, WORD_STRATEGIES, Naming, Token, entities_of, without_overlaps
+from .results import Entity
 from .shared.base import Parameters, chosen
 from .shared.pieces import Piece
 from .shared.text import TextPipeline
@@ -88,7 +89,7 @@ class Window:
     offsets: Offsets
 
 
-class TokenClassificationPipeline(TextPipeline):
+class TokenClassificationPipeline(TextPipeline[list[Entity], list[Entity]]):
     """`(texts, *, aggregation_strategy="none", ignore_labels=["O"], stride=None, ...)` -> entities of each text.
 
     A token is {"entity", "score", "index", "word", "start", "end"}, an entity {"entity_group", "score", "word",

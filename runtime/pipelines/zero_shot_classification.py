@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from ..errors import UsageError
 from ..numerics import Row, softmax
 from ..processing.text.encodings import Encodings
+from .results import Ranking
 from .shared.base import Parameters
 from .shared.pieces import Piece
 from .shared.text import TextPipeline
@@ -57,7 +58,7 @@ class ZeroShotClassificationParameters(Parameters):
         return sentence
 
 
-class ZeroShotClassificationPipeline(TextPipeline):
+class ZeroShotClassificationPipeline(TextPipeline[Ranking, Ranking]):
     """`(texts, candidate_labels, *, hypothesis_template="This example is {}.", multi_label=False)` -> best label first.
 
     Each result is {"sequence", "labels", "scores"}. Scores of one text add up to 1, unless `multi_label`: then each
@@ -70,11 +71,23 @@ class ZeroShotClassificationPipeline(TextPipeline):
 
     def __init__(self, loaded: "LoadedBundle", *, task: str, **options: Any) -> None:
         super().__init__(loaded, task=task, **options)
-        names = self.config.get("label2id") or {}
-        entailing = [number for name, number in names.items() if name.lower().startswith("entail")]
+        names = self.config.get("label2id") or {
+            label: number for number, label in (self.config.get("id2label") or {}).items()
+        }
+        entailing = [number for name, number in names.items() if str(name).lower().startswith("entail")]
         if not entailing:
             _LOG.warning("no label of this model starts with 'entail': its last one is assumed to be entailment")
         self.entailment_id: int = entailing[0] if entailing else -1
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __call__(self, inputs: str, *args: Any, **options: Any) -> Ranking: ...
+        @overload
+        def __call__(self, inputs: list[str], *args: Any, **options: Any) -> list[Ranking]: ...
+        @overload
+        def __call__(self, inputs: Any = None, *args: Any, **options: Any) -> Any: ...
+        def __call__(self, inputs: Any = None, *args: Any, **options: Any) -> Any: ...  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def arranged(
         self, inputs: Any, parameters: ZeroShotClassificationParameters

@@ -85,12 +85,12 @@ class Requested:
 
     def agrees(self, profile: Profile) -> bool:
         """Tell whether a profile has the precision, and runs on the device, that are asked for."""
-        return self.precision in {None, profile.precision} and self.device in {None, _device_of(profile)}
+        return self.precision in {None, profile.precision} and self.device in {None, device_of(profile)}
 
     @property
     def words(self) -> str:
         """What is asked for beside a profile, such as "bfloat16 on device 'cuda'"."""
-        parts = [_dtype_of(self.precision)] if self.precision else []
+        parts = [dtype_of(self.precision)] if self.precision else []
         return " ".join([*parts, *([f"on device '{self.device}'"] if self.device else [])])
 
     def _first_preset(self) -> str:
@@ -106,12 +106,12 @@ class Requested:
         found = [profile for profile in map(load_profile, profile_names()) if self._chooses(profile)]
 
         def preference(profile: Profile) -> tuple[bool, int]:
-            return profile.precision != DEVICES[_device_of(profile)].usual, order.index(profile.provider)
+            return profile.precision != DEVICES[device_of(profile)].usual, order.index(profile.provider)
 
         return [profile.name for profile in sorted(found, key=preference)]
 
     def _chooses(self, profile: Profile) -> bool:
-        return self.agrees(profile) and profile.provider in DEVICES[_device_of(profile)].providers
+        return self.agrees(profile) and profile.provider in DEVICES[device_of(profile)].providers
 
     def _named(self, profiles: Mapping[str, Profile]) -> str:
         """Return the name of the profile that is named; raise UsageError where it is known and does not agree."""
@@ -127,7 +127,7 @@ class Requested:
             return name
         if not self.agrees(known):
             raise UsageError(
-                f"profile '{known.name}' runs {_dtype_of(known.precision)} on device '{_device_of(known)}', and "
+                f"profile '{known.name}' runs {dtype_of(known.precision)} on device '{device_of(known)}', and "
                 f"{self.words} is asked for too: pass the profile alone"
             )
         return known.name
@@ -167,9 +167,11 @@ def _preset(name: str) -> Profile | None:
         raise UsageError(str(error)) from error
 
 
-def _device_of(profile: Profile) -> str:
+def device_of(profile: Profile) -> str:
+    """Return the row of DEVICES that a profile runs on."""
     return "cpu" if BACKENDS[profile.provider].device is None else "cuda"
 
 
-def _dtype_of(precision: str) -> str:
+def dtype_of(precision: str) -> str:
+    """Return a precision's name as a dtype; one that is no dtype's as it is."""
     return next((word for word, known in _PRECISIONS.items() if known == precision), precision)

@@ -1,6 +1,6 @@
 """Rows as one batch of a graph: filled up to one length on the way in, cut apart on the way out; it knows no task."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +10,16 @@ from ..numerics import Row
 from .model import Model
 
 if TYPE_CHECKING:
-    from ..graphs.signature import Tensor
+    from ..graphs.signature import Graph, Tensor
     from ..processing.text.tokenizer import Tokenizer
+
+
+def shares(groups: Iterable[Sequence[int]], graph: "Graph") -> Iterator[Sequence[int]]:
+    """Yield the groups, those larger than the batch of a graph that has it fixed in shares of that size."""
+    rows = graph.inputs[0].axes[0] if graph.inputs and graph.inputs[0].axes else None
+    for group in groups:
+        size = rows if isinstance(rows, int) else len(group)
+        yield from (group[start : start + size] for start in range(0, len(group), size))
 
 
 def run_together(model: Model, rows: Sequence[Row], *, least: int, tokenizer: "Tokenizer | None") -> list[Row]:

@@ -34,6 +34,13 @@ class Model:
         self.axes = axes
         self.input_names = tuple(tensor.name for tensor in session.inputs)
 
+    def __repr__(self) -> str:
+        inputs, outputs = (
+            ", ".join(f"{tensor.name}: {tensor}" for tensor in tensors)
+            for tensors in (self.session.inputs, self.session.outputs)
+        )
+        return f"{type(self).__name__}({inputs} -> {outputs})"
+
     def __call__(self, **inputs: Any) -> Outputs:
         """Run the graph; arguments it has no input for are an error, None is as good as absent."""
         feeds = {name: np.asarray(value) for name, value in inputs.items() if value is not None}

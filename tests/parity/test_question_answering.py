@@ -237,6 +237,7 @@ def test_an_empty_or_blank_context_is_no_crash(pipe):
     assert pipe(question="Who?", context="  \n ") == nothing
     assert pipe(question="Who?", context=" ", top_k=3) == nothing
     assert pipe([{"question": "Who?", "context": " "}, EXAMPLE])[0] == nothing
+    assert pipe([{"question": "Who?", "context": " "}] * 2) == [nothing, nothing]
 
 
 def test_none_means_the_default(pipe):

@@ -11,6 +11,7 @@ import torch
 
 from tests.parity.compare import LONG, MASK, TEXTS, WORDS, assert_same
 from tests.parity.text_subjects import CLASSIFY, EXTRACT, FILL, HEADS, SUBJECTS, TOKENS, TOLERANCE, ZERO_SHOT
+from vitrify import pipeline
 from vitrify.runtime.processing.text.entities import without_overlaps
 
 NAMES = [f"My name {MASK} Sarah", f"{MASK} and {MASK}", f"I live in {MASK}"]
@@ -195,12 +196,36 @@ def label_types(text_pair):
     assert outcome(ours, "a", [1, 2]) == outcome(ours, "a", ["b"], multi_label="no") == "UsageError"
 
 
+def tensors(text_pair):
+    ours, theirs = text_pair(EXTRACT, "bert")
+    expected, found = theirs("a", return_tensors=True), ours("a", return_tensors=True)
+    assert (type(expected), type(found)) == (torch.Tensor, np.ndarray)
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+
+
+def device_and_dtype(text_pair):
+    ours, theirs = text_pair(CLASSIFY, "bert")
+    assert (theirs.device, theirs.dtype) == (torch.device("cpu"), torch.float32)
+    assert (ours.device, ours.dtype) == ("cpu", "float32")
+    assert (ours.device.type, ours.device.index) == (theirs.device.type, theirs.device.index)
+
+
+def tokenizer_objects(text_pair):
+    ours, theirs = text_pair(CLASSIFY, "bert")
+    given = pipeline(CLASSIFY, ours.bundle, tokenizer=theirs.tokenizer)
+    assert given.tokenizer is not theirs.tokenizer
+    assert_same(given(list(TEXTS)), theirs(list(TEXTS)), tolerance=TOLERANCE)
+
+
 DEVIATIONS = {
     "pipeline.empty-list": empty_list,
     "pipeline.tuple": tuples,
     "pipeline.iterables": iterables,
     "pipeline.laziness": laziness,
     "pipeline.unknown-arguments": unknown_arguments,
+    "pipeline.tensors": tensors,
+    "pipeline.device-and-dtype": device_and_dtype,
+    "pipeline.tokenizer-objects": tokenizer_objects,
     "feature-extraction.padding": padding,
     "text-classification.several-texts-in-one": several_texts_in_one,
     "text-classification.top-k-range": classification_top_k,

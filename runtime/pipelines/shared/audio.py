@@ -11,6 +11,7 @@ import numpy as np
 from ...errors import UsageError
 from ...processing.audio.source import audio_blocks
 from ...processing.open_files import is_file
+from ..results import Transcript
 from .base import Parameters, Pipeline
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Chunk:
     right: int = 0
 
 
-class AudioPipeline(Pipeline):
+class AudioPipeline(Pipeline[Transcript, Transcript]):
     """A task on recordings: paths, http(s) URLs, bytes, binary files, arrays, mappings of an array and its rate."""
 
     expects: ClassVar[str] = (

@@ -9,16 +9,25 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
 
 from ...errors import UsageError
 from ...numerics import Row
+from ...selection.requested import device_of, dtype_of
+from ...settings import Settings
 from .batching import BUDGETS, Item, Limits, in_order
 from .inputs import Results, count_of, inputs_of
+from .model import DeviceName, PipelineModel
 from .pieces import Piece
 
 if TYPE_CHECKING:
     from ...loading import LoadedBundle
+
+
+# For type checkers: the result of one text or path, and of each in a list of them.
+Single = TypeVar("Single")
+Each = TypeVar("Each")
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,7 @@ class Parameters:
         return dataclasses.replace(self, **given)
 
 
-class Pipeline(ABC):
+class Pipeline(ABC, Generic[Single, Each]):
     """A task on a bundle: call it with one input, a list of them, or any iterable (then the result is lazy)."""
 
     parameters: ClassVar[type[Parameters]]
@@ -62,6 +71,21 @@ class Pipeline(ABC):
         self.options: Any = self.parameters().updated(task, options)
         # As given at init time: results of some tasks are nested by whether an argument came here or per call.
         self.given = frozenset(options)
+        self._init_options = dict(options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what makes it again: another process opens the bundle's files for itself."""
+        return _made_again, (type(self), self.loaded, self.task, self.batch_size, self._init_options)
+
+    def close(self) -> None:
+        """Free the graphs' memory; a later call opens them again."""
+        self.loaded.close()
 
     @property
     def bundle(self) -> "LoadedBundle":
@@ -69,9 +93,19 @@ class Pipeline(ABC):
         return self.loaded
 
     @property
-    def model(self) -> Any:
-        """The graph as a callable on numpy arrays."""
-        return self.loaded.model
+    def model(self) -> PipelineModel:
+        """The graph as a callable on numpy arrays, with its `config`."""
+        return PipelineModel(self.loaded)
+
+    @property
+    def device(self) -> DeviceName:
+        """Where it runs: "cpu" or "cuda"."""
+        return DeviceName(device_of(self.loaded.profile))
+
+    @property
+    def dtype(self) -> str:
+        """The precision that it runs in, such as "float32"."""
+        return dtype_of(self.loaded.profile.precision)
 
     @property
     def tokenizer(self) -> Any:
@@ -84,9 +118,28 @@ class Pipeline(ABC):
         return self.loaded.image_processor
 
     @property
-    def config(self) -> Mapping[str, Any]:
-        """The checkpoint's config.json."""
+    def feature_extractor(self) -> Any:
+        """The bundle's feature extractor of speech, or None."""
+        return self.loaded.speech_processor
+
+    @property
+    def config(self) -> Settings:
+        """The checkpoint's config.json; fields are keys and attributes."""
         return self.loaded.config
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Copy the bundle into a new folder (see `copy_bundle`)."""
+        from ...bundle.copying import copy_bundle
+
+        copy_bundle(self.loaded.bundle, folder)
+
+    def predict(self, inputs: Any) -> Any:
+        """Run the task, by scikit-learn's name."""
+        return self(inputs)
+
+    def transform(self, inputs: Any) -> Any:
+        """Run the task, by scikit-learn's name."""
+        return self(inputs)
 
     @property
     def profile(self) -> str:
@@ -96,6 +149,12 @@ class Pipeline(ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(task={self.task!r}, bundle={self.loaded.name!r}, profile={self.profile!r})"
 
+    @overload
+    def __call__(self, inputs: str, *args: Any, **options: Any) -> Single: ...
+    @overload
+    def __call__(self, inputs: list[str], *args: Any, **options: Any) -> list[Each]: ...
+    @overload
+    def __call__(self, inputs: Any = None, *args: Any, **options: Any) -> Any: ...
     def __call__(
         self,
         inputs: Any = None,
@@ -111,12 +170,17 @@ class Pipeline(ABC):
         those of like length share a batch; results come in the order of the inputs and do not depend on it, but for
         cpu-int8, which scales by all that a batch holds.
         """
+        return self.called(inputs, *args, batch_size=batch_size, **options)
+
+    def called(self, inputs: Any, *args: Any, batch_size: int | None = None, **options: Any) -> Any:
+        """Do what a call does; a task may add to it."""
         inputs, options = self._with_input(inputs, options | self._named(args, options))
         parameters = self.options.updated(self.task, options)
         size = self.batch_size if batch_size is None else _checked_batch_size(batch_size)
         inputs, parameters = self.arranged(inputs, parameters)
         if self.is_single(inputs):
-            return self.shaped(next(self._results(iter([inputs]), parameters, size)), True, options)
+            result = self.shaped(next(self._results(iter([inputs]), parameters, size)), True, options)
+            return self.alone(result, inputs, options)
         if (items := inputs_of(inputs)) is None:
             raise UsageError(
                 f"'{self.task}' expects {self.expects}, a list of them or an iterable, got {type(inputs).__name__}"
@@ -157,6 +221,10 @@ class Pipeline(ABC):
 
     def shaped(self, result: Any, single: bool, options: Mapping[str, Any]) -> Any:  # noqa: ARG002 - for tasks that nest
         """Return the result nested as the mirrored pipeline nests it."""
+        return result
+
+    def alone(self, result: Any, inputs: Any, options: Mapping[str, Any]) -> Any:  # noqa: ARG002 - for tasks that nest
+        """Return the shaped result of an input that came by itself."""
         return result
 
     def collected(self, results: list[Any], parameters: Any) -> Any:  # noqa: ARG002 - for tasks that gather
@@ -243,6 +311,12 @@ class Pipeline(ABC):
         rows = self.loaded.run_rows([piece.feeds for piece, _ in pending])
         for (piece, outputs), row in zip(pending, rows, strict=True):
             outputs.append(self.kept(piece, row, parameters))
+
+
+def _made_again(
+    cls: type[Pipeline], loaded: "LoadedBundle", task: str, batch_size: int, options: Mapping[str, Any]
+) -> Pipeline:
+    return cls(loaded, task=task, batch_size=batch_size, **options)
 
 
 def _checked_batch_size(size: Any) -> int:

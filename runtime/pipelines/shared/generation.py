@@ -14,7 +14,7 @@ import numpy as np
 from ...errors import UsageError
 from ...generation.config import CALL_NAMES, CONFIG_NAMES, entries_of
 from ...generation.streaming import TextStreamer
-from .base import Parameters
+from .base import Each, Parameters, Single
 from .pieces import Piece
 from .text import TextPipeline
 
@@ -82,7 +82,7 @@ class Answers:
     extras: Sequence[Mapping[str, Any]] = ()
 
 
-class GenerationPipeline(TextPipeline):
+class GenerationPipeline(TextPipeline[Single, Each]):
     """A task that generates: a piece's `input_ids` [tokens] are a prompt, and its output is the prompt's `Answers`.
 
     Prompts of several items run as one batch of rows of their own lengths, so no pad token is needed.
@@ -125,10 +125,10 @@ class GenerationPipeline(TextPipeline):
         """Return what writes the answers to standard output, each on lines of its own."""
         return TextStreamer(self.tokenizer, skip_prompt=True, every_token=True, skip_special_tokens=True)
 
-    def __call__(self, inputs: Any = None, *args: Any, **options: Any) -> Any:
+    def called(self, inputs: Any, *args: Any, **options: Any) -> Any:
         """Run the task; an error reaches the reader of a streamer too, who would else wait for ever."""
         try:
-            return super().__call__(inputs, *args, **options)
+            return super().called(inputs, *args, **options)
         except BaseException as error:
             streamer = options.get("streamer", self.options.generation.get("streamer"))
             if callable(fail := getattr(streamer, "fail", None)):

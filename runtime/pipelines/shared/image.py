@@ -10,7 +10,7 @@ import numpy as np
 from ...errors import UsageError
 from ...processing.image.source import load_image
 from ...processing.open_files import is_file
-from .base import Parameters, Pipeline
+from .base import Each, Parameters, Pipeline, Single
 from .pieces import Piece
 
 
@@ -31,7 +31,7 @@ class ImageParameters(Parameters):
         return super().updated(task, {k: value for k, value in options.items() if value is not None or k not in known})
 
 
-class ImagePipeline(Pipeline):
+class ImagePipeline(Pipeline[Single, Each]):
     """A task on images: paths, http(s) URLs, base64, bytes, binary files, Pillow images or arrays; an array is one."""
 
     input_name: ClassVar[str | None] = "images"

@@ -9,7 +9,7 @@ from ...errors import UsageError
 from ...graphs.signature import MASK, POOLED
 from ...numerics import Row
 from ...processing.text.encodings import Encodings
-from .base import Parameters, Pipeline
+from .base import Each, Parameters, Pipeline, Single
 
 if TYPE_CHECKING:
     from ...loading import LoadedBundle
@@ -38,7 +38,7 @@ class TokenizerParameters(Parameters):
         return {name: getattr(self, name) for name in TokenizerParameters.names()}
 
 
-class TextPipeline(Pipeline):
+class TextPipeline(Pipeline[Single, Each]):
     """A task on texts."""
 
     reads_ahead: ClassVar[bool] = True
@@ -53,8 +53,8 @@ class TextPipeline(Pipeline):
         ids = encoded["input_ids"][index]
         if not ids.size:
             raise UsageError("a text without a single token cannot be run: leave empty texts out")
-        rows = {name: encoded[name][index] for name in self.model.input_names if name in encoded}
-        absent = {name: fill(ids) for name, fill in _LEFT_OUT.items() if name in self.model.input_names}
+        rows = {name: encoded[name][index] for name in self.loaded.model.input_names if name in encoded}
+        absent = {name: fill(ids) for name, fill in _LEFT_OUT.items() if name in self.loaded.model.input_names}
         return {**absent, **rows}
 
     def text(self, item: Any) -> str:

@@ -59,7 +59,7 @@ class CTCRecognitionPipeline(AutomaticSpeechRecognitionPipeline):
     def pieces(self, item: Any, parameters: CTCRecognitionParameters) -> Iterator[Piece]:
         """Yield the recording's chunks."""
         recording = recording_of(item)
-        takes_mask = "attention_mask" in self.model.input_names
+        takes_mask = "attention_mask" in self.loaded.model.input_names
         for number, chunk in enumerate(self._chunks(recording, parameters)):
             if len(chunk.samples) < self._shortest:
                 if number:

@@ -11,7 +11,7 @@ from ...errors import IntegrityError, UsageError
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 SIDES = ("left", "right")
 OWN = "vitrify"  # the key of what only vitrify reads
-UNBOUNDED = 10**20  # transformers writes 1e30 where a tokenizer has no longest text
+UNBOUNDED = 10**20  # transformers writes 1e30 where a tokenizer has no longest text; others 0 or -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ def read_tokenizer_config(folder: Path) -> TokenizerConfig:
         return TokenizerConfig(
             special_tokens={name: token for name, token in named.items() if token is not None},
             extra_special_tokens=() if isinstance(extra, dict) else tuple(filter(None, map(content, extra))),
-            model_max_length=None if longest is None or longest > UNBOUNDED else int(longest),
+            model_max_length=int(longest) if longest and 0 < longest <= UNBOUNDED else None,
             padding_side=values.get("padding_side", "right"),
             truncation_side=values.get("truncation_side", "right"),
             model_input_names=tuple(values.get("model_input_names") or TokenizerConfig.model_input_names),

@@ -1,29 +1,26 @@
 """Text to token ids and back, on `tokenizers` alone, as transformers' AutoTokenizer does it; knows no model."""
 
 import logging
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tokenizers
 
 from ...errors import IntegrityError, UsageError
 from .arguments import PADDING, TRUNCATION, Text, choose, count, find_surrogate, rows_of
+from .chats import Chats
 from .encodings import Encodings, stack_encodings
 from .languages import Languages
 from .special_tokens import SIDES, TokenizerConfig, read_tokenizer_config
 from .vocabulary import Vocabulary
-
-if TYPE_CHECKING:
-    from ..chat.templates import ChatTemplates
 
 Truncation = tuple[int, int, str, str]  # max_length, stride, strategy, direction
 
 _LOG = logging.getLogger("vitrify")
 
 
-class Tokenizer(Vocabulary):
+class Tokenizer(Chats, Vocabulary):
     """A `tokenizer.json` with the settings that lie beside it; may be called from several threads.
 
     Sides and `model_max_length` (None: no longest text) may be set, as the special tokens may. `languages` are those
@@ -47,13 +44,6 @@ class Tokenizer(Vocabulary):
         self._truncation: Truncation | None = None
         self._has_warned = False
         self._folder: Path | None = None
-
-    @cached_property
-    def chat_templates(self) -> "ChatTemplates":
-        """The templates that turn a chat into a text; none for a tokenizer that is in no folder."""
-        from ..chat.templates import ChatTemplates
-
-        return ChatTemplates() if self._folder is None else ChatTemplates.from_folder(self._folder)
 
     @classmethod
     def from_folder(cls, folder: Path) -> "Tokenizer":
@@ -161,6 +151,15 @@ class Tokenizer(Vocabulary):
         """The ids of one text, or of one pair."""
         options = {"add_special_tokens": add_special_tokens, "truncation": truncation, "max_length": max_length}
         return self(text, text_pair, **options)["input_ids"][0].tolist()
+
+    def tokenize(self, text: str, pair: str | None = None, add_special_tokens: bool = False) -> list[str]:
+        """The tokens of one text, or of one pair, as they stand in the vocabulary."""
+        rows = rows_of(text, pair=pair, words=False)
+        return self._encode_rows(rows, target=None, special=add_special_tokens, words=False)[0].tokens
+
+    def __repr__(self) -> str:
+        settings = f"model_max_length={self.model_max_length}, padding_side={self.padding_side!r}"
+        return f"{type(self).__name__}(vocab_size={self.vocab_size}, {settings}, special_tokens={self.special_tokens})"
 
     def _returns(self, name: str, wish: bool | None) -> bool:
         return name in self.model_input_names if wish is None else wish

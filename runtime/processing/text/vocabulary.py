@@ -49,6 +49,23 @@ class Vocabulary:
         return True
 
     @property
+    def is_fast(self) -> bool:
+        """Always True: it is backed by the library `tokenizers`."""
+        return True
+
+    @property
+    def special_tokens_map(self) -> dict[str, str]:
+        """The special tokens by name, those that there are: a copy."""
+        return {name: self.special_tokens[name] for name in NAMED if name in self.special_tokens}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = Lock()
+
+    @property
     def all_special_tokens(self) -> list[str]:
         others = (token for name, token in self.special_tokens.items() if name not in NAMED)
         named = (self.special_tokens[name] for name in NAMED if name in self.special_tokens)
@@ -62,7 +79,7 @@ class Vocabulary:
         return self.backend.get_vocab(with_added_tokens=True)
 
     def decode(
-        self, ids: Ids, *, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
+        self, ids: Ids, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
     ) -> str:
         """The text of one sequence of ids `[sequence]`; `batch_decode` takes several."""
         with self._lock:

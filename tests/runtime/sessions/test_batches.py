@@ -7,8 +7,8 @@ import pytest
 
 from vitrify import load_bundle
 from vitrify.runtime.errors import UsageError
-from vitrify.runtime.graphs.signature import Tensor
-from vitrify.runtime.sessions.batches import run_together
+from vitrify.runtime.graphs.signature import Graph, Tensor
+from vitrify.runtime.sessions.batches import run_together, shares
 
 SIDES = ("right", "left")
 
@@ -87,3 +87,11 @@ def test_without_a_pad_token_only_equal_lengths_share_a_batch():
 def test_no_memory_is_planned_for_each_length_that_texts_have(exported):
     session = load_bundle(exported.bundle, threads=1).model.session
     assert not session._session.get_session_options().enable_mem_pattern
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"), [("batch", [[0, 2, 4], [1]]), (1, [[0], [2], [4], [1]]), (2, [[0, 2], [4], [1]])]
+)
+def test_a_graph_of_fixed_rows_runs_no_more_at_once(rows, found):
+    graph = Graph((Tensor("input_ids", "int64", (rows, "sequence")),), ())
+    assert list(shares([[0, 2, 4], [1]], graph)) == found

@@ -136,6 +136,7 @@ def test_gray_and_alpha_arrays(dtype):
     ("array", "message"),
     [
         (np.zeros((2, 3, 4, 5), np.uint8), r"\[2, 3, 4, 5\]"),
+        (np.zeros((1, 4, 5, 3), np.uint8), r"\[1, 4, 5, 3\]"),
         (np.zeros((8, 8, 2), np.uint8), r"\[8, 8, 2\]"),
         (np.zeros((0, 8, 3), np.uint8), r"\[0, 8, 3\]"),
         (np.zeros(8, np.uint8), r"\[8\]"),
