@@ -36,9 +36,7 @@ def _run(*words: str) -> None:
 
 def _similarities(bundle: Path) -> None:
     print("\nSentence similarities, from the runtime without PyTorch:")
-    extract = pipeline("feature-extraction", bundle)
-    vectors = np.stack([states[0].mean(0) for states in extract(list(TEXTS), return_tensors=True)])
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = pipeline("text-embedding", bundle)(list(TEXTS))
     assert not {"torch", "transformers"} & set(sys.modules), "the runtime imported PyTorch"
     scores = vectors @ vectors.T
     np.fill_diagonal(scores, -1)

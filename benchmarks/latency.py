@@ -139,7 +139,7 @@ def _agreement() -> dict[str, float]:
 
 def _embeddings(bundles: Bundles, profile: str) -> np.ndarray:
     extract = pipeline("feature-extraction", load_bundle(bundles.folder(profile), profile=profile))
-    pooled = np.stack([states[0].mean(0) for states in extract(list(TEXTS), return_tensors=True)])
+    pooled = np.stack([states[0].mean(0) for states in extract(iter(TEXTS), return_tensors=True)])
     return pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
 
 

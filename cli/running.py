@@ -64,6 +64,7 @@ def run(
 ) -> None:
     """Run a task on inputs, without PyTorch."""
     from ..runtime.factory import pipeline
+    from ..runtime.pipelines.shared.generation import GenerationPipeline
     from ..runtime.rows.files import read_rows
     from ..runtime.rows.running import run_rows
     from ..runtime.tasks import find_task
@@ -99,7 +100,7 @@ def run(
         with_input=find_task(pipe.task).inputs != "text",
         keep_going=keep_going,
     )
-    if outputs.to_terminal and batch_size in {None, 1} and pipe.can_stream:
+    if outputs.to_terminal and batch_size in {None, 1} and isinstance(pipe, GenerationPipeline) and pipe.can_stream:
         of_calls["streamer"] = pipe.streamer()
         outputs.is_streamed = True
     with rate_shown() as shown:

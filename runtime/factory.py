@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from .pipelines.results import Label
     from .pipelines.text2text import SummarizationPipeline, Text2TextGenerationPipeline, TranslationPipeline
     from .pipelines.text_classification import TextClassificationPipeline
+    from .pipelines.text_embedding import TextEmbeddingPipeline
     from .pipelines.text_generation import TextGenerationPipeline
+    from .pipelines.text_ranking import TextRankingPipeline
     from .pipelines.token_classification import TokenClassificationPipeline
     from .pipelines.zero_shot_classification import ZeroShotClassificationPipeline
 
@@ -54,6 +56,12 @@ def pipeline(
 def pipeline(task: Literal["question-answering"], model: Any = ..., **options: Any) -> "QuestionAnsweringPipeline": ...
 @overload
 def pipeline(task: Literal["fill-mask"], model: Any = ..., **options: Any) -> "FillMaskPipeline": ...
+@overload
+def pipeline(
+    task: Literal["text-embedding", "sentence-similarity"], model: Any = ..., **options: Any
+) -> "TextEmbeddingPipeline": ...
+@overload
+def pipeline(task: Literal["text-ranking"], model: Any = ..., **options: Any) -> "TextRankingPipeline": ...
 @overload
 def pipeline(task: Literal["feature-extraction"], model: Any = ..., **options: Any) -> "FeatureExtractionPipeline": ...
 @overload

@@ -17,7 +17,10 @@ def token_rows(ids: Any) -> list[np.ndarray]:
 def rows_of(input_ids: Any, attention_mask: Any = None, *, pad: int | None = None) -> list[np.ndarray]:
     """Return the rows of padded arrays [rows, tokens] without their padding: where the mask is 0, or is `pad`."""
     ids = _ids(input_ids, "input_ids")
-    mask = np.not_equal(ids, pad) if attention_mask is None else _ids(attention_mask, "attention_mask")
+    if attention_mask is None:
+        mask = np.ones_like(ids) if pad is None else ids != pad
+    else:
+        mask = _ids(attention_mask, "attention_mask")
     if mask.shape != ids.shape:
         raise UsageError(f"attention_mask is {list(mask.shape)}, input_ids {list(ids.shape)}: use one shape")
     return [row[kept.astype(bool)] for row, kept in zip(ids, mask, strict=True)]

@@ -22,6 +22,14 @@ class Entity(TypedDict):
     end: int | None
 
 
+class RankedDocument(TypedDict):
+    """A document's place in the list that was given, and its score; the text only on request."""
+
+    corpus_id: int
+    score: float
+    text: NotRequired[str]
+
+
 class FilledMask(TypedDict):
     """One token for a mask, and the text with it."""
 

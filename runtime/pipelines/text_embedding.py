@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 
@@ -48,12 +48,20 @@ class TextEmbeddingParameters(Parameters):
             raise UsageError(f"ranges must be [2, size], got {np.ndim(self.ranges)} axes")
 
 
-class TextEmbeddingPipeline(SentencePipeline):
+class TextEmbeddingPipeline(SentencePipeline[np.ndarray, np.ndarray]):
     """`(texts, *, prompt_name=None, prompt=None, truncate_dim=None, normalize_embeddings=False, ...)` -> numpy arrays.
 
     One text gives [size], a list of them [texts, size], any other iterable each text's vector in turn; float32, or the
     numbers of another `precision`.
     """
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __call__(self, inputs: str | list[str], *args: Any, **options: Any) -> np.ndarray: ...
+        @overload
+        def __call__(self, inputs: Any = None, *args: Any, **options: Any) -> Any: ...
+        def __call__(self, inputs: Any = None, *args: Any, **options: Any) -> Any: ...  # pyright: ignore[reportIncompatibleMethodOverride]
 
     parameters = TextEmbeddingParameters
     own_prompts: ClassVar[Mapping[str, str]] = {"query": "", "document": ""}

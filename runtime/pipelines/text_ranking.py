@@ -10,6 +10,7 @@ from ..errors import UsageError
 from ..numerics import Row, ranked
 from ..processing.activations import activation_of
 from ..processing.text.arguments import count
+from .results import RankedDocument
 from .shared.base import Parameters
 from .shared.pieces import Piece
 from .shared.sentences import SentencePipeline
@@ -33,7 +34,7 @@ class TextRankingParameters(Parameters):
             count(self.top_k, name="top_k", least=1)
 
 
-class TextRankingPipeline(SentencePipeline):
+class TextRankingPipeline(SentencePipeline[list[RankedDocument], list[RankedDocument]]):
     """`(query, documents, *, top_k=None, return_documents=False, ...)` -> {"corpus_id", "score"}, best first.
 
     A query with its documents may also be {"query": ..., "documents": [...]}; a list of queries, or of such dicts,

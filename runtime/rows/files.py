@@ -115,8 +115,8 @@ def _table(separator: str) -> Callable[..., Iterator[Parsed]]:
         while (cells := _next(reader)) is not None:
             taken, read[:] = _joined(read, name, cells, len(header)), []
             if cells and (taken.error or isinstance(cells, list)):
-                row = None if taken.error else dict(zip(header, cells, strict=True))
-                yield taken, row if row is None or len(header) > 1 or field else cells[0]
+                row = dict(zip(header, cells, strict=True)) if taken.error is None and isinstance(cells, list) else None
+                yield taken, row if row is None or len(header) > 1 or field else row[header[0]]
 
     return parse
 
@@ -147,7 +147,7 @@ def _joined(read: list[Line], name: str, cells: list[str] | csv.Error, columns: 
     where = f"{name} line {first.number}"
     if error is None and isinstance(cells, csv.Error):
         error = UsageError(f"{where} is not CSV ({cells})")
-    elif error is None and cells and len(cells) != columns:
+    elif error is None and isinstance(cells, list) and cells and len(cells) != columns:
         error = UsageError(f"{where} has {len(cells)} columns, the header has {columns}")
     return Line(first.number, first.text, error, last.end)
 

@@ -321,7 +321,7 @@ class _Run:
                 f"max_new_tokens={wanted} after a prompt of {prompt} tokens does not fit the {positions} positions "
                 "of this model: lower max_new_tokens, or shorten prompt_ids"
             )
-        return wanted
+        return int(wanted)
 
     def _silence(self, decoding: Decoding, prompts: list[np.ndarray]) -> np.ndarray | None:
         """Return whether the model hears nobody speak, bool [rows], as it says before it reads any text."""

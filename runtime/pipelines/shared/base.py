@@ -190,11 +190,6 @@ class Pipeline(ABC, Generic[Single, Each]):
             return self.collected(list(results), parameters)
         return results if (count := count_of(inputs)) is None else Results(results, count)
 
-    @property
-    def can_stream(self) -> bool:
-        """Whether a streamer can tell its results as they come."""
-        return False
-
     # What a task says of itself.
 
     expects: ClassVar[str] = "a text"

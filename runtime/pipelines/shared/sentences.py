@@ -5,10 +5,11 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from ...processing.text.sentences import SentenceSettings
+from .base import Each, Single
 from .text import TextPipeline
 
 
-class SentencePipeline(TextPipeline):
+class SentencePipeline(TextPipeline[Single, Each]):
     """A task on texts that are cut, without a word, to what the checkpoint's settings call the longest text."""
 
     default_batch_size: ClassVar[int] = 32

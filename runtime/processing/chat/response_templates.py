@@ -79,9 +79,11 @@ def load_template(spec: Any) -> ResponseTemplate:
 
 def _field(name: str, entry: Any) -> Field:
     own = {item.name for item in fields(Field)} - {"name", "opens", "closes"}
-    if not isinstance(entry, Mapping) or (unknown := set(entry) - own - _ANCHORS):
-        raise _fault(f"field '{name}' is not an object" if not isinstance(entry, Mapping) else f"unknown {unknown}")
-    rest = {"content_args": {}} | {key: value for key, value in entry.items() if key in own}
+    if not isinstance(entry, Mapping):
+        raise _fault(f"field '{name}' is not an object")
+    if unknown := set(entry) - own - _ANCHORS:
+        raise _fault(f"unknown {unknown}")
+    rest: dict[str, Any] = {"content_args": {}} | {key: value for key, value in entry.items() if key in own}
     return Field(name=name, opens=_anchor(entry, "open"), closes=_anchor(entry, "close"), **rest)
 
 

@@ -118,7 +118,7 @@ class _Reading:
         """Return the first anchor from a place on, the longest of several, with the field that it opens, if it does."""
         implicit = self._template.implicit
         fields = self._template.fields.values() if current is implicit else ()
-        watched = [(each, each.opens) for each in fields if each.opens is not None]
+        watched: list[tuple[Field | None, Any]] = [(each, each.opens) for each in fields if each.opens is not None]
         if current is not None and current.closes is not None:
             watched.append((None, current.closes))
         matches = [(each, pattern.search(self._text, place, timeout=self._clock.left)) for each, pattern in watched]
