@@ -114,9 +114,10 @@ def _table(separator: str) -> Callable[..., Iterator[Parsed]]:
         del read[:]
         while (cells := _next(reader)) is not None:
             taken, read[:] = _joined(read, name, cells, len(header)), []
-            if cells and (taken.error or isinstance(cells, list)):
-                row = None if taken.error else dict(zip(header, cells, strict=True))
-                yield taken, row if row is None or len(header) > 1 or field else cells[0]
+            if taken.error is not None or isinstance(cells, csv.Error):
+                yield taken, None
+            elif cells:
+                yield taken, dict(zip(header, cells, strict=True)) if len(header) > 1 or field else cells[0]
 
     return parse
 
@@ -147,7 +148,7 @@ def _joined(read: list[Line], name: str, cells: list[str] | csv.Error, columns: 
     where = f"{name} line {first.number}"
     if error is None and isinstance(cells, csv.Error):
         error = UsageError(f"{where} is not CSV ({cells})")
-    elif error is None and cells and len(cells) != columns:
+    elif error is None and isinstance(cells, list) and cells and len(cells) != columns:
         error = UsageError(f"{where} has {len(cells)} columns, the header has {columns}")
     return Line(first.number, first.text, error, last.end)
 

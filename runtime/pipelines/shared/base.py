@@ -126,6 +126,10 @@ class Pipeline(ABC):
         """Whether a streamer can tell its results as they come."""
         return False
 
+    def streamer(self) -> Any:
+        """Return what writes results to standard output as they come, where `can_stream`."""
+        raise UsageError(f"'{self.task}' does not stream")
+
     # What a task says of itself.
 
     expects: ClassVar[str] = "a text"
