@@ -29,8 +29,8 @@ def table_parts(result: Result) -> list[Part]:
         [f"interrupted at {clean(result.interrupted)}: what came after is missing"] if result.interrupted else [],
         *_rows(reading),
         _loads(reading),
+        ["caution:", *(f"  {clean(text)}" for text in reading.cautions)] if reading.cautions else [],
         list(_failures(reading)),
-        [f"caution: {text}" for text in reading.cautions],
     ]
     parts = [part for group in groups if group for part in ["", *group]]
     return parts[1:] or ["nothing was measured"]

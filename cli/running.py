@@ -134,7 +134,8 @@ def chat(
 
     only_with("--max-drift", "--profile auto", given=max_drift is not None, met=profile == "auto")
     options, of_calls = read_parameters(param or [])
-    drift = {} if max_drift is None else {"max_drift": max_drift}
+    if max_drift is not None:
+        options["max_drift"] = max_drift
     pipe = pipeline(
         "text-generation",
         model,
@@ -144,7 +145,6 @@ def chat(
         trust_remote_code=trust_remote_code,
         allow_pickle=allow_pickle,
         **options,
-        **drift,
     )
     conversation = Conversation(pipe, system=system, options=of_calls)
     at_terminal = sys.stdin is not None and sys.stdin.isatty()

@@ -114,9 +114,10 @@ def _table(separator: str) -> Callable[..., Iterator[Parsed]]:
         del read[:]
         while (cells := _next(reader)) is not None:
             taken, read[:] = _joined(read, name, cells, len(header)), []
-            if cells and (taken.error or isinstance(cells, list)):
-                row = dict(zip(header, cells, strict=True)) if taken.error is None and isinstance(cells, list) else None
-                yield taken, row if row is None or len(header) > 1 or field else row[header[0]]
+            if taken.error is not None or isinstance(cells, csv.Error):
+                yield taken, None
+            elif cells:
+                yield taken, dict(zip(header, cells, strict=True)) if len(header) > 1 or field else cells[0]
 
     return parse
 

@@ -143,10 +143,11 @@ def _children(folder: Path) -> list[Path]:
 
 def _entry(kind: str, key: str, name: str, path: Path) -> Entry:
     files = [path, *(path.rglob("*") if path.is_dir() else ())]
-    states = [file.lstat() for file in files if file.is_symlink() or file.exists()]
-    used = max((max(state.st_mtime, state.st_atime) for state in states), default=0.0)
-    size = sum(state.st_size for file, state in zip(files, states, strict=False) if not file.is_dir())
-    return Entry(kind, key, name, path, size, max(0.0, time.time() - used) / _DAY)
+    states = {file: file.lstat() for file in files if not file.is_dir() and (file.is_symlink() or file.exists())}
+    # A list of the cache reads JSON itself: only when it was written counts.
+    used = (max(state.st_mtime, 0 if file.suffix == ".json" else state.st_atime) for file, state in states.items())
+    days = max(0.0, time.time() - max(used, default=0.0)) / _DAY
+    return Entry(kind, key, name, path, sum(state.st_size for state in states.values()), days)
 
 
 def _source_of(path: Path) -> str:

@@ -60,7 +60,7 @@ def test_a_line_may_be_json(exported):
 @pytest.mark.parametrize(
     ("stdin", "said"),
     [
-        (b"", "no inputs: pass them as arguments, or as lines on stdin"),
+        (b"", "no inputs: pass them as arguments, with --input, or as lines on stdin"),
         (b"a\nb\xff\n", "stdin line 2 is not valid UTF-8 (byte 1)"),
         ("a\n".encode("utf-16"), "stdin line 1 is not valid UTF-8"),
     ],
@@ -87,3 +87,43 @@ def test_a_line_names_an_image(images, tmp_path):
     code, results, said = run("image-feature-extraction", "-m", images, stdin=b"red.png\n\nred.png\n", cwd=tmp_path)
     assert (code, len(results)) == (2, 1)
     assert "stdin line 2 is empty: 'image-feature-extraction' expects a path, a URL or JSON" in said
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """Return a file of four rows; the third one is not UTF-8."""
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"id": "a", "text": "one"}\r\n"two"\r\n"b\xff"\r\n{"text": "four"}\r\n')
+    return path
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_json_lines_go_on_after_a_bad_row(exported, mixed, size):
+    mixed.write_bytes(mixed.read_bytes().replace(b'"two"', b'{"text": "two"}'))
+    words = ("--input", mixed, "--field", "text", "--jsonl", "--keep-going", "--batch-size", size)
+    code, rows, said = run("feature-extraction", "-m", exported.bundle, *words)
+    assert (code, said) == (2, "vitrify: 1 of 4 inputs failed\n")
+    assert [row["number"] for row in rows] == [1, 2, 3, 4]
+    assert rows[0]["id"] == "a"
+    assert all(len(rows[index]["output"]) == 1 for index in (0, 1, 3))
+    assert (rows[2]["exit_code"], "line 3 is not valid UTF-8" in rows[2]["error"]) == (2, True)
+
+
+def test_without_keep_going_the_results_before_a_bad_row_are_there(exported, mixed):
+    mixed.write_bytes(mixed.read_bytes().replace(b'"two"', b'{"text": "two"}'))
+    given = ("feature-extraction", "-m", exported.bundle, "--input", mixed, "--field", "text", "--batch-size", 4)
+    code, results, said = run(*given)
+    assert (code, len(results), said.count("\n")) == (2, 2, 1)
+    assert "rows.jsonl line 3 is not valid UTF-8" in said
+    done = subprocess.run([*COMMAND, *map(str, given), "--json"], capture_output=True, timeout=SECONDS, check=False)
+    document = json.loads(done.stdout)
+    assert (done.returncode, len(document["results"]), document["exit_code"]) == (2, 2, 2)
+
+
+def test_a_text_is_a_text_where_that_is_asked_for(exported, tmp_path):
+    (tmp_path / "note.txt").write_text("a much longer text " * 5)
+    code, results, said = run(
+        "feature-extraction", "-m", exported.bundle, "--text", "note.txt", '["a", "b"]', cwd=tmp_path
+    )
+    assert (code, said) == (0, "")
+    assert max(tokens(results)) < 20
