@@ -34,8 +34,8 @@ def verify_against(verification: Verification, folder: Path, request: Request) -
     with tempfile.TemporaryDirectory(prefix="vitrify-") as scratch:
         found = fetch(request, Path(scratch))
         opened = open_checkpoint(found.folder, head=bundle.head, trust_remote_code=request.trust_remote_code)
-        checkpoint = with_trained_outputs(opened)
-        family = export_family(checkpoint.head.family)
+        family = export_family(opened.head.family)
+        checkpoint = with_trained_outputs(opened, family)
         oracle = family.oracle(checkpoint)
         plan = next(
             plan for plan in family.plans(checkpoint, oracle) if _FIXABLE & {*plan.axes} == _FIXABLE & {*bundle.axes}

@@ -11,7 +11,7 @@ from tests.imports import imports, modules
 LAYERS = (
     ("profiles", "runtime", "export"),
     ("runtime.errors",),
-    ("runtime.machine", "runtime.numerics", "runtime.child", "runtime.tasks"),
+    ("runtime.machine", "runtime.numerics", "runtime.child", "runtime.settings", "runtime.tasks"),
     ("runtime.graphs",),
     ("runtime.bundle",),
     ("runtime.processing",),
