@@ -40,8 +40,8 @@ def verify_against(verification: Verification, folder: Path, request: Request) -
             trust_remote_code=request.trust_remote_code,
             sentences=Wish(recorded=folder if bundle.head == HEAD else None),
         )
-        checkpoint = with_trained_outputs(opened)
-        family = export_family(checkpoint.head.family)
+        family = export_family(opened.head.family)
+        checkpoint = with_trained_outputs(opened, family)
         oracle = family.oracle(checkpoint)
         plan = next(
             plan for plan in family.plans(checkpoint, oracle) if _FIXABLE & {*plan.axes} == _FIXABLE & {*bundle.axes}

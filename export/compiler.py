@@ -182,7 +182,7 @@ def export_bundle(
         with steps("reading the checkpoint"):
             found = fetch(request, Path(scratch), processor=tokenizer or image_processor)
             opened = open_checkpoint(found.folder, task=task, trust_remote_code=trust_remote_code, sentences=sentences)
-            checkpoint = with_trained_outputs(opened)
+            checkpoint = with_trained_outputs(opened, export_family(opened.head.family))
             targets = fitting(targets, checkpoint, optional)
             given = CalibrationInputs() if calibration is None else read_calibration(checkpoint, calibration)
             origin = dataclasses.replace(

@@ -11,7 +11,8 @@ from tests.imports import imports, modules
 LAYERS = (
     ("profiles", "runtime", "export"),
     ("runtime.errors",),
-    ("runtime.machine", "runtime.numerics", "runtime.child", "runtime.rows", "runtime.steps", "runtime.tasks"),
+    ("runtime.machine", "runtime.numerics", "runtime.child", "runtime.rows", "runtime.settings", "runtime.steps"),
+    ("runtime.tasks",),
     ("runtime.graphs",),
     ("runtime.bundle",),
     ("runtime.processing",),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from ...runtime.errors import UnsupportedError, UsageError
+from ...runtime.errors import IntegrityError, UnsupportedError, UsageError
 from ...runtime.graphs.heads import HEADS, Head
 from ...runtime.graphs.signature import kinds_of
 from ...runtime.tasks import TASKS, find_task, tasks_of
@@ -103,7 +103,10 @@ def kinds_read(head: Head, model_class: Any) -> tuple[str, ...]:
 
 
 def _architecture(config: Any) -> str | None:
-    return next(iter(config.architectures or ()), None)
+    names = config.architectures or []
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise IntegrityError(f"config.json: 'architectures' must be a list of class names, got {names!r}")
+    return next(iter(names), None)
 
 
 def _has(head: Head, config: Any) -> bool:
@@ -162,7 +165,10 @@ def _encoder_alone(config: Any) -> str | None:
 
 
 def _remote(config: Any) -> bool:
-    return bool(getattr(config, "auto_map", None))
+    found = getattr(config, "auto_map", None) or {}
+    if not isinstance(found, Mapping):
+        raise IntegrityError(f"config.json: 'auto_map' must be an object of class names, got {found!r}")
+    return bool(found)
 
 
 def _task_names() -> str:

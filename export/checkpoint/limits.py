@@ -7,8 +7,8 @@ from ...runtime.graphs.signature import is_limit
 
 def limit_of(config: Any, *names: str) -> int | None:
     """Return the first of these settings that is a limit, or None."""
-    found = (getattr(config, name, None) for name in names)
-    return next((int(value) for value in found if value is not None and is_limit(value)), None)
+    values = (getattr(config, name, None) for name in names)
+    return next((int(value) for value in values if is_limit(value)), None)
 
 
 def positions_of(config: Any) -> int | None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...profiles import Tolerance
+from ...runtime.errors import ExportError
 from ...runtime.numerics import Arrays
 from ...runtime.verification.parity import Case, Figure, compare
 from .plan import Oracle, Plan
@@ -39,7 +40,7 @@ def examine(plan: Plan, oracle: Oracle, subjects: Mapping[str, Subject], *, budg
     shortest = [named for named in plan.shortest if next(iter(named[1].values())).shape[1] == findings.minimum]
     used = 0
     for name, inputs in (*shortest, *plan.grid):
-        case = oracle.case(name, inputs)
+        case = _reference(oracle, name, inputs)
         for profile, subject in subjects.items():
             findings.figures[profile].extend(subject.figures(case))
         size = sum(value.nbytes for value in (*case.inputs.values(), *case.expected.values()))
@@ -49,10 +50,22 @@ def examine(plan: Plan, oracle: Oracle, subjects: Mapping[str, Subject], *, budg
     return findings
 
 
+def _reference(oracle: Oracle, name: str, inputs: Arrays) -> Case:
+    """Return what the model answers; raise ExportError with its own reason where it fails."""
+    try:
+        return oracle.case(name, inputs)
+    except Exception as error:
+        reason = next(iter(str(error).strip().splitlines()), "no reason given")
+        raise ExportError(
+            f"the PyTorch model itself fails on {name}: {type(error).__name__}: {reason}. "
+            "Correct the limits in its config.json"
+        ) from error
+
+
 def _smallest(plan: Plan, oracle: Oracle, subject: Subject) -> int:
     """Return the shortest sequence on which the graph is right; 1 where no sequence is."""
     for name, inputs in plan.shortest:
-        case = oracle.case(name, inputs)
+        case = _reference(oracle, name, inputs)
         if all(figure.passed for figure in subject.figures(case)):
             return next(iter(inputs.values())).shape[1]
     return 1

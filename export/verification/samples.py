@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ...runtime.errors import UsageError
 from ...runtime.graphs.signature import MASK, POOLED
 from ...runtime.numerics import Arrays
 from ..checkpoint.opened import Checkpoint
@@ -20,8 +21,10 @@ class TextSamples:
         self.segments = min(getattr(checkpoint.config, "type_vocab_size", 1) or 1, 2)
         self.prefix, self.suffix = _special_tokens(tokenizer)
         special = {*tokenizer.all_special_ids, getattr(checkpoint.config, "pad_token_id", None)}
-        size = min(checkpoint.config.get_text_config(decoder=True).vocab_size, len(tokenizer))
-        self.words = np.array([token for token in range(size) if token not in special], np.int64)
+        known = getattr(checkpoint.config.get_text_config(decoder=True), "vocab_size", None) or len(tokenizer)
+        self.words = np.array([token for token in range(min(known, len(tokenizer))) if token not in special], np.int64)
+        if not self.words.size:
+            raise UsageError(f"none of the tokenizer's {len(tokenizer)} tokens is a word within vocab_size={known}")
 
     def batch(self, rows: int, length: int, *, seed: int = 0, full: bool = False) -> Arrays:
         """Return int64 arrays [rows, length]: the first row is full; the others are padded, unless `full`."""

@@ -7,25 +7,37 @@ an output that reads one differs. Counters, position ids and poolers that no out
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from ...runtime.errors import UsageError
 from ..checkpoint.opened import Checkpoint
-from ..families import export_family
 from ..quiet import quiet
+from .plan import Oracle, Plan
 
 
-def with_trained_outputs(checkpoint: Checkpoint) -> Checkpoint:
+class Family(Protocol):
+    """What knows how to ask a checkpoint's model."""
+
+    def oracle(self, checkpoint: Checkpoint) -> Oracle:
+        """Return the reference for this checkpoint."""
+        ...
+
+    def plans(self, checkpoint: Checkpoint, oracle: Any) -> Iterator[Plan]:
+        """Yield the plans for this checkpoint."""
+        ...
+
+
+def with_trained_outputs(checkpoint: Checkpoint, family: Family) -> Checkpoint:
     """Return the checkpoint with the outputs that its weights can give.
 
     Raises UsageError where they cannot give one that its head needs.
     """
     if not checkpoint.missing:
         return checkpoint
-    random = _random_outputs(checkpoint)
+    random = _random_outputs(checkpoint, family)
     if not random.isdisjoint(checkpoint.head.outputs):
         raise UsageError(
             f"the checkpoint '{checkpoint.folder}' lacks weights for {type(checkpoint.model).__name__} "
@@ -35,9 +47,8 @@ def with_trained_outputs(checkpoint: Checkpoint) -> Checkpoint:
     return replace(checkpoint, outputs=tuple(name for name in checkpoint.outputs if name not in random))
 
 
-def _random_outputs(checkpoint: Checkpoint) -> set[str]:
+def _random_outputs(checkpoint: Checkpoint, family: Family) -> set[str]:
     """Return the names of the outputs that read a missing weight."""
-    family = export_family(checkpoint.head.family)
     oracle = family.oracle(checkpoint)
     name, inputs = next(family.plans(checkpoint, oracle)).grid[0]
     made = []

@@ -7,7 +7,7 @@ it gives back.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -82,7 +82,7 @@ class Axis:
     maximum: int | None = None
 
 
-def is_limit(value: Any) -> bool:
+def is_limit(value: Any) -> TypeGuard[float]:
     """Tell whether a config's value limits a size: absent, null, 0, -1 and what is past counting do not."""
     return isinstance(value, (int, float)) and 1 <= value < _UNBOUNDED
 

@@ -3,14 +3,13 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args, get_overloads, get_type_hints
+from typing import get_args, get_overloads
 
 import pytest
 
 import vitrify
 from vitrify.runtime import factory
 from vitrify.runtime.pipelines.classes import pipeline_class
-from vitrify.runtime.pipelines.shared.base import Pipeline
 from vitrify.runtime.tasks import TASKS
 
 SAMPLE = Path(__file__).with_name("sample.py")
@@ -32,11 +31,10 @@ def test_every_task_and_alias_has_its_class():
     assert overloads() == {name: pipeline_class(task).__name__ for name, task in names.items()}
 
 
-def test_a_class_says_what_it_returns():
-    for task in TASKS:
-        (bases,) = {getattr(cls, "__orig_bases__", ()) for cls in pipeline_class(task).__mro__[:1]}
-        assert any(get_args(base) for base in bases), task.name
-    assert get_type_hints(Pipeline.dtype.fget)["return"] is str
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_a_class_says_what_it_returns(task):
+    bases = next(cls.__orig_bases__ for cls in pipeline_class(task).__mro__ if "__orig_bases__" in vars(cls))
+    assert all(len(get_args(base)) == 2 for base in bases)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import transformers
 from tests.checkpoints import GENERATIVE_HEADS, GENERATIVE_PAIRS, GENERATORS, HEADS, PAIRS, make_checkpoint
 from vitrify.export.checkpoint.heads import choose_head, loader_of
 from vitrify.export.checkpoint.opened import open_checkpoint
-from vitrify.runtime.errors import UnsupportedError, UsageError
+from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
 from vitrify.runtime.tasks import TASKS
 
 SPEECH = "automatic-speech-recognition"
@@ -84,6 +84,22 @@ def test_a_refusal_names_what_is_served(architecture, model_type, task, served):
     with pytest.raises(UsageError) as caught:
         choose_head(config(architecture, model_type), task)
     assert f"does not support task '{task}' (supported: {served})" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("architectures", "BertModel"),
+        ("architectures", 3),
+        ("architectures", [None]),
+        ("auto_map", 3),
+        ("auto_map", ["a"]),
+    ],
+)
+def test_a_field_of_the_wrong_type_is_named(field, value):
+    broken = SimpleNamespace(**{"architectures": ["MyModel"], "model_type": "mine", field: value})
+    with pytest.raises(IntegrityError, match=f"config.json: '{field}' must be"):
+        choose_head(broken, SPEECH)
 
 
 def test_a_class_that_serves_nothing_is_not_supported():

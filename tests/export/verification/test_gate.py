@@ -15,8 +15,9 @@ from vitrify.export.families import encoder
 from vitrify.export.verification.gate import Subject, examine
 from vitrify.export.verification.grids import plans_for
 from vitrify.export.verification.oracle import ForwardOracle
+from vitrify.export.verification.plan import Plan
 from vitrify.profiles import load_profile
-from vitrify.runtime.errors import ParityError
+from vitrify.runtime.errors import ExportError, ParityError
 from vitrify.runtime.sessions import open_session
 from vitrify.runtime.sessions.model import Model
 from vitrify.runtime.verification.parity import Case, figures_of, summary
@@ -156,3 +157,16 @@ def test_the_limit_is_absolute_for_logits_and_relative_for_large_hidden_states(s
     for share, passes in ((0.9, True), (1.1, False)):
         (figure,) = figures_of(case, {"states": np.full((1, 2, 3), scale + share * allowed)}, FP32.tolerance)
         assert figure.passed == passes
+
+
+class Failing:
+    def case(self, name, inputs):
+        raise IndexError("index out of range in self")
+
+
+def test_a_model_that_fails_on_a_case_is_not_our_bug():
+    plan = Plan(traced=None, grid=(("batch 1 x sequence 9", {}),), axes={})
+    with pytest.raises(
+        ExportError, match="the PyTorch model itself fails on batch 1 x sequence 9: IndexError: index out"
+    ):
+        examine(plan, Failing(), {"cpu-fp32": Subject((), FP32.tolerance)}, budget=0)
