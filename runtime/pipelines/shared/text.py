@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from tokenizers import Encoding
 
 from ...errors import UsageError
 from ...numerics import Row
@@ -12,9 +13,6 @@ from .base import Parameters, Pipeline
 
 if TYPE_CHECKING:
     from ...loading import LoadedBundle
-
-# What a model takes an input to be that its tokenizer leaves out.
-_LEFT_OUT = {"attention_mask": np.ones_like, "token_type_ids": np.zeros_like}
 
 
 @dataclass(frozen=True)
@@ -53,14 +51,24 @@ class TextPipeline(Pipeline):
         if not ids.size:
             raise UsageError("a text without a single token cannot be run: leave empty texts out")
         rows = {name: encoded[name][index] for name in self.model.input_names if name in encoded}
-        absent = {name: fill(ids) for name, fill in _LEFT_OUT.items() if name in self.model.input_names}
-        return {**absent, **rows}
+        return with_left_out(rows, encoded.encodings[index], self)
 
     def text(self, item: Any) -> str:
         """Return the item, which must be a text."""
         if not isinstance(item, str):
             raise UsageError(f"'{self.task}' expects {self.expects}, got {type(item).__name__} {_shown(item)}")
         return item
+
+
+def with_left_out(row: Row, encoding: Encoding, pipeline: Pipeline) -> Row:
+    """Return one row of an encoding with the inputs that its tokenizer leaves out and the graph reads."""
+    asked = set(pipeline.model.input_names) - set(row)
+    found: Row = {}
+    if "attention_mask" in asked:
+        found["attention_mask"] = np.ones(len(encoding), np.int64)
+    if "token_type_ids" in asked:
+        found["token_type_ids"] = pipeline.tokenizer.segments(encoding)
+    return found | row
 
 
 def _shown(item: Any) -> str:
