@@ -86,12 +86,11 @@ def _refuse_existing(folder: Path, *, force: bool) -> None:
         raise UsageError(f"'{folder}' exists and is not a folder: choose another one with -o")
     if not any(folder.iterdir()):
         return
+    if not (folder / MANIFEST).is_file():
+        replaces = ", and --force replaces bundles only" if force else ""
+        raise UsageError(f"'{folder}' exists and is not a bundle{replaces}: choose another folder with -o")
     if not force:
         raise UsageError(f"'{folder}' exists: choose another folder with -o, or replace it with --force")
-    if not (folder / MANIFEST).is_file():
-        raise UsageError(
-            f"'{folder}' is not a bundle, and --force replaces bundles only. Choose another folder with -o"
-        )
 
 
 def _prefix(folder: Path) -> str:

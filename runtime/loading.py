@@ -244,18 +244,24 @@ class LoadedBundle:
     @cached_property
     def image_processor(self) -> "ImageProcessor | None":
         """The image processor, or None for a bundle without one."""
-        if "preprocessor_config.json" not in self.bundle.files or "image" not in self._kinds:
+        if not self._has_preprocessor("image"):
             return None
-        self.bundle.check("preprocessor_config.json")
         return _image_processor(self.bundle.folder)
 
     @cached_property
     def speech_processor(self) -> "SpeechProcessor | None":
         """The feature extractor of speech, or None for a bundle without one."""
-        if "preprocessor_config.json" not in self.bundle.files or "audio" not in self._kinds:
+        if not self._has_preprocessor("audio"):
             return None
-        self.bundle.check("preprocessor_config.json")
         return _speech_processor(self.bundle.folder)
+
+    def _has_preprocessor(self, kind: str) -> bool:
+        """Tell whether the graphs read this kind and a file says how to prepare it, which is checked."""
+        found = [name for name in ("preprocessor_config.json", "processor_config.json") if name in self.bundle.files]
+        if not found or kind not in self._kinds:
+            return False
+        self.bundle.check(found[0])
+        return True
 
     @property
     def _kinds(self) -> Collection[str]:

@@ -35,7 +35,7 @@ def test_it_is_small_and_whole(wheel):
     on_disk |= {
         path.relative_to(ROOT).as_posix()
         for part in ("runtime", "export", "profiles")
-        for path in (ROOT / part).rglob("*.py")
+        for path in (*(ROOT / part).rglob("*.py"), *(ROOT / part).rglob("*.json"))
     }
     assert "vitrify/py.typed" in names
     assert on_disk <= {name.removeprefix("vitrify/") for name in names}

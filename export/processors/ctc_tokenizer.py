@@ -16,7 +16,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from ...runtime.errors import UnsupportedError
 from ...runtime.processing.audio.ctc import CTCDecoder
 from ...runtime.processing.text import tokenizer as text
-from .tokenizer import EXPLICIT, PRIVATE
+from ...runtime.processing.text.special_tokens import WRITTEN_OUT
+from .tokenizer import PRIVATE
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json")
 SEQUENCES = 64
@@ -88,7 +89,7 @@ def _write_files(tokenizer: Any, folder: Path) -> None:
         config = json.loads((Path(temporary) / "tokenizer_config.json").read_text(encoding="utf-8"))
         vocabulary = json.loads((Path(temporary) / "vocab.json").read_text(encoding="utf-8"))
     kept = {name: value for name, value in config.items() if name not in PRIVATE and not name.endswith("_file")}
-    kept |= {name: getattr(tokenizer, name) for name in EXPLICIT}
+    kept |= {name: getattr(tokenizer, name) for name in WRITTEN_OUT}
     _write_json(folder / "tokenizer_config.json", kept)
     _write_json(folder / "vocab.json", vocabulary)
     _write_json(folder / "tokenizer.json", json.loads(converted(tokenizer).to_str()))

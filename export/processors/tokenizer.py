@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ...runtime.errors import DependencyMissing, IntegrityError, UnsupportedError, UsageError
-from ...runtime.processing.text.special_tokens import OWN
+from ...runtime.processing.text.special_tokens import OWN, WRITTEN_OUT
 from ...runtime.processing.text.tokenizer import Tokenizer
 from .corpus import ids_of, pairs_of, texts_with
 from .languages import languages_of
@@ -33,15 +33,6 @@ VOCABULARIES = (
     "byte_maps.json",
     "bpe.codes",
     "dict.txt",
-)
-# Explicit in the bundle, because in the checkpoint they may be a default of the Python class.
-EXPLICIT = (
-    "model_input_names",
-    "padding_side",
-    "truncation_side",
-    "pad_token_type_id",
-    "clean_up_tokenization_spaces",
-    "split_special_tokens",
 )
 # Of this machine, of this run, or of the Python class that the bundle does without.
 PRIVATE = (
@@ -171,7 +162,7 @@ def _write_files(converted: Any, source: Any, folder: Path, own: dict[str, Any])
 
 def _public(config: dict[str, Any], source: Any, *, is_converted: bool) -> dict[str, Any]:
     kept = {name: value for name, value in config.items() if name not in PRIVATE and not name.endswith("_file")}
-    kept |= {name: getattr(source, name) for name in EXPLICIT}
+    kept |= {name: getattr(source, name) for name in WRITTEN_OUT}
     is_known = type(source).__module__.startswith("transformers.models.")
     if is_converted or not is_known:
         kept |= {"tokenizer_class": PORTABLE_CLASS, "backend": "tokenizers"}

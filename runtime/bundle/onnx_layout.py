@@ -1,14 +1,14 @@
 """What the names of an ONNX folder's files say: which graphs, in which precision; it opens none.
 
-optimum and transformers.js name graphs alike: in `onnx/` or, by older releases of optimum, at the top, each with a
-suffix that tells its precision.
+optimum, transformers.js and sentence-transformers name graphs alike: in `onnx/` or, by older releases of optimum, at
+the top, each with a suffix that tells its precision, its level of optimization or the CPU it is for.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import UnsupportedError, UsageError
 from ..graphs.families import FAMILIES
 from .checkpoint_files import has_weights
 
@@ -29,13 +29,17 @@ class Variant:
 _INT8: Mapping[str, Any] = {"quantization": {}}
 _HALF: Mapping[str, Any] = {"half": {}}
 _FOUR: Mapping[str, Any] = {"weights": {"bits": 4}}
+_OF_SENTENCE_TRANSFORMERS = ("qint8_avx512_vnni", "qint8_avx512", "quint8_avx2", "qint8_arm64")
 VARIANTS = (
     Variant(PLAIN, "", "fp32"),
     Variant("optimized", "_optimized", "fp32"),
+    *(Variant(f"O{level}", f"_O{level}", "fp32") for level in (1, 2, 3)),
     Variant("fp16", "_fp16", "fp16", _HALF),
+    Variant("O4", "_O4", "fp16", _HALF),
     Variant("quantized", "_quantized", "int8", _INT8),
     Variant("int8", "_int8", "int8", _INT8),
     Variant("uint8", "_uint8", "int8", _INT8),
+    *(Variant(name, f"_{name}", "int8", _INT8) for name in _OF_SENTENCE_TRANSFORMERS),
     Variant("q4", "_q4", "w4", _FOUR),
     Variant("q4f16", "_q4f16", "w4", _FOUR),
     Variant("bnb4", "_bnb4", "w4", _FOUR),
@@ -53,6 +57,17 @@ def find_variants(names: Iterable[str], *, family: str | None = None) -> dict[st
         if whole := {name: graphs for name, graphs in found.items() if graphs}:
             return whole
     return {}
+
+
+def require_known_names(where: str, names: Iterable[str]) -> None:
+    """Raise UnsupportedError where there are graphs, and by their names they are none of a model's."""
+    graphs = sorted(name for name in names if name.endswith(".onnx") and name.count("/") == name.startswith(FOLDER))
+    if graphs and not find_variants(graphs):
+        suffixes = ", ".join(variant.suffix for variant in VARIANTS if variant.suffix)
+        raise UnsupportedError(
+            f"'{where}' contains {graphs[0]} and no set of graphs with known names: a model of one graph is named "
+            f"model.onnx, or model with one of {suffixes} before .onnx"
+        )
 
 
 def _graphs(there: Collection[str], folder: str, suffix: str, family: str | None) -> dict[str, str]:

@@ -17,6 +17,7 @@ from ..processing.text.spans import Span, best_spans
 from .results import Answer
 from .shared.base import Parameters, Pipeline
 from .shared.pieces import Piece
+from .shared.text import with_left_out
 
 EXPECTED = '{"question": ..., "context": ...}'
 
@@ -146,7 +147,7 @@ class QuestionAnsweringPipeline(Pipeline[Any, Any]):
         for encoding in (whole, *whole.overflowing):
             rows = stack_encodings([encoding], names=list(encoded))
             window = Window(example.context, encoding, int(question_first))
-            yield Piece({name: rows[name][0] for name in rows}, window)
+            yield Piece(with_left_out({name: rows[name][0] for name in rows}, encoding, self), window)
 
     def result(self, pieces: Sequence[Piece], outputs: Sequence[Row], parameters: QuestionAnsweringParameters) -> Any:
         """Return the best answers of all windows."""

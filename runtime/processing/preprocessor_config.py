@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import IntegrityError, UnsupportedError, UsageError
 
 CONFIG_NAME = "preprocessor_config.json"
+JOINT_NAME = "processor_config.json"
 
 Check = Callable[[str, Any], Any]
 """Takes a setting's name and value; returns the value as it is used, or raises UsageError."""
@@ -18,13 +19,21 @@ Check = Callable[[str, Any], Any]
 _MAX_NUMBER = 1e30  # fits float32, and is refused by comparison: JSON has NaN, Infinity and integers of any length
 
 
-def read_config(folder: Path, *, of: str) -> dict[str, Any]:
-    """Return the JSON object in a folder's file; `of` says what it prepares. Raises IntegrityError without one."""
-    path = folder / CONFIG_NAME
+def read_config(folder: Path, *, of: str, part: str) -> dict[str, Any]:
+    """Return the JSON object in a folder's file, or its `part` in the file of all processors of transformers 5.
+
+    `of` says what it prepares. Raises IntegrityError without one.
+    """
+    if not (folder / CONFIG_NAME).is_file() and (nested := _read_object(folder / JOINT_NAME, of=of).get(part)):
+        return nested if isinstance(nested, dict) else {}
+    return _read_object(folder / CONFIG_NAME, of=of)
+
+
+def _read_object(path: Path, *, of: str) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise IntegrityError(f"no {CONFIG_NAME} in '{folder}', so {of} cannot be prepared") from error
+        raise IntegrityError(f"no {CONFIG_NAME} in '{path.parent}', so {of} cannot be prepared") from error
     except (OSError, ValueError, RecursionError) as error:
         raise IntegrityError(f"cannot read '{path}' as JSON: {error}") from error
     if not isinstance(config, dict):
@@ -32,8 +41,11 @@ def read_config(folder: Path, *, of: str) -> dict[str, Any]:
     return config
 
 
-def known_class(name: str, known: Collection[str], *, what: str) -> str:
-    """Return the name of a class that the runtime has; raise UnsupportedError, naming those, for another."""
+def known_class(name: str | None, known: Collection[str], *, what: str) -> str:
+    """Return the name of a class that the runtime has; raise UnsupportedError, naming those, for another or none."""
+    if name is None:
+        field = f"{what.replace(' ', '_')}_type"
+        raise UnsupportedError(f'no file names the class of the {what}: add "{field}" to {CONFIG_NAME}')
     if name not in known:
         raise UnsupportedError(f"{what} '{name}' is not supported (supported: {', '.join(known)})")
     return name

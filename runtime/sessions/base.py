@@ -162,7 +162,7 @@ class Session(ABC):
                 raise self._refusal(name, _described(array))
             for axis, size in zip(axes, array.shape, strict=True):
                 if size != (axis if isinstance(axis, int) else sizes.setdefault(axis, size)):
-                    raise self._refusal(name, _described(array), agreed=sizes)
+                    raise self._refusal(name, _described(array), agreed=sizes, array=array)
             checked[name] = array
         if len(feeds) != len(checked):
             unknown = sorted(set(feeds) - set(checked))
@@ -178,11 +178,30 @@ class Session(ABC):
     def _tensor(self, name: str) -> Tensor:
         return next(tensor for tensor in (*self.inputs, *self.optional) if tensor.name == name)
 
-    def _refusal(self, name: str, got: str, *, agreed: Mapping[str, int] = MappingProxyType({})) -> UsageError:
+    def _refusal(
+        self,
+        name: str,
+        got: str,
+        *,
+        agreed: Mapping[str, int] = MappingProxyType({}),
+        array: np.ndarray | None = None,
+    ) -> UsageError:
         expected = self._tensor(name)
         known = [f"{axis} = {agreed[axis]}" for axis in expected.axes if isinstance(axis, str) and axis in agreed]
         where = f" where {', '.join(known)}" if known else ""
-        return UsageError(f"input '{name}' of graph '{self.graph}': got {got}, expected {expected}{where}")
+        advice = "" if array is None else _advice(expected, array)
+        return UsageError(f"input '{name}' of graph '{self.graph}': got {got}, expected {expected}{where}{advice}")
+
+
+def _advice(expected: Tensor, array: np.ndarray) -> str:
+    """Return what to do where a graph has one size only: whole numbers [rows, tokens] can be given that size."""
+    rows, *others = expected.axes
+    if isinstance(rows, int) and rows != array.shape[0]:
+        return f". The graph was exported for {rows} rows only: pass batch_size={rows}"
+    if len(others) == 1 and isinstance(others[0], int) and array.dtype.kind == "i":
+        asked = f'padding="max_length", truncation=True, max_length={others[0]}'
+        return f". The graph was exported for {others[0]} tokens only: pass {asked}"
+    return ""
 
 
 def _described(array: np.ndarray) -> str:

@@ -22,12 +22,45 @@ UNFIT: Meaning = ("", UsageError, "the graph cannot work on these inputs")
 # Codes of ONNX Runtime, and places in OpenVINO's source.
 _NOISE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : *|(Exception from|Check '[^']*' failed at) \S+:\d+: *")
 _LONGEST_REASON = 300
+# ONNX Runtime's Gather, and its sums of a text's tokens and a table's rows.
+_OUTSIDE = re.compile(r"idx=(\d+) must be within the inclusive range \[-\d+,(\d+)\]")
+_UNEQUAL = re.compile(r"dimension other than 1\. (\d+) by (\d+)")
 
 
 def failed(graph: str, feeds: Mapping[str, Value]) -> str:
     """Return what failed: a graph on feeds, of which the arrays' shapes are told."""
     sizes = ((name, value) for name, value in feeds.items() if isinstance(value, np.ndarray))
     return f"graph '{graph}' failed on {', '.join(f'{name} {list(array.shape)}' for name, array in sizes)}"
+
+
+def outside_table(graph: str, feeds: Mapping[str, Value], error: Exception) -> UsageError | None:
+    """Return what it means that a table has too few rows: an id beyond it, or a text longer than its positions."""
+    tokens = {
+        name: value
+        for name, value in feeds.items()
+        if isinstance(value, np.ndarray) and value.dtype.kind == "i" and value.ndim == 2 and value.size
+    }
+    longest = max((values.shape[1] for values in tokens.values()), default=0)
+    if (unequal := _UNEQUAL.search(str(error))) and longest in (sizes := [*map(int, unequal.groups())]):
+        return _too_long(graph, longest, min(sizes)) if min(sizes) < longest else None
+    if (outside := _OUTSIDE.search(str(error))) is None:
+        return None
+    index, rows = int(outside[1]), int(outside[2]) + 1
+    for name, values in tokens.items():
+        if index in values:
+            return UsageError(
+                f"graph '{graph}': {name} contains {index}, and the model's table has {rows} rows (0 to {rows - 1}): "
+                "the tokenizer, or what made these numbers, is another model's"
+            )
+    # Tables of positions may begin with two rows that no token uses (RoBERTa, BART).
+    return _too_long(graph, longest, max(rows - 2, 1)) if longest > rows - 2 else None
+
+
+def _too_long(graph: str, tokens: int, limit: int) -> UsageError:
+    return UsageError(
+        f"graph '{graph}': {tokens} tokens are more than this model has positions. Shorten the text, or set the "
+        f"tokenizer's model_max_length to {limit} and pass truncation=True"
+    )
 
 
 def explained(what: str, error: Exception, meanings: Meanings, *, path: Path | None = None) -> VitrifyError:

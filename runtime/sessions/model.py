@@ -60,7 +60,12 @@ class Model:
         if limit is None:
             return
         if limit.maximum is not None and size > limit.maximum:
-            hint = " Shorten the text, or pass truncation=True (--param truncation=true)" if axis == "sequence" else ""
+            hint = (
+                f" Shorten the text, or pass truncation=True, max_length={limit.maximum} (--param truncation=true "
+                f"--param max_length={limit.maximum})"
+                if axis == "sequence"
+                else ""
+            )
             raise UsageError(f"'{axis}' is {size}, this model accepts at most {limit.maximum}.{hint}")
         if size < limit.minimum:
             raise UsageError(f"'{axis}' is {size}, this graph needs at least {limit.minimum}")

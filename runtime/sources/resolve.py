@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+from ..bundle.checkpoint_files import has_weights
 from ..bundle.manifest import MANIFEST
 from ..errors import UsageError
 from ..tasks import Task
@@ -63,9 +64,11 @@ def bundle_folder(task: Task | None, request: Request, profile: str | None) -> P
 def runs_as_it_is(source: Source, profile: str | None, *, allow_pickle: bool = False) -> bool:
     """Tell whether an ONNX folder runs, and nothing is compiled; log where it could be either."""
     from ..bundle.onnx_folder import folder_names
-    from ..bundle.onnx_layout import find_variants, is_compiled
+    from ..bundle.onnx_layout import find_variants, is_compiled, require_known_names
 
     names = folder_names(source.folder)
+    if not has_weights(names, allow_pickle=True):
+        require_known_names(source.id, names)
     runs = is_compiled(names, profile, allow_pickle=allow_pickle)
     if not runs and (variants := find_variants(names)):
         _LOG.info(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from tokenizers import Encoding
 
 from ...errors import UsageError
 from ...graphs.signature import MASK, POOLED
@@ -13,9 +14,6 @@ from .base import Each, Parameters, Pipeline, Single
 
 if TYPE_CHECKING:
     from ...loading import LoadedBundle
-
-# What a model takes an input to be that its tokenizer leaves out.
-_LEFT_OUT = {MASK: np.ones_like, POOLED: np.ones_like, "token_type_ids": np.zeros_like}
 
 
 @dataclass(frozen=True)
@@ -54,14 +52,22 @@ class TextPipeline(Pipeline[Single, Each]):
         if not ids.size:
             raise UsageError("a text without a single token cannot be run: leave empty texts out")
         rows = {name: encoded[name][index] for name in self.loaded.model.input_names if name in encoded}
-        absent = {name: fill(ids) for name, fill in _LEFT_OUT.items() if name in self.loaded.model.input_names}
-        return {**absent, **rows}
+        return with_left_out(rows, encoded.encodings[index], self)
 
     def text(self, item: Any) -> str:
         """Return the item, which must be a text."""
         if not isinstance(item, str):
             raise UsageError(f"'{self.task}' expects {self.expects}, got {type(item).__name__} {_shown(item)}")
         return item
+
+
+def with_left_out(row: Row, encoding: Encoding, pipeline: Pipeline) -> Row:
+    """Return one row of an encoding with the inputs that its tokenizer leaves out and the graph reads."""
+    asked = set(pipeline.loaded.model.input_names) - set(row)
+    found: Row = {name: np.ones(len(encoding), np.int64) for name in (MASK, POOLED) if name in asked}
+    if "token_type_ids" in asked:
+        found["token_type_ids"] = pipeline.tokenizer.segments(encoding)
+    return found | row
 
 
 def _shown(item: Any) -> str:

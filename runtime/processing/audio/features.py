@@ -3,8 +3,8 @@
 Knows feature extractors by class name, as rows of a table, and no model type.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from ...errors import IntegrityError, UsageError
 from ...numerics import Arrays
+from ..class_defaults import feature_extractor_class, feature_extractor_defaults, model_config
 from ..preprocessor_config import CONFIG_NAME, checked, known_class, read_config
 from .mel import kaldi_log_mel, normalized_per_band, whisper_log_mel
 from .settings import CHECKS, SpeechSettings
@@ -82,10 +83,9 @@ def _kaldi(settings: SpeechSettings, rows: list[np.ndarray], options: Options) -
 
 @dataclass(frozen=True)
 class Extractor:
-    """One class: how it makes arrays, the settings it has where a file is silent, and its defaults of a call."""
+    """One class: how it makes arrays, and its defaults of a call."""
 
     arrays: Callable[[SpeechSettings, list[np.ndarray], Options], Arrays]
-    defaults: Mapping[str, Any] = field(default_factory=dict)
     always_masks: bool = False
     pads_to_chunk: bool = False
     normalizes: bool = False
@@ -93,7 +93,7 @@ class Extractor:
 
 EXTRACTORS: dict[str, Extractor] = {
     "Speech2TextFeatureExtractor": Extractor(_kaldi, always_masks=True),
-    "Wav2Vec2FeatureExtractor": Extractor(_waveforms, {"feature_size": 1, "do_normalize": True}, normalizes=True),
+    "Wav2Vec2FeatureExtractor": Extractor(_waveforms, normalizes=True),
     "WhisperFeatureExtractor": Extractor(_whisper, pads_to_chunk=True),
 }
 
@@ -107,11 +107,15 @@ class SpeechProcessor:
 
     @classmethod
     def from_folder(cls, folder: Path) -> "SpeechProcessor":
-        """Read preprocessor_config.json. Raises IntegrityError where it is broken, UnsupportedError for its class."""
-        config = read_config(folder, of="audio")
-        name = known_class(str(config.get("feature_extractor_type")), EXTRACTORS, what="feature extractor")
+        """Read preprocessor_config.json; what it leaves out is as transformers' class has it.
+
+        Raises IntegrityError where it is broken, UnsupportedError for its class.
+        """
+        config = read_config(folder, of="audio", part="feature_extractor")
+        found = feature_extractor_class(config, model_config(folder))
+        name = known_class(found, EXTRACTORS, what="feature extractor")
         try:
-            settings = SpeechSettings(**{**EXTRACTORS[name].defaults, **checked(config, CHECKS)})
+            settings = SpeechSettings(**checked({**feature_extractor_defaults(name), **config}, CHECKS))
         except UsageError as error:
             raise IntegrityError(f"{folder / CONFIG_NAME}: {error}") from error
         return cls(name=name, settings=settings)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import IntegrityError, UsageError
+from ..class_defaults import image_processor_class, image_processor_defaults, model_config
 from ..preprocessor_config import CONFIG_NAME, known_class, read_config
 from .patches import FlattenedPatches
 from .settings import SETTING_NAMES, ImageSettings, Shape, checked_settings
@@ -92,16 +93,18 @@ class ImageProcessor:
 
     @classmethod
     def from_folder(cls, folder: Path) -> "ImageProcessor":
-        """Read preprocessor_config.json.
+        """Read preprocessor_config.json; what it leaves out is as transformers' class has it.
 
         Raises IntegrityError where it is broken, UnsupportedError for its class, or where it asks for questions that
         are drawn above the images (Pix2Struct's `is_vqa`): transformers downloads the font for them from the Hub.
         """
-        config = read_config(folder, of="images")
-        saved = str(config.get("image_processor_type"))
-        name = known_class(saved.removesuffix("Fast").removesuffix("Pil"), PROCESSORS, what="image processor")
+        config = read_config(folder, of="images", part="image_processor")
+        found = image_processor_class(config, model_config(folder))
+        name = known_class(found, PROCESSORS, what="image processor")
+        defaults = image_processor_defaults(name)
         try:
-            settings = checked_settings(config, width_first=PROCESSORS[name].width_first)
+            # A flag that is null is off, one that is absent is the class's.
+            settings = checked_settings({**defaults, **config}, width_first=PROCESSORS[name].width_first)
             processor = cls(name=name, settings=ImageSettings(**settings))
             processor.output_size(1, 1)  # what the class does not take is said now, not at the first image
         except UsageError as error:

@@ -6,20 +6,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import tokenizers
+
 from ...errors import IntegrityError, UsageError
+from ..class_defaults import UNBOUNDED, model_config, tokenizer_class, tokenizer_defaults
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 SIDES = ("left", "right")
 OWN = "vitrify"  # the key of what only vitrify reads
-UNBOUNDED = 10**20  # transformers writes 1e30 where a tokenizer has no longest text; others 0 or -1
+# What the export always writes out, though a class may imply it; a file without one of these is of another tool.
+WRITTEN_OUT = (
+    "model_input_names",
+    "padding_side",
+    "truncation_side",
+    "pad_token_type_id",
+    "clean_up_tokenization_spaces",
+    "split_special_tokens",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerConfig:
     """The part of `tokenizer_config.json` that changes what a tokenizer returns; names and defaults of transformers.
 
-    Ours are `unknown_from`, the number from which on tokens are pieces that the checkpoint has no number for, and
-    `languages`, what `Languages` reads.
+    Ours are `unknown_from`, the number from which on tokens are pieces that the checkpoint has no number for,
+    `languages`, what `Languages` reads, and `says_inputs`, false where `model_input_names` is nobody's word.
     """
 
     special_tokens: Mapping[str, str] = field(default_factory=dict)
@@ -28,6 +39,7 @@ class TokenizerConfig:
     padding_side: str = "right"
     truncation_side: str = "right"
     model_input_names: tuple[str, ...] = ("input_ids", "attention_mask")
+    says_inputs: bool = True
     pad_token_type_id: int = 0
     split_special_tokens: bool = False
     clean_up_tokenization_spaces: bool = False
@@ -42,12 +54,20 @@ class TokenizerConfig:
                 raise IntegrityError(f"tokenizer_config.json: {name} is {getattr(self, name)!r}, not 'left' or 'right'")
 
 
-def read_tokenizer_config(folder: Path) -> TokenizerConfig:
+def read_tokenizer_config(folder: Path, backend: tokenizers.Tokenizer) -> TokenizerConfig:
     """The folder's `tokenizer_config.json` and, over it, `special_tokens_map.json`; either may be missing.
 
+    What they leave out is as the class of transformers has it that the folder's files name.
     IntegrityError: a file that is not a JSON object, or a value of the wrong kind.
     """
-    values = _read_object(folder / "tokenizer_config.json") | _read_object(folder / "special_tokens_map.json")
+    values: dict[str, Any] = _read_object(folder / "tokenizer_config.json") | _read_object(
+        folder / "special_tokens_map.json"
+    )
+    says_inputs = True
+    if not values.keys() >= set(WRITTEN_OUT):
+        implied = _implied(values, folder, backend)
+        says_inputs = bool(values.get("model_input_names") or implied.get("model_input_names"))
+        values = implied | {name: value for name, value in values.items() if value is not None or name in NAMED}
     extra = values.get("extra_special_tokens") or values.get("additional_special_tokens") or []
     named = {name: content(value) for name, value in values.items() if name.endswith("_token")}
     if isinstance(extra, dict):
@@ -61,6 +81,7 @@ def read_tokenizer_config(folder: Path) -> TokenizerConfig:
             padding_side=values.get("padding_side", "right"),
             truncation_side=values.get("truncation_side", "right"),
             model_input_names=tuple(values.get("model_input_names") or TokenizerConfig.model_input_names),
+            says_inputs=says_inputs,
             pad_token_type_id=int(values.get("pad_token_type_id", 0)),
             split_special_tokens=bool(values.get("split_special_tokens", False)),
             clean_up_tokenization_spaces=bool(values.get("clean_up_tokenization_spaces", False)),
@@ -74,6 +95,28 @@ def read_tokenizer_config(folder: Path) -> TokenizerConfig:
         raise IntegrityError(
             f"tokenizer_config.json in '{folder}' contains a value of the wrong type: {error}"
         ) from error
+
+
+def _implied(values: Mapping[str, Any], folder: Path, backend: tokenizers.Tokenizer) -> dict[str, Any]:
+    """Return what the tokenizer's class and tokenizer.json say beside the files; special tokens that it has.
+
+    `model_input_names` is absent where the class is not one of transformers.
+    """
+    parts = (backend.pre_tokenizer, backend.decoder, backend.post_processor)
+    is_byte_level = any(b'"ByteLevel"' in part.__getstate__() for part in parts if part is not None)
+    defaults = tokenizer_defaults(tokenizer_class(values, model_config(folder), is_byte_level=is_byte_level))
+    found: dict[str, Any] = {} if defaults is None else {"model_input_names": TokenizerConfig.model_input_names}
+    found |= {name: value for name, value in (defaults or {}).items() if name not in NAMED or _knows(backend, value)}
+    if (padding := backend.padding) is not None:
+        found |= {"padding_side": padding["direction"], "pad_token_type_id": padding["pad_type_id"]}
+        found.setdefault("pad_token", padding["pad_token"])
+    if backend.truncation is not None:
+        found["truncation_side"] = backend.truncation["direction"]
+    return found
+
+
+def _knows(backend: tokenizers.Tokenizer, token: str) -> bool:
+    return backend.token_to_id(token) is not None
 
 
 def _own(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,9 @@ from .vocabulary import Vocabulary
 
 Truncation = tuple[int, int, str, str]  # max_length, stride, strategy, direction
 
+_TEMPLATES = (b'"TemplateProcessing"', b'"BertProcessing"', b'"RobertaProcessing"')
+_INPUTS = '["input_ids", "token_type_ids", "attention_mask"]'
+
 _LOG = logging.getLogger("vitrify")
 
 
@@ -37,6 +40,7 @@ class Tokenizer(Chats, Vocabulary):
         self.padding_side = config.padding_side
         self.truncation_side = config.truncation_side
         self.model_input_names = config.model_input_names
+        self._says_inputs = config.says_inputs
         self.pad_token_type_id = config.pad_token_type_id
         self.response_template = config.response_template
         self._unknown_from = config.unknown_from
@@ -58,12 +62,32 @@ class Tokenizer(Chats, Vocabulary):
             raise UsageError(f"no tokenizer.json to read in '{folder}' ({error.strerror}): is it a bundle?") from error
         except Exception as error:  # tokenizers raises bare ones
             raise IntegrityError(f"'{path}' is truncated or malformed: {error}; export the bundle again") from error
-        made = cls(backend, config=read_tokenizer_config(Path(folder)))
+        made = cls(backend, config=read_tokenizer_config(Path(folder), backend))
         made._folder = Path(folder)
         return made
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         return self.backend.num_special_tokens_to_add(pair)
+
+    def segments(self, encoding: tokenizers.Encoding) -> np.ndarray:
+        """What a graph that reads token_type_ids gets of an encoding, int64 [tokens].
+
+        UsageError: a pair, and neither tokenizer_config.json nor tokenizer.json says which segment its second text is.
+        """
+        if self._says_inputs and "token_type_ids" not in self.model_input_names:
+            return np.zeros(len(encoding), np.int64)
+        if not self._says_inputs and 1 in encoding.sequence_ids and not self._marks_segments:
+            raise UsageError(
+                "this model reads token_type_ids and nothing says what they are for a pair: add to "
+                f'tokenizer_config.json "model_input_names": {_INPUTS} (or without token_type_ids, for zeros)'
+            )
+        return np.array(encoding.type_ids, np.int64)
+
+    @property
+    def _marks_segments(self) -> bool:
+        """Whether tokenizer.json has a template, which numbers the segments of a pair."""
+        template = self.backend.post_processor
+        return template is not None and any(kind in template.__getstate__() for kind in _TEMPLATES)
 
     def encode_marked(self, text: str, *, source: str, truncation: bool | str | None = None) -> np.ndarray:
         """Return the ids of a text marked with its language, int64 [tokens]; `truncation` cuts it to the longest."""

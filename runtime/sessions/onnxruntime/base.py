@@ -12,7 +12,7 @@ import numpy as np
 from ...errors import EnvironmentMissing, IntegrityError, UnsupportedError, UsageError
 from ...graphs.signature import Tensor
 from ..base import Session, Value, cpu_threads
-from ..meanings import BROKEN, MEMORY, UNFIT, Meanings, explained, failed
+from ..meanings import BROKEN, MEMORY, UNFIT, Meanings, explained, failed, outside_table
 from ..opening import Opening
 from ..telemetry import onnxruntime_module
 from .bfloat16 import BFLOAT16, run_bits
@@ -109,7 +109,8 @@ class OrtSession(Session):
         try:
             yield
         except Exception as error:
-            raise explained(failed(self.graph, feeds), error, _RUNNING) from error
+            known = outside_table(self.graph, feeds, error)
+            raise known or explained(failed(self.graph, feeds), error, _RUNNING) from error
 
     def assignments(self) -> dict[str, dict[str, int]]:
         found: dict[str, Counter[str]] = {}

@@ -4,6 +4,7 @@ import sys
 import time
 
 import numpy as np
+import onnx
 import pytest
 
 from tests.runtime.sessions.tiny import TABLE, TINY, WEIGHT, assert_right, cpu, feeds, save
@@ -68,7 +69,7 @@ def test_what_loses_nothing_is_taken(path, given):
         (feeds(image=np.ones((5, 3), np.float32)), "got float32[5, 3], expected float32[batch, 3] where batch = 2"),
         (
             feeds(ids=np.full((2, 3), 99)),
-            "graph 'onnx/model.onnx' failed on ids [2, 3], image [2, 3]: the graph cannot",
+            "graph 'onnx/model.onnx': ids contains 99, and the model's table has 5 rows (0 to 4): the tokenizer",
         ),
     ],
 )
@@ -78,6 +79,46 @@ def test_what_cannot_be_right_is_refused_in_words_and_nothing_is_printed(path, g
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
+
+
+OTHER = """
+<ir_version: 10, opset_import: ["" : 20]>
+other (int64[{rows}, {tokens}] ids) => (float[rows, tokens, 1] sums)
+<float[1, 3, 1] table = {{1, 2, 3}}, int64[1] last = {{2}}>
+{{
+    numbers = Cast<to = 1>(ids)
+    states = Unsqueeze(numbers, last)
+    sums = Add(states, table)
+}}
+"""
+
+
+def run_refused(path, ids):
+    with open_session(path, provider="cpu") as session, pytest.raises(UsageError) as caught:
+        session.run({"ids": ids})
+    return str(caught.value)
+
+
+def save_other(path, *, rows="rows", tokens="tokens"):
+    onnx.save(onnx.parser.parse_model(OTHER.format(rows=rows, tokens=tokens)), path)
+    return path
+
+
+def test_a_text_longer_than_the_positions_is_told_the_length_to_cut_at(tmp_path):
+    said = run_refused(save_other(tmp_path / "model.onnx"), np.ones((1, 5), np.int64))
+    assert "5 tokens are more than this model has positions. Shorten the text, or set the tokenizer's" in said
+    assert "model_max_length to 3 and pass truncation=True" in said
+
+
+@pytest.mark.parametrize(
+    ("sizes", "given", "advice"),
+    [
+        ({"tokens": 3}, (1, 2), 'exported for 3 tokens only: pass padding="max_length", truncation=True, max_length=3'),
+        ({"rows": 1}, (2, 3), "exported for 1 rows only: pass batch_size=1"),
+    ],
+)
+def test_a_graph_of_one_size_says_how_to_get_there(tmp_path, sizes, given, advice):
+    assert advice in run_refused(save_other(tmp_path / "model.onnx", **sizes), np.ones(given, np.int64))
 
 
 def test_a_closed_session_says_so(path):
