@@ -16,6 +16,7 @@ from ..passes.running import Refusal, run_passes
 from ..tracing.tracer import graph_from_model
 from ..verification.plan import Plan
 from ..verification.teacher import Course, TeacherOracle, prompts_of
+from ..verification.text import text_course
 from .base import Family
 
 _AXES = {
@@ -54,8 +55,11 @@ class DecoderFamily(Family):
             yield self._plan(checkpoint, traced, first)
 
     def _plan(self, checkpoint: Checkpoint, traced: dict[str, Any], maximum: int | None) -> Plan:
+        text = text_course(checkpoint, maximum)
         return Plan(
             traced=traced,
+            more=(("text", text),),
+            text=text,
             grid=tuple((course.name, course.inputs(checkpoint)) for course in _courses(maximum)),
             axes={
                 "batch": Axis(),

@@ -8,6 +8,7 @@ import numpy as np
 from ...runtime.errors import UsageError
 from ...runtime.graphs.signature import Axis
 from ...runtime.numerics import Arrays
+from ...runtime.verification.identity import POSITIONS
 from ..checkpoint.opened import Checkpoint
 from .oracle import ForwardOracle
 from .plan import Named, Plan
@@ -41,6 +42,7 @@ def _text_plans(checkpoint: Checkpoint, oracle: ForwardOracle) -> Iterator[Plan]
         grid=tuple(_text_grid(checkpoint.config, samples, maximum)),
         axes={"batch": Axis(), "sequence": Axis(1, maximum)},
         shortest=tuple((name, inputs) for name, inputs in shortest if oracle.accepts(inputs)),
+        more=((f"batch {POSITIONS} x sequence {LENGTHS[0]}", samples.batch(POSITIONS, LENGTHS[0], seed=2)),),
     )
 
 
