@@ -9,6 +9,7 @@ import torch
 from ...runtime.numerics import Arrays
 from ...runtime.verification.parity import Case
 from ..checkpoint.opened import Checkpoint
+from .forgetful import Forgetful
 from .samples import TextSamples
 
 
@@ -50,6 +51,7 @@ class TeacherOracle:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
+        self.model = Forgetful(checkpoint.model)
 
     def case(self, name: str, inputs: Arrays) -> Case:
         """Return the inputs with `logits`, float32 [rows * positions, vocabulary], from the prompt's last token on."""
@@ -58,8 +60,7 @@ class TeacherOracle:
         given: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
         if "position_ids" in self.checkpoint.forward_parameters:
             given["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
-        with torch.inference_mode():
-            logits = self.checkpoint.model(**given, use_cache=False).logits[:, int(inputs["chunks"][0]) - 1 :]
+        logits = self.model(**given, use_cache=False).logits[:, int(inputs["chunks"][0]) - 1 :]
         return Case(name, inputs, {"logits": logits.flatten(0, 1).float().numpy()})
 
 
@@ -68,12 +69,12 @@ class Seq2SeqOracle:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
+        self.model = Forgetful(checkpoint.model)
 
     def case(self, name: str, inputs: Arrays) -> Case:
         """Return the inputs with `logits`, float32 [rows * positions, vocabulary], from the prompt's last token on."""
         given = to_torch({key: value for key, value in inputs.items() if key != "chunks"})
-        with torch.inference_mode():
-            logits = self.checkpoint.model(**given, use_cache=False).logits[:, int(inputs["chunks"][0]) - 1 :]
+        logits = self.model(**given, use_cache=False).logits[:, int(inputs["chunks"][0]) - 1 :]
         return Case(name, inputs, {"logits": logits.flatten(0, 1).float().numpy()})
 
 
