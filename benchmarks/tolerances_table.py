@@ -31,7 +31,7 @@ def page(root: Path = ROOT) -> str:
 
 
 def _lines(root: Path) -> Iterator[str]:
-    rows: "list[Row]" = [row for row in json.loads((root / RESULTS).read_text())["rows"] if row["passed"]]
+    rows: list[Row] = [row for row in json.loads((root / RESULTS).read_text())["rows"] if row["passed"]]
     for name in sorted({row["profile"] for row in rows}):
         profile, own = load_profile(name), [row for row in rows if row["profile"] == name and row["drift"] is not None]
         errors = [row["drift" if profile.is_lossy else "difference"] for row in own]

@@ -52,7 +52,7 @@ def _text_grid(config: Any, samples: TextSamples, maximum: int | None) -> Iterat
         for rows in BATCHES:
             yield f"batch {rows} x sequence {length}", samples.batch(rows, length, seed=1)
     longest = maximum or _positions(config) or top
-    while _row_bytes(config, longest) > LONGEST_ROW_BYTES:
+    while row_bytes(config, longest) > LONGEST_ROW_BYTES:
         longest //= 2
     if longest > top:
         yield f"batch 1 x sequence {longest}", samples.batch(1, longest, seed=1)
@@ -65,7 +65,7 @@ def _longest(config: Any, oracle: ForwardOracle, samples: TextSamples) -> int | 
     for padding takes a few less.
     """
     limit = _positions(config)
-    if limit is None or _row_bytes(config, limit) > LONGEST_ROW_BYTES or oracle.accepts(samples.batch(1, limit + 1)):
+    if limit is None or row_bytes(config, limit) > LONGEST_ROW_BYTES or oracle.accepts(samples.batch(1, limit + 1)):
         return None
     return next((length for length in range(limit, limit - 8, -1) if oracle.accepts(samples.batch(1, length))), None)
 
@@ -74,7 +74,8 @@ def _positions(config: Any) -> int | None:
     return getattr(config, "max_position_embeddings", None)
 
 
-def _row_bytes(config: Any, length: int) -> int:
+def row_bytes(config: Any, length: int) -> int:
+    """Return how large one attention layer's scores of a row are, float32."""
     heads = getattr(config, "num_attention_heads", None) or 16
     return 4 * int(np.max(heads)) * length * length
 

@@ -19,6 +19,8 @@ STATES, STATES_MASK = "encoder_hidden_states", "encoder_attention_mask"
 TOKENS, MASK, POSITIONS, LOGITS = "input_ids", "attention_mask", "position_ids", "logits"
 # What attention reads whose cache stays in place, and the axis of the room that such a cache has.
 SEQLENS, TOTAL, CAPACITY = "seqlens_k", "total_sequence_length", "capacity"
+# No tensor has this axis: its maximum is how many tokens a row may have before the model rotates all of them otherwise.
+SWITCH = "switch"
 
 # What a model reads, told by the name of an input.
 KINDS: Mapping[str, str] = {
