@@ -85,13 +85,28 @@ def conclude(
 
 def parity_lines(profiles: Any) -> Iterator[str]:
     for name, item in profiles.items():
-        worst = item["worst"]
-        yield (
-            f"  {name}: {'PASS' if item['passed'] else 'FAIL'}, max abs error {worst['difference']:.1e} "
-            f"(tolerance {_short(worst['limit'])}), {item['compared']} comparisons"
-            f"{'; emulated on this CPU, not verified on its device' if item.get('emulated') else ''}"
-        )
+        parts = [f"  {name}: {'PASS' if item['passed'] else 'FAIL'}", *_checked(item)]
+        yield ", ".join(parts) + ("; emulated on this CPU, not verified on its device" if item.get("emulated") else "")
         yield from (f"    {failure}" for failure in item["failed"][:_FAILURES])
+
+
+def _checked(item: Any) -> Iterator[str]:
+    """Yield what was compared, and how far off it was: with PyTorch, then with the export's own outputs."""
+    worst, quality, identity = item["worst"], item.get("quality"), item.get("identity")
+    yield f"max abs error {worst['difference']:.1e} (tolerance {_short(worst['limit'])})"
+    yield f"{item['compared']} comparisons"
+    if quality is not None:
+        yield (f"top-1 agreement {quality['agreement']:.1%} (at least {quality['least_agreement']:.0%})")
+        yield f"KL {quality['kl_mean']:.2g} nats (at most {_short(quality['most_kl_mean'])})"
+    if identity is not None and identity["checked"]:
+        limit = _percent(identity["tolerance"])
+        yield f"{_percent(identity['difference'])} from the exported outputs (at most {limit})"
+    elif identity is not None:
+        yield f"identity not checked: {identity['reason']}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g}%"
 
 
 def _short(limit: float) -> str:

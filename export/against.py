@@ -1,15 +1,18 @@
 """`verify --against`: recompute the whole parity grid of a finished bundle against its checkpoint, with PyTorch."""
 
 import tempfile
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..runtime.bundle.manifest import Bundle
 from ..runtime.errors import EnvironmentMissing
 from ..runtime.loading import LoadedBundle
 from ..runtime.sources.hub import Request
-from ..runtime.verification.parity import summary
+from ..runtime.verification.parity import Figure, summary
 from ..runtime.verification.replay import replayed
+from ..runtime.verification.verdicts import with_verdicts
 from ..runtime.verification.verify import Verification
 from .checkpoint.fetched import fetch
 from .checkpoint.opened import open_checkpoint
@@ -47,7 +50,14 @@ def verify_against(verification: Verification, folder: Path, request: Request) -
             plan for plan in family.plans(checkpoint, oracle) if _FIXABLE & {*plan.axes} == _FIXABLE & {*bundle.axes}
         )
         findings = examine(plan, oracle, _subjects(bundle), budget=0)
-    return replace(verification, profiles={name: summary(figures) for name, figures in findings.figures.items()})
+    profiles = {name: _renewed(verification, name, figures) for name, figures in findings.figures.items()}
+    return replace(verification, profiles=profiles)
+
+
+def _renewed(verification: Verification, name: str, figures: Iterable[Figure]) -> dict[str, Any]:
+    """Return a profile's summary with new figures; its quality and identity are what the bundle's own outputs said."""
+    former = verification.profiles[name]
+    return with_verdicts(summary(figures), quality=former["quality"], identity=former["identity"])
 
 
 def _subjects(bundle: Bundle) -> dict[str, Subject]:

@@ -14,14 +14,16 @@ from typing import Any
 
 from ..profiles import Profile
 from ..runtime.bundle.files import write_synced
-from ..runtime.bundle.manifest import PARITY, PARITY_REPORT, REPORTS, Build, Bundle, Provenance, write_manifest
-from ..runtime.errors import ExportError, ParityError, UsageError
-from ..runtime.graphs.signature import Axis
+from ..runtime.bundle.manifest import PARITY_REPORT, REPORTS, Build, Bundle, Provenance, write_manifest
+from ..runtime.errors import ExportError, ParityError, UnsupportedError, UsageError
+from ..runtime.graphs.signature import LOGITS, Axis
 from ..runtime.processing.chat.templates import FILE, FOLDER
 from ..runtime.sources.hub import Request
 from ..runtime.steps import Progress, Steps
 from ..runtime.tasks import tasks_of
-from ..runtime.verification.parity import summary, write_cases
+from ..runtime.verification.parity import Case, summary
+from ..runtime.verification.quality import QualityGate, likeliest
+from ..runtime.verification.references import References, write_references
 from ..runtime.verification.replay import replayed
 from ..version import __version__
 from .checkpoint.fetched import fetch
@@ -221,11 +223,10 @@ def _compile(
     results = {name: summary(figures) for name, figures in findings.figures.items()}
     for target in targets:
         results[target.name]["emulated"] = variants.emulates(target)
-        if target.name in variants.quality:
-            results[target.name]["quality"] = dataclasses.asdict(variants.quality[target.name])
+        results[target.name] |= _quality(target, variants, plan)
     if not findings.kept:
         raise ExportError(f"no case of the parity grid fits {PARITY_BYTES} bytes: the model's outputs are too large")
-    write_cases(out / PARITY, findings.kept)
+    write_references(out, _references(checkpoint, plan, targets, findings))
     variants.drop_unused(targets)
     axes = dict(plan.axes)
     if "sequence" in axes:
@@ -265,6 +266,11 @@ def _first_that_passes(
             with steps("comparing with PyTorch"):
                 subjects = _subjects(variants, plan, variants.kept(targets))
                 findings = examine(plan, oracle, subjects, budget=PARITY_BYTES)
+            if not findings.repeats:
+                raise UnsupportedError(
+                    f"{type(checkpoint.model).__name__} gives another answer when the same input comes again: its "
+                    "forward is random or remembers earlier inputs, so there is nothing to compare a graph with"
+                )
         except ExportError:
             if not plans:
                 raise
@@ -302,9 +308,33 @@ def _may_look_alike(checkpoint: Checkpoint, plan: Plan, targets: Sequence[Profil
 
 def _subjects(variants: Variants, plan: Plan, targets: Sequence[Profile]) -> dict[str, Subject]:
     return {
-        target.name: Subject(replayed(variants.family.row, variants.models(target, plan.axes)), target.tolerance)
+        target.name: Subject(
+            replayed(variants.family.row, variants.models(target, plan.axes)),
+            target.tolerance,
+            recorded=target.is_lossy and not variants.emulates(target),
+        )
         for target in targets
     }
+
+
+def _quality(target: Profile, variants: Variants, plan: Plan) -> dict[str, Any]:
+    """Return what the report says of low-bit weights: their gate, and what they did to the text's answers."""
+    weights, quality = target.weights, variants.quality.get(target.name)
+    if weights is None or quality is None or plan.text is None:
+        return {}
+    gate = QualityGate(weights.agreement, weights.divergence)
+    return {"quality": gate.summary(quality, int(plan.text["chunks"].sum()))}
+
+
+def _references(checkpoint: Checkpoint, plan: Plan, targets: Sequence[Profile], findings: Findings) -> References:
+    """Return what the bundle will be verified by: PyTorch's outputs, and those of lossy graphs as they are now."""
+    quality = []
+    if plan.text is not None and any(target.weights is not None for target in targets):
+        logits = export_family(checkpoint.head.family).oracle(checkpoint).case("text", plan.text).expected[LOGITS]
+        quality = [Case("text", plan.text, likeliest(logits))]
+    names = {target.name for target in targets}
+    recorded = {name: cases for name, cases in findings.recorded.items() if name in names}
+    return References(findings.kept, quality, recorded)
 
 
 def _write_processor(checkpoint: Checkpoint, out: Path) -> None:

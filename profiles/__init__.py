@@ -28,12 +28,15 @@ _LARGEST_SIZE = 2**30
 class Tolerance:
     """How far an output may be from PyTorch's float32 output `r`: `|o - r| <= max(absolute, relative * max|r|)`.
 
-    `agreement` is the least share of decisions (the largest logit of a row) that must be PyTorch's.
+    `agreement` is the least share of decisions (the largest logit of a row) that must be PyTorch's. `identity` is for
+    lossy profiles: how far outputs may be from those of the same graph at the export, on another CPU (root mean square,
+    over how much the outputs differ between positions).
     """
 
     absolute: float
     relative: float = 0.0
     agreement: float = 1.0
+    identity: float = 0.25
 
     def __post_init__(self) -> None:
         check("tolerance", self, _TOLERANCE_RULES)
@@ -212,6 +215,11 @@ class Profile:
         return self.half is not None or self.provider == "tensorrt"
 
     @property
+    def is_lossy(self) -> bool:
+        """Whether it rounds more than float32 does, in what it stores or in what it computes."""
+        return self.precision != "fp32"
+
+    @property
     def half_precision(self) -> str:
         """The half precision of a graph that has one, "fp16" or "bf16"."""
         return "bf16" if self.precision == "bf16" else "fp16"
@@ -350,6 +358,7 @@ _TOLERANCE_RULES: Mapping[str, Rule] = {
     "absolute": number(1e3),
     "relative": number(1.0),
     "agreement": number(1.0),
+    "identity": number(0.9),  # outputs that are the same everywhere are 1 away
 }
 _PROFILE_RULES: Mapping[str, Rule] = {
     "name": text(_NAME, "lower-case letters, digits, '.', '-' and '_'"),

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from benchmarks import tolerances_table
 from benchmarks.types_table import PAGE, RESULTS, ROOT, page
 from tests.checkpoints import GENERATIVE_PAIRS, PAIRS
 from tests.parity.every_profile import EXACT, REFUSED, is_listed
@@ -14,6 +15,10 @@ ROWS = json.loads((ROOT / RESULTS).read_text())["rows"]
 
 def test_the_page_is_made_from_the_result_file():
     assert (ROOT / PAGE).read_text(encoding="utf-8") == page()
+
+
+def test_the_tolerances_are_beside_what_was_measured():
+    assert (ROOT / tolerances_table.PAGE).read_text(encoding="utf-8") == tolerances_table.page()
 
 
 def test_every_type_and_head_has_its_row():

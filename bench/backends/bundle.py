@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from ...runtime.bundle.manifest import PARITY
 from ...runtime.bundle.reading import read_bundle
 from ...runtime.generation.decoders.prefixes import Prefixes
 from ...runtime.loading import LoadedBundle
 from ...runtime.selection.profiles import Choice
-from ...runtime.verification.parity import CASES_FILE, read_cases
-from ...runtime.verification.verify import replay
+from ...runtime.verification.references import read_references
+from ...runtime.verification.verdicts import replay
 from . import read_variant
 from .serving import serve
 
@@ -60,5 +59,5 @@ def _served(run: Run, arrivals: list[float]) -> Run:
 
 def _verified(loaded: LoadedBundle) -> dict[str, Any]:
     """Replay the bundle's parity cases; return whether they passed, and the drift."""
-    found = replay(loaded, read_cases(loaded.bundle.check(f"{PARITY}/{CASES_FILE}")))
+    found = replay(loaded, read_references(loaded.bundle))
     return {"passed": found["passed"], "drift": found["drift"]}

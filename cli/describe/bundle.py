@@ -124,7 +124,9 @@ def _proof(run_on: str) -> str:
 def _verdict(build: Mapping[str, Any]) -> str:
     if not build["verified"]:
         return "does NOT match the checkpoint"
-    return "verified in an emulation, not on its device" if build["emulated"] else "verified against PyTorch"
+    if build["emulated"]:
+        return "verified in an emulation, not on its device"
+    return "verified against PyTorch" if build["precision"] == "fp32" else "within its tolerance of PyTorch"
 
 
 def _origin(bundle: Bundle) -> str:

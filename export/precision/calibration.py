@@ -19,8 +19,8 @@ from ..checkpoint.opened import Checkpoint
 from ..passes.precision.quantize_pairs import HIGHEST, LOWEST, POWER, Magnitude, observe
 from ..saving import save_graph
 from ..verification.plan import Plan
+from ..verification.text import TEXT, text_tokens
 from .calibration_inputs import text_rows
-from .weight_only import TEXT, text_tokens
 
 # The grid's longest rows say nothing new and take minutes.
 _MOST_NUMBERS = 2**20

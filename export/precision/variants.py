@@ -11,9 +11,11 @@ from ...profiles import Profile
 from ...runtime.errors import EnvironmentMissing, ExportError, ParityError, UnsupportedError
 from ...runtime.graphs.signature import Axis, Graph
 from ...runtime.machine import this_machine
+from ...runtime.numerics import Arrays
 from ...runtime.selection.profiles import check_machine
 from ...runtime.sessions import open_session
 from ...runtime.sessions.model import Model
+from ...runtime.verification.quality import Quality
 from ..checkpoint.opened import Checkpoint
 from ..families import Family
 from ..passes import lists
@@ -24,7 +26,6 @@ from ..verification.leaving_out import advice
 from ..verification.plan import Plan
 from .calibration import Seen, calibrate
 from .exact_weights import exact_weights
-from .quality import Quality
 from .weight_only import quantize
 
 # What emulates a graph computes QuantizeLinear pairs as they are written, in no fused kernel.
@@ -134,7 +135,7 @@ def write_variants(
     calibrated = _Calibration(checkpoint, plan, variants)
     for target in targets:
         try:
-            _write_variant(checkpoint, variants, target, calibrated)
+            _write_variant(checkpoint, variants, target, calibrated, plan.text)
         except (ExportError, ParityError, UnsupportedError) as error:
             if target.name not in optional:
                 if way := advice([target.name], targets):
@@ -144,13 +145,16 @@ def write_variants(
     return variants
 
 
-def _write_variant(checkpoint: Checkpoint, variants: Variants, target: Profile, calibrated: "_Calibration") -> None:
+def _write_variant(
+    checkpoint: Checkpoint, variants: Variants, target: Profile, calibrated: "_Calibration", text: Arrays | None
+) -> None:
     family, folder = variants.family, variants.folder
     for name, file in variants.files(target).items():
         portable = family.file(name, suffix="")
         source, path = folder / portable, folder / file
         if target.weights is not None:
-            made = quantize(checkpoint, family.name, name, source, path, target)
+            assert text is not None  # a decoder's plan has one
+            made = quantize(text, family.name, name, source, path, target)
             variants.quality[target.name], passes = made.quality, made.passes
         elif path.exists():
             continue  # the portable graph, or that of another profile with the same suffix

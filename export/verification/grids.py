@@ -8,6 +8,7 @@ import numpy as np
 from ...runtime.errors import UsageError
 from ...runtime.graphs.signature import Axis
 from ...runtime.numerics import Arrays
+from ...runtime.verification.identity import POSITIONS
 from ..checkpoint.limits import positions_of
 from ..checkpoint.opened import Checkpoint
 from .oracle import ForwardOracle
@@ -44,6 +45,7 @@ def _text_plans(checkpoint: Checkpoint, oracle: ForwardOracle) -> Iterator[Plan]
         axes={"sequence": Axis(1, maximum)} if rows == 1 else {"batch": Axis(), "sequence": Axis(1, maximum)},
         fixed=("batch",) if rows == 1 else (),
         shortest=tuple((name, inputs) for name, inputs in shortest if oracle.accepts(inputs)),
+        more=((f"batch {POSITIONS} x sequence {LENGTHS[0]}", samples.batch(POSITIONS, LENGTHS[0], seed=2)),),
     )
 
 
@@ -68,7 +70,7 @@ def _text_grid(config: Any, samples: TextSamples, maximum: int | None, batches: 
         for rows in batches:
             yield f"batch {rows} x sequence {length}", samples.batch(rows, length, seed=1)
     longest = maximum or positions_of(config) or top
-    while _row_bytes(config, longest) > LONGEST_ROW_BYTES:
+    while row_bytes(config, longest) > LONGEST_ROW_BYTES:
         longest //= 2
     if longest > top:
         yield f"batch 1 x sequence {longest}", samples.batch(1, longest, seed=1)
@@ -81,12 +83,13 @@ def _longest(config: Any, oracle: ForwardOracle, samples: TextSamples) -> int | 
     for padding takes a few less.
     """
     limit = positions_of(config)
-    if limit is None or _row_bytes(config, limit) > LONGEST_ROW_BYTES or oracle.accepts(samples.batch(1, limit + 1)):
+    if limit is None or row_bytes(config, limit) > LONGEST_ROW_BYTES or oracle.accepts(samples.batch(1, limit + 1)):
         return None
     return next((length for length in range(limit, limit - 8, -1) if oracle.accepts(samples.batch(1, length))), None)
 
 
-def _row_bytes(config: Any, length: int) -> int:
+def row_bytes(config: Any, length: int) -> int:
+    """Return how large one attention layer's scores of a row are, float32."""
     heads = getattr(config, "num_attention_heads", None) or 16
     return 4 * int(np.max(heads)) * length * length
 

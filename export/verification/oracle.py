@@ -5,6 +5,7 @@ import torch
 from ...runtime.numerics import Arrays
 from ...runtime.verification.parity import Case
 from ..checkpoint.opened import Checkpoint
+from .forgetful import Forgetful
 
 
 class ForwardOracle:
@@ -12,11 +13,11 @@ class ForwardOracle:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
+        self.model = Forgetful(checkpoint.traced)
 
     def outputs(self, inputs: Arrays) -> Arrays:
         """Return the model's kept outputs, float32; raise whatever the model raises."""
-        with torch.inference_mode():
-            made = self.checkpoint.traced(**{name: torch.from_numpy(value) for name, value in inputs.items()})
+        made = self.model(**{name: torch.from_numpy(value) for name, value in inputs.items()})
         found = {name: getattr(made, name, None) for name in self.checkpoint.outputs}
         return {name: value.float().numpy() for name, value in found.items() if value is not None}
 

@@ -25,7 +25,8 @@ class Plan:
 
     `grid` holds the inputs to compare on; `shortest` those that find the smallest sequence, shortest first. `whole`:
     every layer is traced, also those that look alike. `calibration` holds rows that quantizers take scales from, where
-    the grid is not to serve.
+    the grid is not to serve. `more` are inputs by which lossy graphs are known again, beside the grid; `text` is what
+    low-bit weights are judged on.
     """
 
     traced: Any
@@ -35,3 +36,5 @@ class Plan:
     shortest: tuple[Named, ...] = field(default=())
     whole: bool = False
     calibration: Sequence[Arrays] = ()
+    more: tuple[Named, ...] = ()
+    text: Arrays | None = None

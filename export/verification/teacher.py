@@ -9,6 +9,8 @@ import torch
 from ...runtime.numerics import Arrays
 from ...runtime.verification.parity import Case
 from ..checkpoint.opened import Checkpoint
+from .forgetful import Forgetful
+from .lengths import rotation_switch
 from .samples import TextSamples
 
 
@@ -46,21 +48,36 @@ def prompts_of(checkpoint: Checkpoint) -> TextSamples:
 
 
 class TeacherOracle:
-    """The logits of a language model in one forward call over whole rows."""
+    """The logits of a language model in one forward call over whole rows.
+
+    Where the model rotates long rows otherwise, in two: what stands before the switch was answered before it.
+    """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
+        self.model = Forgetful(checkpoint.model)
+        self.switch = rotation_switch(checkpoint.config)
 
     def case(self, name: str, inputs: Arrays) -> Case:
         """Return the inputs with `logits`, float32 [rows * positions, vocabulary], from the prompt's last token on."""
-        ids = torch.from_numpy(inputs["input_ids"])
-        mask = (torch.arange(ids.shape[1]) >= torch.from_numpy(inputs["starts"])[:, None]).long()
-        given: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
+        prompt, tokens = int(inputs["chunks"][0]), inputs["input_ids"].shape[1]
+        ends = [tokens]
+        if self.switch is not None and prompt <= self.switch < tokens:
+            ends = [self.switch, tokens]
+        starts = [prompt, *(end + 1 for end in ends[:-1])]
+        logits = [self._logits(inputs, start, end) for start, end in zip(starts, ends, strict=True)]
+        return Case(name, inputs, {"logits": torch.cat(logits, dim=1).flatten(0, 1).float().numpy()})
+
+    def _logits(self, inputs: Arrays, first: int, last: int) -> torch.Tensor:
+        """Return the logits behind the tokens from the `first` to the `last`, from 1 on, of rows that end there."""
+        ids = torch.from_numpy(inputs["input_ids"][:, :last])
+        mask = (torch.arange(last) >= torch.from_numpy(inputs["starts"])[:, None]).long()
+        given: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
         if "position_ids" in self.checkpoint.forward_parameters:
             given["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
-        with torch.inference_mode():
-            logits = self.checkpoint.model(**given, use_cache=False).logits[:, int(inputs["chunks"][0]) - 1 :]
-        return Case(name, inputs, {"logits": logits.flatten(0, 1).float().numpy()})
+        if "logits_to_keep" in self.checkpoint.forward_parameters:
+            given["logits_to_keep"] = last - first + 1
+        return self.model(**given).logits[:, -(last - first + 1) :]
 
 
 class Seq2SeqOracle:
@@ -68,12 +85,12 @@ class Seq2SeqOracle:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
+        self.model = Forgetful(checkpoint.model)
 
     def case(self, name: str, inputs: Arrays) -> Case:
         """Return the inputs with `logits`, float32 [rows * positions, vocabulary], from the prompt's last token on."""
         given = to_torch({key: value for key, value in inputs.items() if key != "chunks"})
-        with torch.inference_mode():
-            logits = self.checkpoint.model(**given, use_cache=False).logits[:, int(inputs["chunks"][0]) - 1 :]
+        logits = self.model(**given, use_cache=False).logits[:, int(inputs["chunks"][0]) - 1 :]
         return Case(name, inputs, {"logits": logits.flatten(0, 1).float().numpy()})
 
 

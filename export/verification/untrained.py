@@ -49,12 +49,12 @@ def with_trained_outputs(checkpoint: Checkpoint, family: Family) -> Checkpoint:
 
 def _random_outputs(checkpoint: Checkpoint, family: Family) -> set[str]:
     """Return the names of the outputs that read a missing weight."""
-    oracle = family.oracle(checkpoint)
-    name, inputs = next(family.plans(checkpoint, oracle)).grid[0]
+    name, inputs = next(family.plans(checkpoint, family.oracle(checkpoint))).grid[0]
     made = []
     for seed in range(2):
         with _drawn(checkpoint.model, checkpoint.missing, seed), quiet():
-            made.append(oracle.case(name, inputs).expected)
+            # An oracle of its own, which takes the model as it is now for what it was loaded as.
+            made.append(family.oracle(checkpoint).case(name, inputs).expected)
     return {output for output, values in made[0].items() if not np.array_equal(values, made[1][output])}
 
 

@@ -22,6 +22,8 @@ TOKENS, MASK, POSITIONS, LOGITS = "input_ids", "attention_mask", "position_ids",
 POOLED, VECTOR = "pooling_mask", "sentence_embedding"
 # What attention reads whose cache stays in place, and the axis of the room that such a cache has.
 SEQLENS, TOTAL, CAPACITY = "seqlens_k", "total_sequence_length", "capacity"
+# No tensor has this axis: its maximum is how many tokens a row may have before the model rotates all of them otherwise.
+SWITCH = "switch"
 
 # What a model reads, told by the name of an input.
 KINDS: Mapping[str, str] = {

@@ -15,8 +15,6 @@ from ...profiles import Tolerance
 from ..errors import IntegrityError, VitrifyError
 from ..numerics import Arrays
 
-CASES_FILE = "cases.safetensors"
-
 
 @dataclass(frozen=True)
 class Case:
@@ -92,14 +90,15 @@ def _agreement(expected: np.ndarray, got: np.ndarray, limit: float) -> float:
 
 def compare(model: Callable[..., Arrays], cases: Iterable[Case], tolerance: Tolerance) -> list[Figure]:
     """Call the model on every case and return all figures; a case that cannot run is an infinite difference."""
-    figures: list[Figure] = []
-    for case in cases:
-        try:
-            outputs = model(**case.inputs)
-        except VitrifyError:
-            outputs = {}
-        figures.extend(figures_of(case, outputs, tolerance))
-    return figures
+    return [figure for case in cases for figure in figures_of(case, answer(model, case.inputs), tolerance)]
+
+
+def answer(model: Callable[..., Arrays], inputs: Arrays) -> Arrays:
+    """Return what the model makes of inputs, nothing where it cannot run."""
+    try:
+        return model(**inputs)
+    except VitrifyError:
+        return {}
 
 
 def summary(figures: Iterable[Figure]) -> dict[str, Any]:
@@ -118,8 +117,8 @@ def summary(figures: Iterable[Figure]) -> dict[str, Any]:
     }
 
 
-def write_cases(folder: Path, cases: Iterable[Case]) -> None:
-    """Write cases into `folder`, as one safetensors file; one key of metadata, because several come in any order."""
+def write_cases(path: Path, cases: Iterable[Case]) -> None:
+    """Write cases as one safetensors file; one key of metadata, because several come in any order."""
     from safetensors.numpy import save_file
 
     cases = list(cases)
@@ -129,8 +128,8 @@ def write_cases(folder: Path, cases: Iterable[Case]) -> None:
         for side, arrays in (("inputs", case.inputs), ("expected", case.expected))
         for name, value in arrays.items()
     }
-    folder.mkdir(exist_ok=True)
-    save_file(tensors, folder / CASES_FILE, metadata={"names": json.dumps([case.name for case in cases])})
+    path.parent.mkdir(exist_ok=True)
+    save_file(tensors, path, metadata={"names": json.dumps([case.name for case in cases])})
 
 
 def read_cases(path: Path) -> list[Case]:

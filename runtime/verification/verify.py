@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..bundle.manifest import PARITY, Bundle
+from ..bundle.manifest import Bundle
 from ..bundle.reading import read_bundle
 from ..errors import EnvironmentMissing, ParityError, UsageError
 from ..loading import LoadedBundle
-from .parity import CASES_FILE, Case, compare, read_cases, summary
-from .replay import replayed
+from .references import read_references
+from .verdicts import replay
 
 _LOG = logging.getLogger("vitrify")
 
@@ -55,12 +55,12 @@ def verify_bundle(folder: str | Path) -> Verification:
         )
     for name in bundle.files:
         bundle.check(name, always=True)
-    cases = read_cases(bundle.check(f"{PARITY}/{CASES_FILE}"))
+    references = read_references(bundle)
     found: dict[str, dict[str, Any]] = {}
     skipped: dict[str, str] = {}
     for name in bundle.builds:
         try:
-            found[name] = replay(LoadedBundle(bundle, profile=name), cases)
+            found[name] = replay(LoadedBundle(bundle, profile=name), references)
         except EnvironmentMissing as error:
             skipped[name] = str(error)
     if not found:
@@ -83,12 +83,6 @@ def _record(bundle: Bundle, passed: Iterable[str]) -> None:
             _LOG.warning(
                 "bundle '%s' cannot be written, so its sidecars do not record what passed: %s", bundle.folder, error
             )
-
-
-def replay(loaded: LoadedBundle, cases: Iterable[Case]) -> dict[str, Any]:
-    """Return the summary of what a loaded bundle answers to parity cases, in each way that it runs."""
-    models, cases = replayed(loaded.bundle.topology, loaded.graphs()), list(cases)
-    return summary(figure for model in models for figure in compare(model, cases, loaded.profile.tolerance))
 
 
 def require_passed(verification: Verification) -> None:

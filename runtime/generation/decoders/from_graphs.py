@@ -11,9 +11,10 @@ import numpy as np
 
 from ...errors import UsageError
 from ...graphs.families import Family
-from ...graphs.signature import MASK, STATES, STATES_MASK, past_of
+from ...graphs.signature import MASK, STATES, STATES_MASK, SWITCH, past_of
 from .growing import GrowingDecoding
 from .in_place import InPlaceDecoding
+from .switching import SwitchingDecoding
 
 if TYPE_CHECKING:
     from ...sessions.model import Model
@@ -36,7 +37,11 @@ def open_decoder(graphs: Graphs, inputs: Arrays) -> "Decoding":
     if inputs:
         raise UsageError(f"a decoder reads its prompts as tokens, got '{next(iter(inputs))}' with them")
     in_place = graphs.get("in_place")
-    return GrowingDecoding(*_portable(graphs, "model")) if in_place is None else InPlaceDecoding(in_place)
+    decoding = GrowingDecoding(*_portable(graphs, "model")) if in_place is None else InPlaceDecoding(in_place)
+    switch = next(iter(graphs.values())).axes.get(SWITCH)
+    if switch is None or switch.maximum is None:
+        return decoding
+    return SwitchingDecoding(decoding, switch.maximum, apart=in_place is not None)
 
 
 def open_encoder_decoder(graphs: Graphs, inputs: Arrays) -> "Decoding":

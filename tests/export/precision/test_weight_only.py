@@ -8,9 +8,10 @@ import pytest
 
 from vitrify.export.passes.precision.quantize_weights import quantizable, quantize_weights
 from vitrify.export.passes.reading.blocks import quantize_blocks
-from vitrify.export.precision.quality import Quality, QualityGate, measure_quality, nodes_to_keep
+from vitrify.export.precision.quality import nodes_to_keep
 from vitrify.export.saving import save_quantized
 from vitrify.runtime.errors import ParityError, UnsupportedError, UsageError
+from vitrify.runtime.verification.quality import Quality, QualityGate, measure_quality
 
 # Worst relative error of normal weights, root mean square, per bits and block: 1.15 x what was measured.
 BOUNDS = {(4, 32): 0.092, (4, 64): 0.102, (4, 128): 0.110, (8, 32): 0.0059, (8, 64): 0.0066, (8, 128): 0.0072}

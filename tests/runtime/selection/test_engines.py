@@ -122,7 +122,7 @@ def test_the_sidecar_of_the_engine_that_ran_says_which_gpu_has_verified_it(bundl
 
 def recorded(monkeypatch, bundle, *, passed, record):
     """Let verify find that a profile passed, on a machine with a GPU."""
-    monkeypatch.setattr(verify, "read_cases", lambda path: [])
+    monkeypatch.setattr(verify, "read_references", lambda bundle: None)
     monkeypatch.setattr(verify, "replay", lambda loaded, cases: {"passed": passed})
     monkeypatch.setattr(gpu, "record_verified", record)
     (bundle.folder / "parity").mkdir()
