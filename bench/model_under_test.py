@@ -34,15 +34,15 @@ class ModelUnderTest:
 
     def pytorch_folder(self) -> Path:
         """Return the checkpoint's folder; raise BackendError unless its config.json is of the bundle's model type."""
-        folder = self.checkpoint_folder()
+        folder, expected = self.checkpoint_folder(), self.bundle.model_type
         try:
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            kind = config["model_type"]
+            found = config["model_type"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BackendError(f"needs the original checkpoint, and '{folder}' has no config.json of one") from error
-        if kind != self.bundle.model_type:
+        if found != expected:
             raise BackendError(
-                f"needs the original checkpoint, a '{self.bundle.model_type}', and '{folder}' is a '{kind}': "
+                f"needs the original checkpoint, a '{expected}', and '{folder}' is a '{found}': "
                 "choose another with --checkpoint"
             )
         return folder

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,7 +16,6 @@ from ..runtime.bundle.files import write_synced
 from ..runtime.bundle.manifest import PARITY_REPORT, REPORTS, Build, Bundle, Provenance, write_manifest
 from ..runtime.errors import ExportError, ParityError, UnsupportedError, UsageError
 from ..runtime.graphs.signature import LOGITS, Axis
-from ..runtime.processing.chat.templates import FILE, FOLDER
 from ..runtime.sources.hub import Request
 from ..runtime.steps import Progress, Steps
 from ..runtime.tasks import tasks_of
@@ -32,14 +30,10 @@ from .checkpoint.sentences import Wish
 from .engine import DEFAULT_BUILDER, find_builder
 from .engine.build import Order, build_engines
 from .families import export_family
+from .files import write_files
 from .precision.calibration_inputs import CalibrationInputs, read_calibration
 from .precision.targets import fitting, load_targets, require_calibrated
 from .precision.variants import Variants, write_variants
-from .processors.ctc_tokenizer import is_ctc_tokenizer, write_ctc_tokenizer
-from .processors.generation_config import write_generation_config
-from .processors.image import write_image_processor
-from .processors.speech import write_speech_processor
-from .processors.tokenizer import write_tokenizer
 from .staging import staged
 from .tracing.stacks import find_stacks
 from .verification.end_to_end import compare_pipelines
@@ -51,8 +45,6 @@ from .verification.untrained import with_trained_outputs
 PARITY_BYTES = 5 * 10**6
 PASSES_REPORT = "passes.json"
 TOOLS = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "tokenizers")
-# transformers.js looks for weights beside the graph only if config.json says so.
-JS_CONFIG = {"transformers.js_config": {"use_external_data_format": True}}
 # As measured on BERT-base and SmolLM2.
 _STEPS = {
     "reading the checkpoint": 2.0,
@@ -215,7 +207,7 @@ def _compile(
 ) -> tuple[dict[str, dict[str, Any]], Variants]:
     """Write everything of the bundle into `out`; return each profile's parity summary, and the graphs."""
     with steps("writing the processor"):
-        _write_processor(checkpoint, out)
+        write_files(checkpoint, out)
     plan, variants, findings = _first_that_passes(
         checkpoint, out, targets, given, steps, optional=optional, allow_mismatch=allow_mismatch
     )
@@ -335,42 +327,6 @@ def _references(checkpoint: Checkpoint, plan: Plan, targets: Sequence[Profile], 
     names = {target.name for target in targets}
     recorded = {name: cases for name, cases in findings.recorded.items() if name in names}
     return References(findings.kept, quality, recorded)
-
-
-def _write_processor(checkpoint: Checkpoint, out: Path) -> None:
-    config = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8"))
-    text = json.dumps({**config, **JS_CONFIG}, indent=2, ensure_ascii=False)
-    (out / "config.json").write_text(text + "\n", encoding="utf-8")
-    write_generation_config(checkpoint.model, out)
-    _write_kept(checkpoint.files, out)
-    _write_chat_templates(checkpoint.tokenizer, out)
-    if checkpoint.image_processor is not None:
-        write_image_processor(checkpoint.image_processor, out)
-    if checkpoint.speech_processor is not None:
-        write_speech_processor(checkpoint.speech_processor, out)
-    if is_ctc_tokenizer(checkpoint.tokenizer):
-        write_ctc_tokenizer(checkpoint.tokenizer, out)
-    elif checkpoint.tokenizer is not None:
-        write_tokenizer(checkpoint.tokenizer, out)
-
-
-def _write_kept(files: Mapping[str, Path | str], out: Path) -> None:
-    """Write the settings and modules of sentence-transformers, from where they are or as text."""
-    for name, source in files.items():
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(source, Path):
-            shutil.copyfile(source, out / name)
-        else:
-            (out / name).write_text(source, encoding="utf-8")
-
-
-def _write_chat_templates(tokenizer: Any, out: Path) -> None:
-    """Write the chat templates that the checkpoint's tokenizer holds, wherever it found them."""
-    held = getattr(tokenizer, "chat_template", None) or {}
-    for name, source in {"default": held}.items() if isinstance(held, str) else held.items():
-        path = out / FILE if name == "default" else out / FOLDER / f"{Path(name).name}.jinja"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(source, encoding="utf-8")
 
 
 def _manifest(

@@ -21,12 +21,13 @@ from .generation.decoders.prefixes import Prefixes
 from .graphs.signature import Axis, Graph
 from .machine import usable_cores
 from .numerics import Row
+from .processing.given import given_image_processor, given_processors, given_speech_processor
 from .processing.labels import label_names
 from .selection.find import MAX_DRIFT, find_choice
 from .selection.profiles import Choice
 from .sessions import find_backend, open_session
 from .sessions.base import Session, cpu_threads
-from .sessions.batches import run_together, shares
+from .sessions.batches import batches, run_together
 from .sessions.model import Model
 from .sessions.opening import Opening
 from .sessions.renamed import RenamedSession
@@ -70,11 +71,8 @@ class LoadedBundle:
             _LOG.warning("%d threads on %d usable cores are slower than %d", self.threads, cores, cores)
         self.trace_to = trace_to
         if not bundle.is_verified:
-            _LOG.warning(
-                "'%s' is an ONNX folder: profile %s was not verified against its checkpoint",
-                self.name,
-                self.profile.name,
-            )
+            said = "'%s' is an ONNX folder: profile %s was not verified against its checkpoint"
+            _LOG.warning(said, self.name, self.profile.name)
         self._lock = Lock()
         self._graphs: dict[str, Model] = {}
         self._assistants: dict[Path, LoadedBundle] = {}
@@ -114,11 +112,11 @@ class LoadedBundle:
         if name not in self.bundle.builds[self.profile.name].graphs:
             raise UsageError(
                 f"profile '{self.profile.name}' of bundle '{self.name}' has no graph '{name}', which this asks for: "
-                f"use another profile of it ({', '.join(self._other_profiles) or 'export it with cpu-fp32'})"
+                f"use another profile of it ({self._others() or 'export it with cpu-fp32'})"
             )
         with self._lock:
             if name not in self._graphs:
-                self._graphs[name] = self._open_graph(name)
+                self._graphs[name] = Model(self._session_of(name), self.bundle.axes)
             return self._graphs[name]
 
     def graphs(self) -> dict[str, Model]:
@@ -246,14 +244,14 @@ class LoadedBundle:
         """The image processor, or None for a bundle without one."""
         if not self._has_preprocessor("image"):
             return None
-        return _image_processor(self.bundle.folder)
+        return given_image_processor(self.bundle.folder)
 
     @cached_property
     def speech_processor(self) -> "SpeechProcessor | None":
         """The feature extractor of speech, or None for a bundle without one."""
         if not self._has_preprocessor("audio"):
             return None
-        return _speech_processor(self.bundle.folder)
+        return given_speech_processor(self.bundle.folder)
 
     def _has_preprocessor(self, kind: str) -> bool:
         """Tell whether the graphs read this kind and a file says how to prepare it, which is checked."""
@@ -279,18 +277,11 @@ class LoadedBundle:
             return self
         if feature_extractor is not None and "audio" not in self._kinds:
             raise UsageError(f"feature_extractor is for speech, which bundle '{self.name}' does not read: leave it out")
+        named = {"tokenizer": tokenizer, "image_processor": image_processor, "feature_extractor": feature_extractor}
+        given = {name: value for name, value in named.items() if value is not None}
+        own = self.tokenizer if "tokenizer" in given else None
         other = object.__new__(type(self))  # which shares the opened graphs
-        other.__dict__.update(self.__dict__)
-        given = {"tokenizer": tokenizer, "image_processor": image_processor, "feature_extractor": feature_extractor}
-        other._given = {**self._given, **{name: value for name, value in given.items() if value is not None}}
-        if tokenizer is not None:
-            from .processing.text.given import given_tokenizer
-
-            other.__dict__["tokenizer"] = given_tokenizer(tokenizer, self.tokenizer)
-        if image_processor is not None:
-            other.__dict__["image_processor"] = _image_processor(image_processor)
-        if feature_extractor is not None:
-            other.__dict__["speech_processor"] = _speech_processor(feature_extractor)
+        other.__dict__.update(self.__dict__ | given_processors(own, **given) | {"_given": {**self._given, **given}})
         return other
 
     def run_rows(self, rows: Sequence[Row]) -> list[Row]:
@@ -300,42 +291,31 @@ class LoadedBundle:
         the batch's arrays.
         """
         least = self.bundle.axes.get("sequence", Axis()).minimum
-        groups: dict[tuple[Any, ...], list[int]] = {}
-        for index, row in enumerate(rows):
-            groups.setdefault(self._group(row), []).append(index)
         results: dict[int, Row] = {}
-        for indices in shares(groups.values(), self.signature):
+        for indices in batches(rows, self.signature):
             made = run_together(self.model, [rows[index] for index in indices], least=least, tokenizer=self.tokenizer)
             results.update(zip(indices, made, strict=True))
         return [results[index] for index in range(len(rows))]
 
-    def _group(self, row: Row) -> tuple[Any, ...]:
-        """Return what rows of one batch must share: every size but the padded one."""
-        sizes = {tensor.name: tensor.axes[1:] for tensor in self.signature.inputs}
-        return tuple(
-            (name, *(size for axis, size in zip(sizes[name], row[name].shape, strict=False) if axis != "sequence"))
-            for name in sorted(row)
-            if name in sizes
-        )
-
-    @property
-    def _other_profiles(self) -> list[str]:
-        return [name for name in self.bundle.builds if name != self.profile.name]
-
-    def _open_graph(self, graph: str) -> Model:
-        return Model(self._session_of(graph), self.bundle.axes)
+    def _others(self) -> str:
+        return ", ".join(name for name in self.bundle.builds if name != self.profile.name)
 
     def _obstacle(self, error: EnvironmentMissing) -> EnvironmentMissing:
         """Return the reason why the profile does not run here, with what else the bundle contains."""
-        others = ", ".join(self._other_profiles)
+        others = self._others()
         hint = f"other profiles of the bundle: {others}" if others else "the bundle has no other profile"
         return type(error)(f"{error} ({hint})")
 
     def _session_of(self, graph: str, *, record: bool = False) -> Session:
-        backend = find_backend(self.profile.provider)
         provider, packed = self.profile.provider, None
+        backend = find_backend(provider)
         try:
-            path = self._engine_file(graph) if backend.opens_engines else self.graph_file(graph)
+            if backend.opens_engines:
+                from .selection.engines import engine_path
+
+                path = engine_path(self.bundle, profile=self.profile.name, graph=graph)
+            else:
+                path = self.graph_file(graph)
         except EnvironmentMissing as error:
             raise self._obstacle(error) from error
         if self.choice.prepacked and backend.packs:
@@ -374,11 +354,6 @@ class LoadedBundle:
             self.bundle.check(name)
         return path
 
-    def _engine_file(self, graph: str) -> Path:
-        from .selection.engines import engine_path
-
-        return engine_path(self.bundle, profile=self.profile.name, graph=graph)
-
 
 def _reopened(
     folder: Path,
@@ -394,18 +369,6 @@ def _reopened(
     for name, value in changes.items():
         setattr(made.tokenizer, name, value)
     return made
-
-
-def _image_processor(source: Any) -> "ImageProcessor":
-    from .processing.image.processor import ImageProcessor
-
-    return ImageProcessor.from_folder(Path(source)) if isinstance(source, (str, Path)) else source
-
-
-def _speech_processor(source: Any) -> "SpeechProcessor":
-    from .processing.audio.features import SpeechProcessor
-
-    return SpeechProcessor.from_folder(Path(source)) if isinstance(source, (str, Path)) else source
 
 
 def load_bundle(

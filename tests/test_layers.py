@@ -27,7 +27,7 @@ LAYERS = (
     ("export.quiet", "export.saving", "export.staging"),
     ("export.processors", "export.modules"),
     ("export.checkpoint",),
-    ("export.passes",),
+    ("export.files", "export.passes"),
     ("export.tracing",),
     ("export.verification",),
     ("export.families",),

@@ -147,7 +147,7 @@ def _generated(
     assistant = _assistant(loaded, call.get("assistant_model"))
     if loaded.profile.precision == "int8" and (assistant or config.prompt_lookup_num_tokens):
         _LOG.warning(
-            "with int8 activations, guesses that run beside a token change it: answers may differ from plain ones"
+            "with int8 activations, speculative tokens change the scales of a run: answers may differ from plain ones"
         )
     if assistant is not None:
         config = _with_habits(config, assistant)

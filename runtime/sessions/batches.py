@@ -1,6 +1,6 @@
 """Rows as one batch of a graph: filled up to one length on the way in, cut apart on the way out; it knows no task."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +14,27 @@ if TYPE_CHECKING:
     from ..processing.text.tokenizer import Tokenizer
 
 
-def shares(groups: Iterable[Sequence[int]], graph: "Graph") -> Iterator[Sequence[int]]:
-    """Yield the groups, those larger than the batch of a graph that has it fixed in shares of that size."""
-    rows = graph.inputs[0].axes[0] if graph.inputs and graph.inputs[0].axes else None
-    for group in groups:
-        size = rows if isinstance(rows, int) else len(group)
+def batches(rows: Sequence[Row], graph: "Graph") -> Iterator[Sequence[int]]:
+    """Yield which rows share a batch: those of one size in every axis but the padded one.
+
+    A graph that has its batch fixed gets no more rows than that.
+    """
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for index, row in enumerate(rows):
+        groups.setdefault(_sizes(row, graph), []).append(index)
+    fixed = graph.inputs[0].axes[0] if graph.inputs and graph.inputs[0].axes else None
+    for group in groups.values():
+        size = fixed if isinstance(fixed, int) else len(group)
         yield from (group[start : start + size] for start in range(0, len(group), size))
+
+
+def _sizes(row: Row, graph: "Graph") -> tuple[Any, ...]:
+    axes = {tensor.name: tensor.axes[1:] for tensor in graph.inputs}
+    return tuple(
+        (name, *(size for axis, size in zip(axes[name], row[name].shape, strict=False) if axis != "sequence"))
+        for name in sorted(row)
+        if name in axes
+    )
 
 
 def run_together(model: Model, rows: Sequence[Row], *, least: int, tokenizer: "Tokenizer | None") -> list[Row]:

@@ -123,8 +123,8 @@ class TranscriptionOptions:
             return self
         if len(self.languages) != rows:
             raise UsageError(
-                f"language lists {len(self.languages)} languages for {rows} recordings at once: pass one text, or one "
-                "for each recording with batch_size= that many"
+                f"language lists {len(self.languages)} languages for {rows} audio files at once: pass one text, or one "
+                "for each file with batch_size= that many"
             )
         return replace(self, language=self.languages[row])
 

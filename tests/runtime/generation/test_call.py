@@ -6,76 +6,27 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import tokenizers
 import torch
 import transformers
 
 from tests.checkpoints import make_checkpoint
+from tests.runtime.generation.torch_bundle import LETTERS, Bundle, generated
 from tests.runtime.generation.torch_decoding import (
     VOCABULARY,
-    CountingDecoding,
     TorchDecoding,
-    TorchSeq2SeqDecoding,
     drawn_prompts,
     tiny_model,
 )
 from vitrify import export_bundle, load_bundle
-from vitrify.runtime.errors import UnsupportedError, UsageError
+from vitrify.runtime.errors import UsageError
 from vitrify.runtime.generation.call import generate_arrays, generate_rows
 from vitrify.runtime.generation.config import GenerationConfig
 from vitrify.runtime.generation.decoders.prefixes import Prefixes
-from vitrify.runtime.graphs.families import FAMILIES
-from vitrify.runtime.graphs.signature import Tensor
-
-LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789{}:"
 
 
 @pytest.fixture(autouse=True)
 def one_thread():
     torch.set_num_threads(1)
-
-
-def one_letter_tokens(order=LETTERS):
-    backend = tokenizers.Tokenizer(
-        tokenizers.models.BPE({token: place for place, token in enumerate(["<s>", *order])}, [])
-    )
-    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = tokenizers.decoders.ByteLevel()
-    return SimpleNamespace(backend=backend, get_vocab=backend.get_vocab)
-
-
-class Bundle:
-    """A tiny model in PyTorch as a loaded bundle, which remembers the decoders that it opened."""
-
-    def __init__(self, model_type="gpt2", *, seed=0, reuse=True, tokens=LETTERS, generation=()):
-        self.model = tiny_model(model_type, seed)
-        self.is_seq2seq = self.model.config.is_encoder_decoder
-        self.name, self.profile = model_type, SimpleNamespace(precision="fp32")
-        caches = [Tensor(name="past_key_values.0.key", dtype="float32", axes=("batch", 4, "past", 8))]
-        row, self.graph_set = FAMILIES["encoder-decoder" if self.is_seq2seq else "decoder"], ("model",)
-        graphs = {"model": SimpleNamespace(inputs=caches), "encoder_model": SimpleNamespace(inputs=[])}
-        files = {"tokenizer.json": tokens}
-        self.bundle = SimpleNamespace(family=row.name, topology=row, files=files, graphs=graphs)
-        self.config = self.model.config.to_dict()
-        special = {name: self.config.get(name) for name in ("bos_token_id", "pad_token_id", "decoder_start_token_id")}
-        self.generation_config = {**special, "max_new_tokens": 8, **dict(generation)}
-        self.tokenizer = one_letter_tokens(tokens)
-        self.prefixes = Prefixes(shortest=1, entries=2 if reuse else 0)
-        self.opened = []
-
-    def decoding(self, input_ids=None, attention_mask=None):
-        if self.is_seq2seq:
-            rows = [row[mask == 1] for row, mask in zip(input_ids, attention_mask, strict=True)]
-            return TorchSeq2SeqDecoding(self.model, rows)
-        self.opened.append(CountingDecoding(self.model))
-        return self.opened[-1]
-
-    def assistant(self, folder):
-        return {"other": Bundle(seed=1)}[str(folder)]
-
-
-def generated(bundle, prompts, **given):
-    return [row.tolist() for row in generate_rows(bundle, prompts, given).sequences]
 
 
 def test_turns_of_a_chat_run_only_what_is_new():
@@ -344,84 +295,6 @@ def test_a_generation_config_is_under_the_arguments(config):
 def test_arguments_that_cannot_be_right_are_refused(model_type, prompts, given, words):
     with pytest.raises(UsageError, match=words):
         generated(Bundle(model_type), drawn_prompts(prompts), **given)
-
-
-RULES = {
-    "eos_token_id": list(range(4, 34)),
-    "suppress_tokens": [*range(4, 44)],
-    "repetition_penalty": 3.0,
-    "min_length": 30,
-}
-
-
-@pytest.mark.parametrize("name", RULES)
-def test_none_takes_back_what_the_checkpoint_says(name):
-    model, prompt = tiny_model("gpt2"), drawn_prompts([9])[0]
-    says = {"bos_token_id": 1, "pad_token_id": 3, "max_new_tokens": 12, name: RULES[name]}
-    expected = model.generate(
-        torch.tensor(prompt)[None],
-        generation_config=transformers.GenerationConfig(**{**says, name: None}),
-        eos_token_id=None,
-    )
-    bundle = Bundle(generation={"max_new_tokens": 12, name: RULES[name]})
-    assert generated(bundle, [prompt], **{name: None}) == expected.tolist()
-    if name != "min_length":  # without an end there is nothing that it keeps away
-        assert generated(bundle, [prompt]) != expected.tolist()
-
-
-def test_none_for_top_k_draws_from_every_token():
-    bundle, prompts = Bundle(generation={"top_k": 1, "do_sample": True, "seed": 0}), drawn_prompts([9])
-    free = generated(Bundle(), prompts, do_sample=True, top_k=0, seed=0, temperature=9.0)
-    assert generated(bundle, prompts, top_k=None, seed=0, temperature=9.0) == free
-    assert generated(bundle, prompts, seed=0, temperature=9.0) != free
-
-
-@pytest.mark.parametrize("ends", [None, 3, [2, 3]], ids=str)
-@pytest.mark.parametrize("pads", [(2, 0), (0, 0)], ids=str)
-def test_a_mask_is_inferred_from_pads_as_in_transformers(pads, ends):
-    rows = drawn_prompts([5, 7])
-    width = 7
-    ids = np.stack([np.concatenate([np.full(width - len(row), 3), row]) for row in rows])
-    ids = np.concatenate([np.full((2, pads[0]), 3), ids], axis=1)[:, pads[0] // 2 :]
-    theirs = tiny_model("gpt2").generate(torch.tensor(ids), max_new_tokens=8, eos_token_id=ends)
-    made = generate_arrays(Bundle(), ids, None, {"max_new_tokens": 8, "eos_token_id": ends})
-    assert made[:, -8:].tolist() == theirs[:, -8:].tolist()
-
-
-def test_no_mask_is_inferred_for_an_encoder():
-    ids = np.array([[3, 3, 9, 8, 7]])
-    theirs = tiny_model("bart").generate(torch.tensor(ids), max_new_tokens=8, eos_token_id=None)
-    made = generate_arrays(Bundle("bart"), ids, None, {"max_new_tokens": 8})
-    assert made.tolist() == theirs.tolist()
-
-
-@pytest.mark.parametrize("given", [{"guidance_scale": 2.0}, {"guidance_scale": 0.3, "num_beams": 2}], ids=str)
-def test_guidance_of_an_encoder_decoder_is_refused(given):
-    with pytest.raises(UnsupportedError, match=r"guidance_scale=.* not supported for encoder-decoders"):
-        generated(Bundle("bart"), drawn_prompts([6]), **given)
-
-
-@pytest.mark.parametrize(
-    ("ids", "mask", "words"),
-    [
-        ([[1, 2], [3]], None, "input_ids must be one array"),
-        ([[1.5, 2]], None, "input_ids must be whole numbers"),
-        ([[[1]]], None, "input_ids must be whole numbers"),
-        ([[1, 2]], [[1]], r"attention_mask is \[1, 1\], input_ids \[1, 2\]"),
-    ],
-    ids=str,
-)
-def test_arrays_that_cannot_be_right_are_refused(ids, mask, words):
-    with pytest.raises(UsageError, match=words):
-        generate_arrays(Bundle(), ids, mask, {})
-
-
-def test_arrays_are_read_without_their_padding():
-    first, second = drawn_prompts([5, 3])
-    ids = np.stack([first, np.concatenate([[3, 3], second])])
-    made = generate_arrays(Bundle(), ids, [[1] * 5, [0, 0, 1, 1, 1]], {})
-    assert made[0].tolist() == generated(Bundle(), [first])[0]
-    assert made[1].tolist() == [3, 3, *generated(Bundle(), [second])[0]]
 
 
 @pytest.fixture(scope="session")

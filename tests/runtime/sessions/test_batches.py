@@ -8,7 +8,7 @@ import pytest
 from vitrify import load_bundle
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.graphs.signature import Graph, Tensor
-from vitrify.runtime.sessions.batches import run_together, shares
+from vitrify.runtime.sessions.batches import batches, run_together
 
 SIDES = ("right", "left")
 
@@ -93,5 +93,8 @@ def test_no_memory_is_planned_for_each_length_that_texts_have(exported):
     ("rows", "found"), [("batch", [[0, 2, 4], [1]]), (1, [[0], [2], [4], [1]]), (2, [[0, 2], [4], [1]])]
 )
 def test_a_graph_of_fixed_rows_runs_no_more_at_once(rows, found):
-    graph = Graph((Tensor("input_ids", "int64", (rows, "sequence")),), ())
-    assert list(shares([[0, 2, 4], [1]], graph)) == found
+    graph = Graph((Tensor("input_ids", "int64", (rows, "sequence")), Tensor("pixels", "float32", (rows, "height"))), ())
+    given = [
+        {"input_ids": np.zeros(index, np.int64), "pixels": np.zeros(index % 2)} for index in range(5) if index != 3
+    ]
+    assert [[(0, 1, 2, 4)[row] for row in share] for share in batches(given, graph)] == found
