@@ -92,7 +92,8 @@ def make_sentences(body: Path, folder: Path, after: list[Any], *, longest: int |
 def make_ranker(folder: Path, **settings: Any) -> Path:
     """Write a seeded cross-encoder with one label; `settings` are those of its config."""
     made = make_checkpoint("bert", "sequence-classification", folder)
-    config = transformers.AutoConfig.from_pretrained(made, id2label={0: "LABEL_0"}, label2id={"LABEL_0": 0}, **settings)
+    config = transformers.AutoConfig.from_pretrained(made, id2label={0: "LABEL_0"}, label2id={"LABEL_0": 0})
+    config.update(settings)
     seeded(transformers.BertForSequenceClassification, config).save_pretrained(made)
     return made
 

@@ -204,7 +204,8 @@ def test_a_cross_encoder_with_modules_keeps_its_settings(ranking, tmp_path):
     bundle, made = ranking
     theirs = CrossEncoder(str(made), device="cpu", max_length=16, prompts={"ask": "the "}, default_prompt_name="ask")
     theirs.save_pretrained(str(tmp_path / "saved"))
-    checkpoint, loaded = open_checkpoint(tmp_path / "saved"), copy.copy(load_bundle(bundle))
+    checkpoint = open_checkpoint(tmp_path / "saved")
+    loaded = load_bundle(bundle).with_processors(tokenizer=tmp_path / "saved")
     kept = {name: json.loads(str(text)) for name, text in checkpoint.files.items()}
     loaded.__dict__["read_settings"] = lambda name: kept.get(name, {})
     assert checkpoint.head.name == "sequence-classification"
