@@ -23,7 +23,8 @@ PROMPTS = {"query": "My name is London: ", "document": "the fox: ", "passage": "
 
 def pooled(*modes: str, include_prompt: bool = True) -> Any:
     """Return a pooling of the tiny BERT's states."""
-    return modules.Pooling(SIZE, modes, include_prompt=include_prompt)
+    kinds: Any = modes
+    return modules.Pooling(SIZE, kinds, include_prompt=include_prompt)
 
 
 def dense(size: int, out: int, **options: Any) -> Any:

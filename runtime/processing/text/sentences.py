@@ -38,7 +38,7 @@ class SentenceSettings:
         return cls(
             {**prompts, **{name: text or "" for name, text in (given.get("prompts") or {}).items()}},
             given.get("default_prompt_name"),
-            named if named in SIMILARITIES else "cosine",
+            str(named) if named in SIMILARITIES else "cosine",
             given.get("truncate_dim"),
             given.get("activation_fn"),
             {task: int(length) for task, length in lengths.items() if length is not None},
