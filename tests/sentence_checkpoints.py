@@ -23,7 +23,8 @@ PROMPTS = {"query": "My name is London: ", "document": "the fox: ", "passage": "
 
 def pooled(*modes: str, include_prompt: bool = True) -> Any:
     """Return a pooling of the tiny BERT's states."""
-    return modules.Pooling(SIZE, modes, include_prompt=include_prompt)
+    kinds: Any = modes
+    return modules.Pooling(SIZE, kinds, include_prompt=include_prompt)
 
 
 def dense(size: int, out: int, **options: Any) -> Any:
@@ -92,7 +93,8 @@ def make_sentences(body: Path, folder: Path, after: list[Any], *, longest: int |
 def make_ranker(folder: Path, **settings: Any) -> Path:
     """Write a seeded cross-encoder with one label; `settings` are those of its config."""
     made = make_checkpoint("bert", "sequence-classification", folder)
-    config = transformers.AutoConfig.from_pretrained(made, id2label={0: "LABEL_0"}, label2id={"LABEL_0": 0}, **settings)
+    config = transformers.AutoConfig.from_pretrained(made, id2label={0: "LABEL_0"}, label2id={"LABEL_0": 0})
+    config.update(settings)
     seeded(transformers.BertForSequenceClassification, config).save_pretrained(made)
     return made
 

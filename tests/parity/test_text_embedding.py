@@ -25,6 +25,7 @@ from tests.sentence_checkpoints import (
 )
 from vitrify import export_bundle, load_bundle, pipeline
 from vitrify.export.checkpoint.opened import open_checkpoint
+from vitrify.export.processors.tokenizer import write_tokenizer
 from vitrify.runtime.errors import UnsupportedError, UsageError
 
 TEXT_LIST = [*TEXTS, LONG, ""]
@@ -206,7 +207,10 @@ def test_a_cross_encoder_with_modules_keeps_its_settings(ranking, tmp_path):
     bundle, made = ranking
     theirs = CrossEncoder(str(made), device="cpu", max_length=16, prompts={"ask": "the "}, default_prompt_name="ask")
     theirs.save_pretrained(str(tmp_path / "saved"))
-    checkpoint, loaded = open_checkpoint(tmp_path / "saved"), copy.copy(load_bundle(bundle))
+    checkpoint = open_checkpoint(tmp_path / "saved")
+    (tmp_path / "written").mkdir()
+    write_tokenizer(checkpoint.tokenizer, tmp_path / "written")
+    loaded = load_bundle(bundle).with_processors(tokenizer=tmp_path / "written")
     kept = {name: json.loads(str(text)) for name, text in checkpoint.files.items()}
     loaded.__dict__["read_settings"] = lambda name: kept.get(name, {})
     assert checkpoint.head.name == "sequence-classification"
