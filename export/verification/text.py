@@ -25,7 +25,7 @@ _MOST = 256
 
 def text_tokens(checkpoint: Checkpoint, room: int | None = None) -> np.ndarray:
     """Return the text's tokens, int64 [1, at most 256], no more than there is room for (default: in the model)."""
-    room = room or getattr(checkpoint.config, "max_position_embeddings", None) or _MOST
+    room = int(room or getattr(checkpoint.config, "max_position_embeddings", None) or _MOST)
     return np.array([checkpoint.tokenizer(TEXT)["input_ids"][: min(_MOST, room)]], np.int64)
 
 
