@@ -30,7 +30,7 @@ class Tolerance:
 
     `agreement` is the least share of decisions (the largest logit of a row) that must be PyTorch's. `identity` is for
     lossy profiles: how far outputs may be from those of the same graph at the export, on another CPU (root mean square,
-    over how much the outputs differ between positions).
+    over how much the outputs differ between positions), or farther where rounding took the graph far from PyTorch.
     """
 
     absolute: float

@@ -17,6 +17,8 @@ from ..numerics import Arrays
 POSITIONS, WIDTH = 256, 64
 # Outputs that barely depend on the input are compared on a tenth of their magnitude.
 _LEAST_SPREAD = 0.1
+# No rounding is as far as an output that says nothing, which is 1 away.
+_MOST_TOLERATED = 0.5
 # Beyond it a value says "never", such as a masked logit.
 _LARGEST = 1e9
 
@@ -40,6 +42,15 @@ class Identity:
     def summary(self) -> dict[str, Any]:
         """Return what a report says of it."""
         return {"checked": True, **vars(self), "passed": self.passed}
+
+
+def tolerated(least: float, loss: float) -> float:
+    """Return how far a graph may be from its export where rounding took it `loss` away from PyTorch.
+
+    On another CPU a value rounds the other way, then all that follow: two roundings that have nothing in common are
+    1.41 times as far from each other as each is from what was rounded.
+    """
+    return max(least, min(2**0.5 * loss, _MOST_TOLERATED))
 
 
 def condensed(inputs: Arrays, outputs: Arrays) -> dict[str, np.ndarray]:

@@ -25,6 +25,7 @@ from vitrify.runtime.verification.verify import require_passed, verify_bundle
 
 MODELS = {"encoder": ("bert", "base"), "decoder": ("llama", "causal-lm"), "encoder-decoder": ("marian", "seq2seq-lm")}
 POSITIONS = 256
+MOST = 0.5
 FACTOR = 2  # by which a change is beyond the tolerance, at the least
 
 
@@ -135,6 +136,7 @@ def test_an_untouched_graph_is_the_exported_one(bundles, family, profile, tmp_pa
     assert item["passed"]
     assert item["identity"]["checked"]
     assert item["identity"]["difference"] < item["identity"]["tolerance"] / 10
+    assert load_profile(profile).tolerance.identity <= item["identity"]["tolerance"] <= MOST
     assert item["identity"]["positions"] >= POSITIONS
     assert (item["quality"] is not None) == (load_profile(profile).weights is not None)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vitrify.runtime.verification.identity import POSITIONS, WIDTH, condensed, identity_of
+from vitrify.runtime.verification.identity import POSITIONS, WIDTH, condensed, identity_of, tolerated
 
 WIDTHS = (1, 5, WIDTH, 1000)
 
@@ -75,6 +75,11 @@ def test_padded_positions_are_not_stored():
 def test_what_is_stored_is_bounded(shape, kept):
     (value,) = condensed({}, {"logits": drawn(*shape)}).values()
     assert (value.shape, value.dtype) == (kept, np.float32)
+
+
+@pytest.mark.parametrize(("loss", "allowed"), [(0.01, 0.1), (0.2, 0.283), (0.9, 0.5), (np.inf, 0.5)])
+def test_what_rounding_took_far_may_be_farther_but_never_as_far_as_nothing(loss, allowed):
+    assert tolerated(0.1, loss) == pytest.approx(allowed, abs=0.001)
 
 
 def test_the_signs_never_change():
