@@ -1,7 +1,7 @@
 """What every command prints: lines or one JSON document on stdout, errors and progress on stderr."""
 
+import contextlib
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..runtime.errors import VitrifyError
+from .streams import has_failed, tell
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,8 +24,9 @@ _WIDE = 10_000  # columns; no table is as wide
 def failed(message: str, code: int, *, as_json: bool) -> int:
     line = " ".join(message.split())
     if as_json:
-        print(json.dumps({"error": line, "exit_code": code}, ensure_ascii=False))
-    print(f"vitrify: {line}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # what cannot be written is said on stderr
+            print(json.dumps({"error": line, "exit_code": code}, ensure_ascii=False), flush=True)
+    tell(line)
     return code
 
 
@@ -61,9 +63,10 @@ def say(text: str) -> None:
     """Print at once; a reader that has gone away (`| head`) ends the command without complaint."""
     try:
         print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit from None
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError) and not has_failed():
+            raise
+        raise typer.Exit from None  # `main` says what could not be written
 
 
 def conclude(

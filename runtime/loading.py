@@ -3,7 +3,6 @@
 It knows nothing of tasks. Nothing is opened before it is needed.
 """
 
-import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from copy import copy
@@ -14,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from .bundle.checkpoint_config import read_config
 from .bundle.manifest import Bundle
 from .bundle.reading import read_bundle
 from .errors import UsageError
 from .generation.decoders.prefixes import Prefixes
+from .generation.saved_config import read_generation_config
 from .graphs.signature import Axis, Graph
 from .numerics import Row
 from .selection.find import MAX_DRIFT, find_choice
@@ -184,14 +185,12 @@ class LoadedBundle:
         """The checkpoint's generation_config.json, or nothing."""
         if "generation_config.json" not in self.bundle.files:
             return {}
-        return json.loads(self.bundle.check("generation_config.json").read_text(encoding="utf-8"))
+        return read_generation_config(self.bundle.check("generation_config.json"))
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
         """The checkpoint's config.json, with `id2label` keyed by int."""
-        config = json.loads(self.bundle.check("config.json").read_text(encoding="utf-8"))
-        labels = config.get("id2label") or {}
-        return {**config, "id2label": {int(index): label for index, label in labels.items()}}
+        return read_config(self.bundle.check("config.json"))
 
     @cached_property
     def tokenizer(self) -> "Tokenizer | None":

@@ -11,7 +11,7 @@ from tests.imports import imports, modules
 LAYERS = (
     ("profiles", "runtime", "export"),
     ("runtime.errors",),
-    ("runtime.machine", "runtime.numerics", "runtime.child", "runtime.tasks"),
+    ("runtime.machine", "runtime.numerics", "runtime.child", "runtime.json_files", "runtime.tasks"),
     ("runtime.graphs",),
     ("runtime.bundle",),
     ("runtime.processing",),
@@ -46,6 +46,7 @@ LAYERS = (
     ("bench.gate", "bench.report", "bench.roofline", "bench.workload"),
     ("bench.measure", "bench.result_files", "bench.table"),
     ("bench.trace", "bench.tune"),
+    ("cli.streams",),
     ("cli.app", "cli.describe", "cli.grid", "cli.inputs", "cli.output"),
     ("cli.engines", "cli.measuring", "cli.models"),
     ("cli",),

@@ -5,18 +5,15 @@ It knows no decoder and no array.
 
 import dataclasses
 import difflib
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from pathlib import Path
 from typing import Any, Self
 
-from ..errors import IntegrityError, UnsupportedError, UsageError
+from ..errors import UnsupportedError, UsageError
 from .rules.grammar import NAMES as BOUNDS
 
-FILE = "generation_config.json"
 # Where neither a maximal length nor a number of new tokens is given.
 DEFAULT_NEW_TOKENS = 20
 
@@ -146,20 +143,6 @@ class GenerationConfig:
     def from_mapping(cls, entries: Mapping[str, Any]) -> Self:
         """Return the config that a checkpoint's entries make; those of other names are left out, as many carry some."""
         return cls(**{name: value for name, value in entries.items() if name in _NAMES})
-
-    @classmethod
-    def from_folder(cls, folder: Path) -> Self:
-        """Return the config in a bundle's `generation_config.json`, one without values where there is no such file."""
-        path = folder / FILE
-        if not path.is_file():
-            return cls()
-        try:
-            entries = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise IntegrityError(f"'{path}' is not JSON: {error}. Export the model again") from error
-        if not isinstance(entries, dict):
-            raise IntegrityError(f"'{path}' is not a JSON object. Export the model again")
-        return cls.from_mapping(entries)
 
     def updated(self, **given: Any) -> Self:
         """Return the config with what a caller gives over it; raise UsageError for an argument that it has not."""

@@ -3,12 +3,12 @@
 It knows no setting by name: each kind of processor has its own table of checks.
 """
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import IntegrityError, UnsupportedError, UsageError
+from ..json_files import brief, read_object
 
 CONFIG_NAME = "preprocessor_config.json"
 
@@ -20,22 +20,16 @@ _MAX_NUMBER = 1e30  # fits float32, and is refused by comparison: JSON has NaN, 
 
 def read_config(folder: Path, *, of: str) -> dict[str, Any]:
     """Return the JSON object in a folder's file; `of` says what it prepares. Raises IntegrityError without one."""
-    path = folder / CONFIG_NAME
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        return read_object(folder / CONFIG_NAME)
     except FileNotFoundError as error:
         raise IntegrityError(f"no {CONFIG_NAME} in '{folder}', so {of} cannot be prepared") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise IntegrityError(f"cannot read '{path}' as JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise IntegrityError(f"'{path}' contains a {type(config).__name__}, not an object")
-    return config
 
 
 def known_class(name: str, known: Collection[str], *, what: str) -> str:
     """Return the name of a class that the runtime has; raise UnsupportedError, naming those, for another."""
     if name not in known:
-        raise UnsupportedError(f"{what} '{name}' is not supported (supported: {', '.join(known)})")
+        raise UnsupportedError(f"{what} {brief(name)} is not supported (supported: {', '.join(known)})")
     return name
 
 
@@ -47,19 +41,19 @@ def checked(config: Mapping[str, Any], checks: Mapping[str, Check]) -> dict[str,
 def flag(name: str, value: Any) -> bool:
     """Check a truth value."""
     if not isinstance(value, bool):
-        raise UsageError(f"{name} is {value!r:.40} (allowed: true, false)")
+        raise UsageError(f"{name} is {brief(value)} (allowed: true, false)")
     return value
 
 
 def number(name: str, value: Any) -> float:
     """Check a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MAX_NUMBER:
-        raise UsageError(f"{name} is {value!r:.40} (allowed: a finite number of at most {_MAX_NUMBER:g})")
+        raise UsageError(f"{name} is {brief(value)} (allowed: a finite number of at most {_MAX_NUMBER:g})")
     return float(value)
 
 
 def count(name: str, value: Any, *, allowed: range) -> int:
     """Check a whole number within bounds."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value not in allowed:
-        raise UsageError(f"{name} is {value!r:.40} (allowed: whole numbers from {allowed[0]} to {allowed[-1]})")
+        raise UsageError(f"{name} is {brief(value)} (allowed: whole numbers from {allowed[0]} to {allowed[-1]})")
     return int(value)

@@ -1,17 +1,60 @@
 """What `tokenizer_config.json` says of a tokenizer beside its vocabulary: special tokens, sides, lengths."""
 
-import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 from ...errors import IntegrityError, UsageError
+from ...json_files import brief, read_fields, read_object
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 SIDES = ("left", "right")
 OWN = "vitrify"  # the key of what only vitrify reads
+_HALVES = re.compile("[\ud800-\udfff]")  # of characters, which UTF-8 has none of
 UNBOUNDED = 10**20  # transformers writes 1e30 where a tokenizer has no longest text
+
+
+class LanguageFields(TypedDict):
+    """The languages by code, and what stands around a text: ids, and "language" for its own."""
+
+    codes: Mapping[str, int]
+    prefix: Sequence[int | str]
+    suffix: Sequence[int | str]
+
+
+class OwnFields(TypedDict, total=False):
+    """What the export writes for vitrify alone."""
+
+    unknown_from: int
+    languages: LanguageFields
+
+
+class TokenizerFields(TypedDict, total=False):
+    """What is read of a file; tokens are looked at one by one, and a longest text is often 1e30."""
+
+    extra_special_tokens: Sequence[Any] | Mapping[str, Any]
+    additional_special_tokens: Sequence[Any] | Mapping[str, Any]
+    padding_side: str
+    truncation_side: str
+    model_input_names: tuple[str, ...]
+    pad_token_type_id: int
+    split_special_tokens: bool
+    clean_up_tokenization_spaces: bool
+    clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output: bool
+    vitrify: OwnFields
+
+
+# Those that are called alike there and here.
+_SETTINGS = (
+    "padding_side",
+    "truncation_side",
+    "model_input_names",
+    "pad_token_type_id",
+    "split_special_tokens",
+    "clean_up_tokenization_spaces",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +81,9 @@ class TokenizerConfig:
     def __post_init__(self) -> None:
         for name in ("padding_side", "truncation_side"):
             if getattr(self, name) not in SIDES:
-                raise IntegrityError(f"tokenizer_config.json: {name} is {getattr(self, name)!r}, not 'left' or 'right'")
+                raise IntegrityError(
+                    f"tokenizer_config.json: {name} is {brief(getattr(self, name))}, not 'left' or 'right'"
+                )
 
 
 def read_tokenizer_config(folder: Path) -> TokenizerConfig:
@@ -46,55 +91,41 @@ def read_tokenizer_config(folder: Path) -> TokenizerConfig:
 
     IntegrityError: a file that is not a JSON object, or a value of the wrong kind.
     """
-    values = _read_object(folder / "tokenizer_config.json") | _read_object(folder / "special_tokens_map.json")
+    values = _read(folder / "tokenizer_config.json") | _read(folder / "special_tokens_map.json")
     extra = values.get("extra_special_tokens") or values.get("additional_special_tokens") or []
     named = {name: content(value) for name, value in values.items() if name.endswith("_token")}
     if isinstance(extra, dict):
         named |= {name: content(value) for name, value in extra.items()}
-    try:
-        longest = values.get("model_max_length", values.get("max_len"))
-        return TokenizerConfig(
-            special_tokens={name: token for name, token in named.items() if token is not None},
-            extra_special_tokens=() if isinstance(extra, dict) else tuple(filter(None, map(content, extra))),
-            model_max_length=None if longest is None or longest > UNBOUNDED else int(longest),
-            padding_side=values.get("padding_side", "right"),
-            truncation_side=values.get("truncation_side", "right"),
-            model_input_names=tuple(values.get("model_input_names") or TokenizerConfig.model_input_names),
-            pad_token_type_id=int(values.get("pad_token_type_id", 0)),
-            split_special_tokens=bool(values.get("split_special_tokens", False)),
-            clean_up_tokenization_spaces=bool(values.get("clean_up_tokenization_spaces", False)),
-            clean_up_bpe=bool(
-                values.get("clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output", False)
-            ),
-            **_own(values),
-        )
-    except (TypeError, ValueError) as error:
-        raise IntegrityError(
-            f"tokenizer_config.json in '{folder}' contains a value of the wrong type: {error}"
-        ) from error
-
-
-def _own(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the export wrote for vitrify alone."""
-    found = values.get(OWN, {})
-    return {name: found[name] for name in ("unknown_from", "languages") if name in found}
+    longest = values.get("model_max_length", values.get("max_len"))
+    settings = {name: value for name, value in values.items() if name in _SETTINGS and value != ()}
+    return TokenizerConfig(
+        special_tokens={name: token for name, token in named.items() if token is not None},
+        extra_special_tokens=() if isinstance(extra, dict) else tuple(filter(None, map(content, extra))),
+        model_max_length=None if longest is None or longest > UNBOUNDED else int(longest),
+        clean_up_bpe=values.get("clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output", False),
+        **settings,
+        **values.get(OWN, {}),
+    )
 
 
 def content(token: Any) -> str | None:
     """A token's text, which a file gives as it is or as an object with its flags; None for what is no token."""
     text = token.get("content") if isinstance(token, dict) else token
-    return text if isinstance(text, str) else None
+    return text if isinstance(text, str) and not _HALVES.search(text) else None
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
+    """Return a file's fields; none where there is no file."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_fields(TokenizerFields, read_object(path), path)
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise IntegrityError(f"'{path}' is not JSON: {error}; export the bundle again") from error
-    if not isinstance(values, dict):
-        raise IntegrityError(f"'{path}' contains a {type(values).__name__}, not an object; export the bundle again")
+    for name in ("model_max_length", "max_len"):
+        if name in values and (type(values[name]) not in {int, float} or not values[name] > 0):
+            raise IntegrityError(f"'{path}' is broken: {name} is {brief(values[name])}, expected a number above 0")
+    for name in NAMED:
+        if name in values and content(values[name]) is None:
+            raise IntegrityError(f"'{path}' is broken: {name} is {brief(values[name])}, expected a token")
     return values
 
 

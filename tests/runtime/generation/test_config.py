@@ -9,6 +9,7 @@ import transformers
 
 from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
 from vitrify.runtime.generation.config import GenerationConfig
+from vitrify.runtime.generation.saved_config import read_generation_config
 
 # Fields of transformers that have no meaning without torch, or that only its own tools write.
 NOT_OURS = {
@@ -49,19 +50,15 @@ def test_what_the_caller_gives_wins_over_the_model():
 
 def test_the_folder_s_file_is_read(tmp_path):
     transformers.GenerationConfig(num_beams=3, eos_token_id=[2, 5], max_new_tokens=7).save_pretrained(tmp_path)
-    config = GenerationConfig.from_folder(tmp_path)
+    config = GenerationConfig.from_mapping(read_generation_config(tmp_path / "generation_config.json"))
     assert config == GenerationConfig(num_beams=3, eos_token_id=[2, 5], max_new_tokens=7)
-
-
-def test_a_folder_without_the_file_gives_defaults(tmp_path):
-    assert GenerationConfig.from_folder(tmp_path) == GenerationConfig()
 
 
 @pytest.mark.parametrize("text", ["{", "[]", json.dumps("num_beams")])
 def test_a_broken_file_is_refused(tmp_path, text):
     (tmp_path / "generation_config.json").write_text(text)
     with pytest.raises(IntegrityError, match=r"generation_config\.json"):
-        GenerationConfig.from_folder(tmp_path)
+        read_generation_config(tmp_path / "generation_config.json")
 
 
 GOOD = [
