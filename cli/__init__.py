@@ -2,12 +2,14 @@
 
 import io
 import os
+import signal
 import sys
 
 from ..runtime.errors import DependencyMissing, EnvironmentMissing, UsageError, VitrifyError, install_hint
 from . import caching, engines, measuring, models, running
 from .app import app
 from .output import failed
+from .streams import flushed, has_failed, repair_streams
 
 __all__ = ["app", "caching", "engines", "main", "measuring", "models", "running"]
 
@@ -19,22 +21,49 @@ EXTRAS = dict.fromkeys(("torch", "transformers", "onnx", "onnx_ir", "onnxscript"
 
 def main() -> None:
     """Run the command line; every failure is one line on stderr and an exit code."""
+    repair_streams()
+    stopped = _ending_as_interrupts()
     as_json = "--json" in sys.argv
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files, and terminals without Unicode
+    code = _run(as_json=as_json)
+    code = flushed(0) or code
+    if code == INTERRUPTED:
+        name = signal.Signals(stopped[0]).name if stopped else ""
+        code = 128 + stopped[0] if stopped else INTERRUPTED
+        failed(f"ended by {name}" if name else "interrupted", code, as_json=as_json)
+    sys.exit(code)
+
+
+def _run(*, as_json: bool) -> int:
+    """Run the command and return its exit code."""
     try:
         code = app(prog_name="vitrify", standalone_mode=False)  # Ctrl-C comes out as its exit code
     except SystemExit as end:
         if not isinstance(end.__context__, BrokenPipeError):
             raise
-        code = 0  # the reader of the help has gone away (`| head`)
+        return 0  # the reader of the help has gone away (`| head`)
     except KeyboardInterrupt:
-        code = INTERRUPTED
+        return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last resort: our own bug, or typer's usage errors
-        code = INTERRUPTED if _was_interrupted(error) else _told(error, as_json=as_json)
-    if code == INTERRUPTED:
-        failed("interrupted", code, as_json=as_json)
-    sys.exit(code if isinstance(code, int) else 0)
+        return INTERRUPTED if _was_interrupted(error) else _told(error, as_json=as_json)
+    return code if isinstance(code, int) else 0
+
+
+def _ending_as_interrupts() -> list[int]:
+    """Let the signals that end a process end a command as Ctrl-C does, which cleans up; return those that came.
+
+    One that is ignored (`nohup`) stays so, and a second one does not cut the cleaning short.
+    """
+    came: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        came.append(number)
+        if len(came) == 1:
+            raise KeyboardInterrupt
+
+    for number in (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")):
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, stop)
+    return came
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
@@ -48,6 +77,8 @@ def _told(error: Exception, *, as_json: bool) -> int:
     """Say in one line what went wrong, and return the exit code."""
     if isinstance(error, VitrifyError):
         return failed(str(error), error.exit_code, as_json=as_json)
+    if isinstance(error, OSError) and has_failed():
+        return 0  # `main` says so
     if type(error).__module__.startswith(("typer", "click")):
         if type(error).__name__ == "Abort":  # how older releases of typer tell Ctrl-C
             return INTERRUPTED

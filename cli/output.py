@@ -1,7 +1,7 @@
 """What every command prints: lines or one JSON document on stdout, errors and progress on stderr."""
 
+import contextlib
 import json
-import os
 import shutil
 import sys
 import time
@@ -16,6 +16,7 @@ from ..runtime.errors import UsageError, VitrifyError
 from ..runtime.rows.record import Outcome
 from ..runtime.steps import duration
 from .logs import is_quiet
+from .streams import has_failed, tell
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,8 +29,9 @@ _WIDE = 10_000  # columns; no table is as wide
 def failed(message: str, code: int, *, as_json: bool) -> int:
     line = " ".join(message.split())
     if as_json:
-        print(json.dumps({"error": line, "exit_code": code}, ensure_ascii=False))
-    print(f"vitrify: {line}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # what cannot be written is said on stderr
+            print(json.dumps({"error": line, "exit_code": code}, ensure_ascii=False), flush=True)
+    tell(line)
     return code
 
 
@@ -66,9 +68,10 @@ def say(text: str, *, end: str = "\n") -> None:
     """Print at once; a reader that has gone away (`| head`) ends the command without complaint."""
     try:
         print(text, end=end, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit from None
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError) and not has_failed():
+            raise
+        raise typer.Exit from None  # `main` says what could not be written
 
 
 def conclude(

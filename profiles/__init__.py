@@ -5,6 +5,7 @@ A profile is a TOML file. The presets lie in this folder; a path to any other `.
 
 import dataclasses
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +19,9 @@ PROVIDERS = ("cpu", "openvino", "cuda", "tensorrt", "onnxruntime-tensorrt", "onn
 # The axes whose sizes a profile may bound; a test compares them with those that the families name.
 AXES = ("batch", "sequence", "past", "encoder_sequence", "height", "width", "samples", "frames")
 _FOLDER = Path(__file__).parent
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_SUFFIX = re.compile(r"(_[a-z0-9]+)*")
+# "auto" stands for the fastest profile, and names none.
+_NAME = re.compile(r"(?!auto$)[a-z0-9][a-z0-9._-]{0,63}")
+_SUFFIX = re.compile(r"(_[a-z0-9]{1,32}){0,4}")
 _RANGE = re.compile(r"(~?)(\d{1,9}):(\d{1,9}):(\d{1,9})")
 _LARGEST_SIZE = 2**30
 
@@ -110,7 +112,9 @@ class Range:
     shrinks: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.minimum <= self.optimum <= self.maximum <= _LARGEST_SIZE:
+        sizes = (self.minimum, self.optimum, self.maximum)
+        ordered = all(type(size) is int for size in sizes) and list(sizes) == sorted(sizes)
+        if not ordered or not 0 <= self.minimum <= self.maximum <= _LARGEST_SIZE or not isinstance(self.shrinks, bool):
             raise ProfileError(f"range {self}: expected 0 <= minimum <= optimum <= maximum <= {_LARGEST_SIZE}")
 
     def __str__(self) -> str:
@@ -121,7 +125,9 @@ class Range:
         """Return the range that a text says; raise ProfileError if it says none."""
         found = _RANGE.fullmatch(text) if isinstance(text, str) else None
         if found is None:
-            raise ProfileError(f"range: got {text!r}, expected minimum:optimum:maximum, such as '1:128:512'")
+            raise ProfileError(
+                f"range: got {reprlib.repr(text)}, expected minimum:optimum:maximum, such as '1:128:512'"
+            )
         mark, *sizes = found.groups()
         return cls(*map(int, sizes), shrinks=bool(mark))
 
@@ -175,7 +181,7 @@ class Profile:
     shape_ranges: Mapping[str, Mapping[str, Range]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check(f"profile {self.name!r}", self, _PROFILE_RULES)
+        check(f"profile {reprlib.repr(self.name)}", self, _PROFILE_RULES)
         check_options(f"profile {self.name!r}", self.provider, self.options)
         on_tensorrt = self.provider == "tensorrt"
         # OpenVINO computes in bfloat16 what is stored in float32.
@@ -232,7 +238,7 @@ class Profile:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
         """Return the profile that TOML or JSON describes; raise ProfileError on an unknown, missing or bad key."""
-        what = f"profile {content.get('name', '?')!r}"
+        what = f"profile {reprlib.repr(content.get('name', '?'))}"
         values = dict(content)
         for key, nested in (
             ("tolerance", Tolerance),
@@ -270,7 +276,7 @@ def load_profile(name_or_path: str | Path) -> Profile:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ProfileError(f"profile: got '{path}', which cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProfileError(f"profile '{path}' is not TOML: {error}") from error
     return Profile.from_dict({"name": path.stem, **content})
 
@@ -293,7 +299,9 @@ def _made(cls: Any, values: Mapping[str, Any], *, what: str) -> Any:
 
 def _ranges(value: Any, *, what: str) -> dict[str, dict[str, Range]]:
     if not isinstance(value, Mapping) or not all(isinstance(axes, Mapping) and axes for axes in value.values()):
-        raise ProfileError(f"{what}: 'shape_ranges' is {value!r}, expected tables such as [shape_ranges.decode]")
+        raise ProfileError(
+            f"{what}: 'shape_ranges' is {reprlib.repr(value)}, expected tables such as [shape_ranges.decode]"
+        )
     for name, axes in value.items():
         if unknown := sorted(set(axes) - set(AXES)):
             raise ProfileError(
@@ -315,10 +323,13 @@ def _range(item: Any, *, what: str) -> Range:
         raise ProfileError(f"{what}: {error}") from error
 
 
-def _tuples(value: Any) -> Any:
+def _tuples(value: Any, levels: int = 3) -> Any:
+    """Return the lists of a value as tuples, those of the first levels: a rule refuses what lies deeper."""
+    if not levels:
+        return value
     if isinstance(value, Mapping):
-        return {key: _tuples(item) for key, item in value.items()}
-    return tuple(_tuples(item) for item in value) if isinstance(value, (list, tuple)) else value
+        return {key: _tuples(item, levels - 1) for key, item in value.items()}
+    return tuple(_tuples(item, levels - 1) for item in value) if isinstance(value, (list, tuple)) else value
 
 
 def _is_feature_sets(value: Any) -> bool:
@@ -361,7 +372,7 @@ _TOLERANCE_RULES: Mapping[str, Rule] = {
     "identity": number(0.9),  # outputs that are the same everywhere are 1 away
 }
 _PROFILE_RULES: Mapping[str, Rule] = {
-    "name": text(_NAME, "lower-case letters, digits, '.', '-' and '_'"),
+    "name": text(_NAME, "at most 64 lower-case letters, digits, '.', '-' and '_', but not 'auto'"),
     "description": of(str, "a sentence"),
     "provider": one_of(*PROVIDERS),
     "precision": one_of(*PRECISIONS),

@@ -5,6 +5,7 @@ provider write a file.
 """
 
 import re
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -128,9 +129,9 @@ def check_options(what: str, provider: str, options: Mapping[str, Any]) -> None:
     for name, value in options.items():
         if name not in allowed:
             raise ProfileError(
-                f"{what}, [options]: got {name!r}, expected on '{provider}' "
+                f"{what}, [options]: got {name!r:.80}, expected on '{provider}' "
                 f"{'one of ' + ', '.join(sorted(allowed)) if allowed else 'no option'}"
             )
         holds, words = allowed[name]
         if not holds(value):
-            raise ProfileError(f"{what}, [options]: '{name}' is {value!r}, expected {words}")
+            raise ProfileError(f"{what}, [options]: '{name}' is {reprlib.repr(value)}, expected {words}")

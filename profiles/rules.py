@@ -1,6 +1,7 @@
 """What a value of a profile may be: rules that hold or not, with the words that say what was expected."""
 
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,12 +18,14 @@ def check(what: str, made: Any, rules: Mapping[str, Rule]) -> None:
     for name, (holds, words) in rules.items():
         value = getattr(made, name)
         if not holds(value):
-            raise ProfileError(f"{what}: '{name}' is {value!r}, expected {words}")
+            raise ProfileError(f"{what}: '{name}' is {reprlib.repr(value)}, expected {words}")
 
 
 def one_of(*values: object) -> Rule:
-    """Return the rule of a value among these."""
-    return (lambda value: value in values), f"one of {', '.join(map(str, values))}"
+    """Return the rule of a value among these; 1 is neither 1.0 nor True."""
+    return (
+        lambda value: any(type(value) is type(each) and value == each for each in values)
+    ), f"one of {', '.join(map(str, values))}"
 
 
 def whole(low: int, high: int) -> Rule:

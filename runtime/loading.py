@@ -3,7 +3,6 @@
 It knows nothing of tasks. Nothing is opened before it is needed.
 """
 
-import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
@@ -13,12 +12,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from .bundle.checkpoint_config import read_config
 from .bundle.files import given_name
 from .bundle.manifest import Bundle
 from .bundle.reading import read_bundle
 from .errors import EnvironmentMissing, UsageError
 from .generation.decoders.prefixes import Prefixes
+from .generation.saved_config import FILE, checked_entries
+from .generation.settings import checkpoint_settings
 from .graphs.signature import Axis, Graph
+from .json_files import read_object
 from .machine import usable_cores
 from .numerics import Row
 from .processing.given import given_image_processor, given_processors, given_speech_processor
@@ -210,21 +213,20 @@ class LoadedBundle:
     @cached_property
     def generation_config(self) -> Mapping[str, Any]:
         """What the checkpoint says of generation: its generation_config.json, or else its config.json."""
-        from .generation.settings import FILE, checkpoint_settings, read_saved
-
-        saved = read_saved(self.bundle.check(FILE)) if FILE in self.bundle.files else None
-        return checkpoint_settings(self.config, saved)
+        saved = read_object(self.bundle.check(FILE)) if FILE in self.bundle.files else None
+        where = "config.json" if saved is None else FILE
+        return checked_entries(checkpoint_settings(self.config, saved), self.bundle.folder / where)
 
     def read_settings(self, name: str) -> Mapping[str, Any]:
         """Return the content of one of the checkpoint's JSON files, or nothing where the bundle does not have it."""
         if name not in self.bundle.files:
             return {}
-        return json.loads(self.bundle.check(name).read_text(encoding="utf-8"))
+        return read_object(self.bundle.check(name))
 
     @cached_property
     def config(self) -> Settings:
-        """The checkpoint's config.json, with `id2label` keyed by int; fields are keys and attributes."""
-        config = json.loads(self.bundle.check("config.json").read_text(encoding="utf-8"))
+        """The checkpoint's config.json, with an `id2label` keyed by int; fields are keys and attributes."""
+        config = read_config(self.bundle.check("config.json"))
         return Settings({**config, "id2label": label_names(config)})
 
     @cached_property

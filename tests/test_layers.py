@@ -11,8 +11,8 @@ from tests.imports import imports, modules
 LAYERS = (
     ("profiles", "runtime", "export"),
     ("runtime.errors",),
-    ("runtime.machine", "runtime.numerics", "runtime.child", "runtime.rows", "runtime.settings", "runtime.steps"),
-    ("runtime.tasks",),
+    ("runtime.machine", "runtime.numerics", "runtime.child", "runtime.json_files"),
+    ("runtime.rows", "runtime.settings", "runtime.steps", "runtime.tasks"),
     ("runtime.graphs",),
     ("runtime.bundle",),
     ("runtime.processing",),
@@ -47,6 +47,7 @@ LAYERS = (
     ("bench.gate", "bench.report", "bench.roofline", "bench.workload"),
     ("bench.measure", "bench.result_files", "bench.table"),
     ("bench.trace", "bench.tune"),
+    ("cli.streams",),
     ("cli.combinations", "cli.describe", "cli.grid", "cli.inputs", "cli.logs"),
     ("cli.app", "cli.output"),
     ("cli.turns",),

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ...runtime.generation.settings import FILE
+from ...runtime.generation.saved_config import FILE
 
 
 def write_generation_config(model: Any, folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import EnvironmentMissing
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def cache_folder() -> Path:
@@ -62,7 +62,7 @@ def remembered_digest(path: Path, *, memory: Path | None = None) -> str:
     folder = memory or cache_folder() / "digests"
     note = folder / hashlib.sha256(key.encode()).hexdigest()
     with contextlib.suppress(OSError, ValueError):
-        if _SHA256.fullmatch(known := note.read_text(encoding="ascii")):
+        if SHA256.fullmatch(known := note.read_text(encoding="ascii")):
             return known
     digest = file_digest(path)
     with contextlib.suppress(OSError):

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import EnvironmentMissing, IntegrityError
 from ..graphs.signature import Tensor
+from ..json_files import brief, read_fields, read_object
 from .builders import runs_portable
 from .digests import value_digest
 from .files import replace_synced
@@ -26,6 +27,7 @@ NOT_RUN = "not run on a GPU"
 # A flag: the engine holds no weights, and takes the graph's when it is opened.
 STRIPPED = "stripped"
 _SCHEMA = 1
+_AGAIN = "build the engine again"
 Shape = tuple[int, ...]
 # For each input with a dynamic axis, its smallest, tuned and largest shape.
 Shapes = Mapping[str, tuple[Shape, Shape, Shape]]
@@ -127,19 +129,13 @@ def record_run(bundle: Bundle, engines: Sequence[Engine], gpu: str) -> None:
 def read_sidecar(path: Path) -> Engine:
     """Return the engine whose sidecar this is; raise IntegrityError if it is broken or of another schema."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        schema, key = content.pop("schema"), content.pop("key")
-        if schema != _SCHEMA:
-            raise IntegrityError(f"'{path}' has schema {schema}, this vitrify reads {_SCHEMA}: build the engine again")
-        for side in ("inputs", "outputs"):
-            content[side] = tuple(Tensor(**{**item, "axes": tuple(item["axes"])}) for item in content[side])
-        content["shapes"] = {
-            name: {tensor: tuple(map(tuple, three)) for tensor, three in shapes.items()}
-            for name, shapes in content["shapes"].items()
-        }
-        engine = Engine(**content)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise IntegrityError(f"'{path}' is not an engine's sidecar ({error!r}): build the engine again") from error
+        content = read_object(path, strict=True, advice=_AGAIN)
+    except FileNotFoundError as error:
+        raise IntegrityError(f"'{path}' is missing: {_AGAIN}") from error
+    schema, key = content.pop("schema", None), content.pop("key", None)
+    if schema != _SCHEMA:
+        raise IntegrityError(f"'{path}' has schema {brief(schema)}, this vitrify reads {_SCHEMA}: {_AGAIN}")
+    engine = read_fields(Engine, content, path, advice=_AGAIN)
     if engine.key != key or engine.name != path.name.removesuffix(".json"):
         raise IntegrityError(f"'{path}' was changed (its key differs): {engine.rebuild}")
     return engine

@@ -17,11 +17,17 @@ def real_path(folder: Path, name: str) -> Path:
     if not parts or Path(name).is_absolute() or ".." in parts:
         raise IntegrityError(f"bundle '{folder}' names '{name}', which leaves its folder: do not use it")
     path = folder
-    for part in parts:
-        path = path / part
-        if path.is_symlink():
-            raise IntegrityError(f"'{path}' is a link: a bundle contains real files only. Copy it with 'cp -rL'")
-    if not path.is_file():
+    try:
+        for part in parts:
+            path = path / part
+            if path.is_symlink():
+                raise IntegrityError(f"'{path}' is a link: a bundle contains real files only. Copy it with 'cp -rL'")
+        is_there = path.is_file()
+    except OSError as error:  # a name that no file can have
+        raise IntegrityError(
+            f"bundle '{folder}' names {name!r:.80}, which cannot be read ({error.strerror}): export or copy it again"
+        ) from error
+    if not is_there:
         raise IntegrityError(f"'{path}' is missing: the bundle is incomplete, export or copy it again")
     return path
 

@@ -6,17 +6,21 @@ sha256 of every file but itself and `reports/`. No path in it leaves the folder,
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ...profiles import Profile, ProfileError
+from ...profiles import Profile
 from ..errors import IntegrityError, UsageError
 from ..graphs.families import Family, find_family
 from ..graphs.files import files_beside
-from ..graphs.signature import Axis, Graph, Tensor, View
-from .digests import file_digest, remembered_digest
+from ..graphs.header import DTYPES
+from ..graphs.heads import HEADS
+from ..graphs.signature import Axis, Graph, View
+from ..json_files import brief, read_fields, read_object
+from ..tasks import TASKS
+from .digests import SHA256, file_digest, remembered_digest
 from .files import given_name, real_path, replace_synced
 
 SCHEMA = 1
@@ -24,6 +28,10 @@ MANIFEST = "bundle.json"
 REPORTS = "reports"
 PARITY = "parity"
 PARITY_REPORT = "parity.json"
+_AGAIN = "export the bundle again"
+_TASKS = frozenset(task.name for task in TASKS)
+# What an axis may ask for at least: rows are padded to it. And what a fixed axis may be: arrays are made of it.
+_LARGEST_MINIMUM, _LARGEST_SIZE = 2**16, 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -78,24 +86,15 @@ class Bundle:
         path = folder / MANIFEST
         if not path.is_file():
             raise UsageError(_not_a_bundle(folder))
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            schema = content.pop("schema")
-        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-            raise IntegrityError(f"'{path}' is not a bundle's manifest ({error!r}): export the bundle again") from error
-        if schema != SCHEMA:
+        content = read_object(path, strict=True, advice=_AGAIN)
+        schema = content.pop("schema", None)
+        if type(schema) is not int or schema != SCHEMA:
             raise IntegrityError(
-                f"bundle '{folder}' has schema {schema}, this vitrify reads schema {SCHEMA}: export it again, "
+                f"bundle '{folder}' has schema {brief(schema)}, this vitrify reads schema {SCHEMA}: export it again, "
                 "or install the vitrify that made it"
             )
-        try:
-            bundle = _from_json({**content, "folder": str(folder)})
-        except (TypeError, ValueError, KeyError, AttributeError, ProfileError) as error:
-            raise IntegrityError(f"'{path}' is broken ({error}): export the bundle again") from error
-        if not bundle.builds or any(
-            not build.graphs or set(build.graphs) - set(bundle.graphs) for build in bundle.builds.values()
-        ):
-            raise IntegrityError(f"'{path}' is broken (a profile lacks a graph): export the bundle again")
+        bundle = dataclasses.replace(read_fields(Bundle, content, path, advice=_AGAIN), folder=folder)
+        _check_parts(bundle, path)
         for name in bundle.files:
             bundle.path(name)
         return bundle
@@ -208,28 +207,53 @@ def _to_json(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _tensor(content: Mapping[str, Any]) -> Tensor:
-    return Tensor(**{**content, "axes": tuple(content["axes"])})
+def _check_parts(bundle: Bundle, path: Path) -> None:
+    """Raise IntegrityError for a manifest whose fields are of the right types and do not fit each other."""
+    for wrong in _misfits(bundle):
+        raise IntegrityError(f"'{path}' is broken: {wrong}: {_AGAIN}")
 
 
-def _graph(content: Mapping[str, Any]) -> Graph:
-    return Graph(**{key: tuple(_tensor(item) for item in tensors) for key, tensors in content.items()})
+def _misfits(bundle: Bundle) -> Iterator[str]:
+    if bundle.head not in HEADS or HEADS[bundle.head].family != bundle.family:
+        yield f"head is {bundle.head!r:.60}, expected one of the family {bundle.family!r:.60}"
+    yield from (f"tasks contains {name!r:.60}, which no task is called" for name in set(bundle.tasks) - _TASKS)
+    for place, files in (("files", bundle.files), ("source.files", bundle.source.files)):
+        yield from (
+            f"{place}.{name:.80} is {digest!r:.60}, expected a sha256"
+            for name, digest in files.items()
+            if not SHA256.fullmatch(digest)
+        )
+    for name, axis in bundle.axes.items():
+        if (
+            not 0
+            <= axis.minimum
+            <= min(_LARGEST_MINIMUM, axis.maximum if axis.maximum is not None else _LARGEST_MINIMUM)
+        ):
+            yield f"axes.{name:.80} is {axis.minimum} to {axis.maximum}, expected from 0 to {_LARGEST_MINIMUM} at least"
+    for name, graph in bundle.graphs.items():
+        yield from _graph_misfits(f"graphs.{name:.80}", graph)
+    if not bundle.builds:
+        yield "builds is empty"
+    for name, build in bundle.builds.items():
+        yield from _build_misfits(f"builds.{name:.80}", name, build, bundle)
 
 
-def _build(content: Mapping[str, Any]) -> Build:
-    return Build(**{**content, "profile": Profile.from_dict(content["profile"])})
+def _graph_misfits(at: str, graph: Graph) -> Iterator[str]:
+    for side, tensors in (("inputs", graph.inputs), ("outputs", graph.outputs)):
+        if not tensors:
+            yield f"{at}.{side} is empty"
+        for index, tensor in enumerate(tensors):
+            here = f"{at}.{side}[{index}]"
+            if tensor.dtype not in DTYPES:
+                yield f"{here}.dtype is {tensor.dtype!r:.60}, expected one of {', '.join(sorted(DTYPES))}"
+            if any(isinstance(axis, int) and not 0 <= axis <= _LARGEST_SIZE for axis in tensor.axes):
+                yield f"{here}.axes is {brief(tensor.axes)}, expected sizes from 0 to {_LARGEST_SIZE}"
 
 
-def _from_json(content: Mapping[str, Any]) -> Bundle:
-    nested = {"axes": lambda item: Axis(**item), "graphs": _graph, "builds": _build}
-    fields = {key: {name: nested[key](item) for name, item in content[key].items()} for key in nested}
-    return Bundle(
-        **{
-            **content,
-            **fields,
-            "tasks": tuple(content["tasks"]),
-            "files": dict(content["files"]),
-            "source": Provenance(**content["source"]),
-            "folder": Path(content["folder"]),
-        }
-    )
+def _build_misfits(at: str, name: str, build: Build, bundle: Bundle) -> Iterator[str]:
+    if build.profile.name != name:
+        yield f"{at}.profile.name is {build.profile.name!r:.60}, expected {name!r:.60}"
+    if unknown := sorted(set(build.graphs) - set(bundle.graphs)):
+        yield f"{at}.graphs has {unknown[0]!r:.60}, which 'graphs' does not describe"
+    if not bundle.topology.sets_among(build.graphs):
+        yield f"{at}.graphs has {', '.join(build.graphs) or 'none'}, which do not make a {bundle.family}"

@@ -3,7 +3,6 @@
 Nothing in it was compared with PyTorch or has a digest, so all of its profiles are unverified.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from ..graphs.header import Header, read_header
 from ..graphs.heads import HEADS, Head
 from ..graphs.signature import Graph, View
 from ..tasks import tasks_of
+from .checkpoint_config import read_config
 from .digests import remembered_digest, value_digest
 from .files import given_name, real_path
 from .manifest import Build, Bundle, Provenance
@@ -100,16 +100,9 @@ def _variants(names: list[str], head: Head, where: str) -> dict[str, dict[str, s
 
 
 def _read_config(folder: Path, where: str) -> dict[str, Any]:
-    path = folder / _CONFIG
-    if not path.is_file():
+    if not (folder / _CONFIG).is_file():
         raise UsageError(f"'{where}' has ONNX graphs and no {_CONFIG}: copy the model's config.json next to them")
-    try:
-        config = json.loads(real_path(folder, _CONFIG).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
-        raise IntegrityError(f"'{path}' is not JSON ({error}): copy the model's {_CONFIG} again") from error
-    if not isinstance(config, dict):
-        raise IntegrityError(f"'{path}' is not a JSON object: copy the model's {_CONFIG} again")
-    return config
+    return read_config(real_path(folder, _CONFIG), advice=f"copy the model's {_CONFIG} again")
 
 
 def _build(variant: Variant, graphs: Mapping[str, str]) -> Build:

@@ -32,6 +32,7 @@ from ..graphs.signature import (
     kinds_of,
     states_of,
 )
+from ..json_files import brief
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def heads_of(architectures: Any, where: str) -> list[Head]:
     found = [HEADS[name] for name, told in TOLD.items() if names[0].endswith(told.endings)]
     if not found:
         endings = ", ".join(dict.fromkeys(ending for told in TOLD.values() for ending in told.endings))
-        raise UnsupportedError(f"'{where}' is a {names[0]}, whose head is not supported (supported: {endings})")
+        raise UnsupportedError(f"'{where}' is a {brief(names[0])}, whose head is not supported (supported: {endings})")
     return [head for head in found if head.family == found[0].family]
 
 

@@ -3,15 +3,11 @@
 It knows no bundle and no call.
 """
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from ..errors import IntegrityError
 from .config import CONFIG_NAMES
 
-FILE = "generation_config.json"
 # Parts of a config that may describe the decoder, in the order in which transformers looks for one.
 _DECODERS = ("decoder", "generator", "text_config")
 # What is a caller's to ask for: our seed, and arrays that change no token.
@@ -27,17 +23,6 @@ def checkpoint_settings(config: Mapping[str, Any], saved: Mapping[str, Any] | No
     """
     found = settings_in(config) if saved is None else saved
     return {name: value for name, value in found.items() if value is not None and name not in _NOT_OF_CHECKPOINTS}
-
-
-def read_saved(path: Path) -> dict[str, Any]:
-    """Return what a generation_config.json says; raise IntegrityError for what is not one."""
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"'{path}' is not JSON: {error}. Export the model again") from error
-    if not isinstance(entries, dict):
-        raise IntegrityError(f"'{path}' is not a JSON object. Export the model again")
-    return entries
 
 
 def settings_in(config: Mapping[str, Any]) -> dict[str, Any]:

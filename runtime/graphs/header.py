@@ -13,11 +13,12 @@ from .signature import Tensor
 
 # TensorProto.DataType -> numpy's name.
 _NAMES = "float32 uint8 int8 uint16 int16 int32 int64 object bool float16 float64 uint32 uint64"
-_DTYPES = {**dict(enumerate(_NAMES.split(), 1)), 16: "bfloat16"}
+_TYPES = {**dict(enumerate(_NAMES.split(), 1)), 16: "bfloat16"}
 # Numbers of fields.
 _MODEL_PRODUCER, _MODEL_PRODUCER_VERSION, _MODEL_GRAPH = 2, 3, 7
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT = 1, 5, 11, 12
 _TENSOR_NAME = 8
+DTYPES = frozenset(_TYPES.values())
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,11 @@ def _tensor(info: memoryview) -> Tensor:
     if 1 not in kinds:
         raise UnsupportedError(f"'{name}' of the graph is not a tensor: export the checkpoint otherwise")
     tensor = dict(fields(message(kinds[1])))
-    if tensor.get(1) not in _DTYPES:
+    if tensor.get(1) not in _TYPES:
         raise UnsupportedError(f"'{name}' of the graph has ONNX's type {tensor.get(1)}, which has no numpy array")
     axes = [_axis(message(value)) for number, value in fields(message(tensor.get(2, b""))) if number == 1]
     named = (f"{name}.{index}" if axis is None else axis for index, axis in enumerate(axes))
-    return Tensor(name, _DTYPES[int(tensor[1])], tuple(named))
+    return Tensor(name, _TYPES[int(tensor[1])], tuple(named))
 
 
 def _axis(dimension: memoryview) -> int | str | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from .results import GeneratedText
 from .shared.generation import GENERATION_NAMES, Answers, GenerationParameters, GenerationPipeline
 from .shared.image import ImagePipeline
 from .shared.pieces import Piece
-
-if TYPE_CHECKING:
-    from ..loading import LoadedBundle
 
 
 @dataclass(frozen=True)
@@ -52,11 +49,6 @@ class ImageToTextPipeline(
 
     parameters = ImageToTextParameters
     defaults: ClassVar[Mapping[str, Any]] = {"max_new_tokens": 256}
-
-    def __init__(self, loaded: "LoadedBundle", *, task: str, **options: Any) -> None:
-        super().__init__(loaded, task=task, **options)
-        if self.image_processor is None:
-            raise UsageError(f"'{task}' needs an image processor and bundle '{loaded.name}' has none")
 
     def pieces(self, item: Any, parameters: Any) -> Iterator[Piece]:
         """Yield the image as the encoder takes it."""

@@ -139,7 +139,8 @@ class TokenClassificationPipeline(TextPipeline[list[Entity], list[Entity]]):
 
     def result(self, pieces: Sequence[Piece], outputs: Sequence[Row], parameters: TokenClassificationParameters) -> Any:
         """Return the entities of every window; where there are several, of overlapping ones the longest."""
-        naming = Naming(self.config["id2label"], self.tokenizer.convert_tokens_to_string)
+        labels = {index: str(label) for index, label in self.config["id2label"].items()}
+        naming = Naming(labels, self.tokenizer.convert_tokens_to_string)
         entities = [
             entity
             for piece, output in zip(pieces, outputs, strict=True)

@@ -3,12 +3,12 @@
 It knows no setting by name: each kind of processor has its own table of checks.
 """
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import IntegrityError, UnsupportedError, UsageError
+from ..json_files import brief, read_object
 
 CONFIG_NAME = "preprocessor_config.json"
 JOINT_NAME = "processor_config.json"
@@ -31,14 +31,9 @@ def read_config(folder: Path, *, of: str, part: str) -> dict[str, Any]:
 
 def _read_object(path: Path, *, of: str) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        return read_object(path)
     except FileNotFoundError as error:
         raise IntegrityError(f"no {CONFIG_NAME} in '{path.parent}', so {of} cannot be prepared") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise IntegrityError(f"cannot read '{path}' as JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise IntegrityError(f"'{path}' contains a {type(config).__name__}, not an object")
-    return config
 
 
 def known_class(name: str | None, known: Collection[str], *, what: str) -> str:
@@ -47,7 +42,7 @@ def known_class(name: str | None, known: Collection[str], *, what: str) -> str:
         field = f"{what.replace(' ', '_')}_type"
         raise UnsupportedError(f'no file names the class of the {what}: add "{field}" to {CONFIG_NAME}')
     if name not in known:
-        raise UnsupportedError(f"{what} '{name}' is not supported (supported: {', '.join(known)})")
+        raise UnsupportedError(f"{what} {brief(name)} is not supported (supported: {', '.join(known)})")
     return name
 
 
@@ -59,19 +54,19 @@ def checked(config: Mapping[str, Any], checks: Mapping[str, Check]) -> dict[str,
 def flag(name: str, value: Any) -> bool:
     """Check a truth value."""
     if not isinstance(value, bool):
-        raise UsageError(f"{name} is {value!r:.40} (allowed: true, false)")
+        raise UsageError(f"{name} is {brief(value)} (allowed: true, false)")
     return value
 
 
 def number(name: str, value: Any) -> float:
     """Check a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MAX_NUMBER:
-        raise UsageError(f"{name} is {value!r:.40} (allowed: a finite number of at most {_MAX_NUMBER:g})")
+        raise UsageError(f"{name} is {brief(value)} (allowed: a finite number of at most {_MAX_NUMBER:g})")
     return float(value)
 
 
 def count(name: str, value: Any, *, allowed: range) -> int:
     """Check a whole number within bounds."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value not in allowed:
-        raise UsageError(f"{name} is {value!r:.40} (allowed: whole numbers from {allowed[0]} to {allowed[-1]})")
+        raise UsageError(f"{name} is {brief(value)} (allowed: whole numbers from {allowed[0]} to {allowed[-1]})")
     return int(value)

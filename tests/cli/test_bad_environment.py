@@ -5,11 +5,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from contextlib import contextmanager
 
 import pytest
 
+from tests.mutations import ARCHIVES
 from tests.refusals import assert_holds, assert_refused, without_steps
 from vitrify import export_bundle, pipeline
 from vitrify.runtime.errors import DependencyMissing
@@ -118,6 +120,60 @@ def test_a_full_disk_does_not_keep_a_bundle_from_running(vitrify, exported, tmp_
         assert (done.code, done.err) == (0, "")
 
 
+# ------------------------------------------------------------------------------------------------------------- streams
+
+
+@pytest.mark.parametrize("words", ["tasks", "tasks --json", "--help", "--version", "profiles", "nope --json"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_stdout_that_cannot_be_written(words, unbuffered):
+    done = in_shell(f"{words} > /dev/full", PYTHONUNBUFFERED=unbuffered)
+    assert done.returncode == 8
+    *others, last = done.stderr.splitlines()
+    assert last == "vitrify: stdout cannot be written (No space left on device): free some space, or write elsewhere"
+    assert len(others) == ("nope" in words)
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("archived")
+    with tarfile.open(ARCHIVES / "encoder.tar.gz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "encoder"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"), [("'a text' > /dev/full", 8, "stdout cannot be"), ("<&-", 2, "no inputs")]
+)
+def test_results_that_cannot_be_written_and_inputs_that_cannot_be_read(classifier, words, code, said):
+    done = in_shell(f"run text-classification -m {classifier} {words}")
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1)
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [("tasks >&-", 0), ("tasks 2>&- | head -1", 0), ("tasks > /dev/full 2> /dev/full", 8)]
+)
+def test_streams_that_are_closed(words, code):
+    done = in_shell(words)
+    assert (done.returncode, done.stderr) == (code, "")
+
+
+def test_what_a_terminal_cannot_show_is_escaped():
+    done = in_shell("run café", PYTHONIOENCODING="ascii")
+    assert done.returncode == 2
+    assert "caf\\xe9" in done.stderr
+
+
+def in_shell(words, **env):
+    line = f'"{sys.executable}" -c "from vitrify.cli import main; main()" {words}'
+    return subprocess.run(
+        line, shell=True, capture_output=True, text=True, timeout=SECONDS, check=False, env={**os.environ, **env}
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------- folders
+
+
 @pytest.mark.parametrize("force", [False, True])
 def test_an_existing_folder(vitrify, exported, tmp_path, force):
     folder = tmp_path / "out"
@@ -134,6 +190,7 @@ def test_an_existing_folder(vitrify, exported, tmp_path, force):
 
 # A shell that runs tests in the background makes its children deaf to SIGINT.
 LISTENING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+LISTENING += "; signal.signal(signal.SIGHUP, signal.SIG_DFL)"
 
 
 def start_export(checkpoint, folder, *options):
@@ -151,13 +208,21 @@ def wait_for(child, folder, moment):
         time.sleep(0.005)
 
 
-@pytest.mark.parametrize("moment", [MOMENTS[0], MOMENTS[1]])
-def test_ctrl_c_leaves_nothing(exported, tmp_path, moment):
+@pytest.mark.parametrize(
+    ("moment", "sent", "code", "said"),
+    [
+        (MOMENTS[0], signal.SIGINT, 130, "interrupted"),
+        (MOMENTS[1], signal.SIGINT, 130, "interrupted"),
+        (MOMENTS[0], signal.SIGHUP, 129, "ended by SIGHUP"),
+        (MOMENTS[1], signal.SIGTERM, 143, "ended by SIGTERM"),
+    ],
+)
+def test_ctrl_c_leaves_nothing(exported, tmp_path, moment, sent, code, said):
     child = start_export(exported.checkpoint, tmp_path / "out")
     wait_for(child, tmp_path / "out", moment)
-    child.send_signal(signal.SIGINT)
+    child.send_signal(sent)
     out, err = child.communicate(timeout=SECONDS)
-    assert (child.returncode, out, without_steps(err)) == (130, "", "vitrify: interrupted\n")
+    assert (child.returncode, out, without_steps(err)) == (code, "", f"vitrify: {said}\n")
     assert_holds(tmp_path)
 
 

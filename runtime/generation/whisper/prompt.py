@@ -11,6 +11,7 @@ from ...processing.audio.whisper_languages import language_token
 
 CONDITIONS = ("first-segment", "all-segments")
 TASKS = ("transcribe", "translate")
+_NEEDED = ("decoder_start_token_id", "eos_token_id", "max_source_positions", "max_target_positions", "vocab_size")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +42,8 @@ class WhisperSettings:
         """Return the settings of a checkpoint's `config.json` and `generation_config.json`; UsageError if one lacks."""
         given: dict[str, Any] = {name: config.get(name) for name in ("decoder_start_token_id", "eos_token_id")}
         given |= {name: value for name, value in generation_config.items() if value is not None}
-        for name in ("decoder_start_token_id", "eos_token_id", "max_source_positions"):
-            if given.get(name, config.get(name)) is None:
+        for name in _NEEDED:
+            if given.get(name, config.get(name)) in (None, []):
                 raise UsageError(
                     f"this Whisper checkpoint has no '{name}': add it to its configuration and export again"
                 )

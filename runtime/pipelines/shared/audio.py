@@ -15,6 +15,7 @@ from ..results import Transcript
 from .base import Parameters, Pipeline
 
 if TYPE_CHECKING:
+    from ...loading import LoadedBundle
     from .pieces import Piece
 
 _OF_RESULTS = ("text", "chunks")
@@ -81,6 +82,13 @@ class AudioPipeline(Pipeline[Transcript, Transcript]):
     expects: ClassVar[str] = (
         "audio (path, URL, bytes, binary file, numpy array, or a mapping of an array and its sampling_rate)"
     )
+
+    def __init__(self, loaded: "LoadedBundle", *, task: str, **options: Any) -> None:
+        super().__init__(loaded, task=task, **options)
+        if self.speech_processor is None:
+            raise UsageError(
+                f"'{task}' needs a feature extractor and bundle '{loaded.name}' has none: pass feature_extractor=FOLDER"
+            )
 
     @property
     def speech_processor(self) -> Any:

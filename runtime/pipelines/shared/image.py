@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from ...processing.image.source import load_image
 from ...processing.open_files import is_file
 from .base import Each, Parameters, Pipeline, Single
 from .pieces import Piece
+
+if TYPE_CHECKING:
+    from ...loading import LoadedBundle
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,13 @@ class ImagePipeline(Pipeline[Single, Each]):
 
     input_name: ClassVar[str | None] = "images"
     expects: ClassVar[str] = "an image (path, URL, base64, bytes, binary file, Pillow image or numpy array)"
+
+    def __init__(self, loaded: "LoadedBundle", *, task: str, **options: Any) -> None:
+        super().__init__(loaded, task=task, **options)
+        if self.image_processor is None:
+            raise UsageError(
+                f"'{task}' needs an image processor and bundle '{loaded.name}' has none: pass image_processor=FOLDER"
+            )
 
     def is_single(self, inputs: Any) -> bool:
         """Tell whether `inputs` is one image."""

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from ...errors import UsageError
+from ...json_files import brief
 from ..preprocessor_config import Check, count, flag, number
 from .source import RATES
 
@@ -45,7 +46,7 @@ class SpeechSettings:
 
 def _only(name: str, value: Any, *, allowed: Any) -> Any:
     if value != allowed:
-        raise UsageError(f"{name} is {value!r:.40} (allowed: {allowed!r})")
+        raise UsageError(f"{name} is {brief(value)} (allowed: {allowed!r})")
     return allowed
 
 

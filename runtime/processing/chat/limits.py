@@ -17,8 +17,10 @@ LONGEST = 1 << 24  # weight of one value: characters (four for one beyond ASCII)
 MOST = 1 << 28  # weight of all values of one rendering, and of its ticks
 TICK = 64
 SECONDS = 3.0
+COMPARED = 1 << 28  # characters of one search
+BITS = 4096  # of a number
 
-_PERCENT = re.compile(r"%(?:\([^)]*\))?([^a-zA-Z%]*)")
+_BRACKET, _SPEC = re.compile(r"[()]"), re.compile(r"[^a-zA-Z%]*")
 
 
 class Meter:
@@ -44,6 +46,8 @@ class Meter:
 
     def take(self, value: Any) -> Any:
         """Count what holds the value itself, and look at how much hangs on it; return it."""
+        if isinstance(value, int) and value.bit_length() > BITS:
+            raise SecurityError("it makes a number of more than a thousand digits")
         if isinstance(value, str):
             self.expect(weight := weigh(value))
         elif isinstance(value, (list, tuple, Mapping)):
@@ -74,7 +78,7 @@ def check_product(meter: Meter, operator: str, left: Any, right: Any) -> None:
     """Check `*` and `**`."""
     if isinstance(left, int) and isinstance(right, int):
         bits = left.bit_length() * right if operator == "**" else left.bit_length() + right.bit_length()
-        if bits > 4096:
+        if bits > BITS:
             raise SecurityError("it makes a number of more than a thousand digits")
         return
     for value, times in ((left, right), (right, left)):
@@ -84,9 +88,36 @@ def check_product(meter: Meter, operator: str, left: Any, right: Any) -> None:
 
 def check_percent(meter: Meter, text: str, values: Any) -> None:
     """Check `text % values`."""
-    fields = _PERCENT.findall(text)
+    fields = list(counted_items(meter, _percent_specs(text)))
     _check_specs(fields, too_free="*")
     meter.expect(len(fields) * weigh(values))
+
+
+def _percent_specs(text: str) -> Iterator[str]:
+    """Yield the width and the flags of each field of `text % values`, up to the first that Python refuses.
+
+    Names in brackets are skipped as Python does, brackets in them counted; every character is looked at once.
+    """
+    at = 0
+    while (at := text.find("%", at) + 1) > 0:
+        if text.startswith("(", at):
+            at = _after_brackets(text, at)
+            if at < 0:
+                return
+        found = _SPEC.match(text, at)
+        assert found is not None
+        yield found[0]
+        at = found.end() + 1
+
+
+def _after_brackets(text: str, at: int) -> int:
+    """Return the place after the bracket that closes the one at `at`; -1 where none does."""
+    depth = 0
+    for found in _BRACKET.finditer(text, at):
+        depth += 1 if found[0] == "(" else -1
+        if not depth:
+            return found.end()
+    return -1
 
 
 def _check_percent_filter(meter: Meter, text: Any, *args: Any, **kwargs: Any) -> None:
@@ -95,7 +126,8 @@ def _check_percent_filter(meter: Meter, text: Any, *args: Any, **kwargs: Any) ->
 
 def _check_format(meter: Meter, text: str, *args: Any, **kwargs: Any) -> None:
     try:
-        specs = [spec or "" for _, name, spec, _ in Formatter().parse(text) if name is not None]
+        parts = counted_items(meter, Formatter().parse(text))
+        specs = [spec or "" for _, name, spec, _ in parts if name is not None]
     except ValueError:
         return  # it will say so itself
     _check_specs(specs, too_free="{")
@@ -113,6 +145,12 @@ def _check_replace(meter: Meter, text: Any, old: Any = "", new: Any = "", count:
     found = text.count(old)
     times = min(found, count) if isinstance(count, int) and count >= 0 else found
     meter.expect(weigh(text) + times * weigh(new))
+
+
+def _check_search(_meter: Meter, text: Any, sought: Any = None, *_: Any, **__: Any) -> None:
+    """Check what looks for each character of one text in each of another: no clock stops it."""
+    if isinstance(sought, str) and len(sought) * len(str(text)) > COMPARED:
+        raise SecurityError("it looks for a long text in a long one")
 
 
 def _check_join_method(meter: Meter, separator: str, items: Any = ()) -> tuple[Any]:
@@ -192,6 +230,7 @@ def _held(value: Any) -> list[Any]:
 
 
 METHOD_CHECKS: Mapping[str, Callable[..., Any]] = {
+    **dict.fromkeys(("lstrip", "rfind", "rindex", "rpartition", "rsplit", "rstrip", "strip"), _check_search),
     "center": _check_width,
     "expandtabs": _check_tabs,
     "format": _check_format,
@@ -213,4 +252,5 @@ FILTER_CHECKS: Mapping[str, Callable[..., Any]] = {
     "slice": _check_width,
     "sum": _check_sum,
     "tojson": _check_tojson,
+    "trim": _check_search,
 }

@@ -4,7 +4,6 @@ It knows no tokens; `chat_sandbox` says what a template may do.
 """
 
 import dataclasses
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import IntegrityError, UsageError, VitrifyError
+from ...json_files import read_object
 from ..text.special_tokens import NAMED
 from .tools import tool_schemas
 
@@ -58,7 +58,7 @@ class ChatTemplates:
         if files:
             return cls({name: _read(path) for name, path in files.items()})
         config = folder / _CONFIG
-        return cls(_configured(_read_config(config).get("chat_template"))) if config.is_file() else cls()
+        return cls(_configured(read_object(config).get("chat_template"))) if config.is_file() else cls()
 
     def __bool__(self) -> bool:
         return bool(self.sources)
@@ -183,16 +183,6 @@ def _read(path: Path) -> str:
         raise IntegrityError(f"'{path}' cannot be read as text: {error}; export the bundle again") from error
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(_read(path))
-    except ValueError as error:
-        raise IntegrityError(f"'{path}' is not JSON: {error}; export the bundle again") from error
-    if not isinstance(config, dict):
-        raise IntegrityError(f"'{path}' contains a {type(config).__name__}, not an object; export the bundle again")
-    return config
-
-
 def _configured(entry: Any) -> dict[str, str]:
     """Return the templates in a tokenizer config: one, or a list of them with their names."""
     if entry is None:
@@ -200,9 +190,10 @@ def _configured(entry: Any) -> dict[str, str]:
     if isinstance(entry, str):
         return {"default": entry}
     if isinstance(entry, list) and all(isinstance(item, dict) for item in entry):
-        entry = {item.get("name"): item.get("template") for item in entry}
-    if isinstance(entry, dict) and all(isinstance(text, str) for item in entry.items() for text in item):
-        return entry
+        entry = [(item.get("name"), item.get("template")) for item in entry]
+    named = list(entry.items()) if isinstance(entry, dict) else entry
+    if isinstance(named, list) and all(isinstance(text, str) for pair in named for text in pair):
+        return dict(named)
     raise IntegrityError(f"{_CONFIG}: chat_template is neither a template nor a list of named ones")
 
 

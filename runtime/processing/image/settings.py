@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from ...errors import UnsupportedError, UsageError
+from ...json_files import brief
 from ..preprocessor_config import Check, checked, count, flag, number
 
 MAX_SIDE = 8192
@@ -63,14 +64,14 @@ class ImageSettings:
 
 def _fraction(name: str, value: Any) -> float:
     if not 0 < number(name, value) <= 1:
-        raise UsageError(f"{name} is {value!r} (allowed: more than 0, at most 1)")
+        raise UsageError(f"{name} is {brief(value)} (allowed: more than 0, at most 1)")
     return value
 
 
 def _channels(name: str, value: Any) -> tuple[float, ...]:
     values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * 3
     if len(values) != 3 or (name == "image_std" and 0 in values):
-        raise UsageError(f"{name} is {value!r} (allowed: a number, or one per channel of 3; no zero as std)")
+        raise UsageError(f"{name} is {brief(value)} (allowed: a number, or one per channel of 3; no zero as std)")
     return tuple(number(name, each) for each in values)
 
 
@@ -82,18 +83,18 @@ def _size(name: str, value: Any) -> Size:
     allowed = _SIZINGS if name == "size" else [frozenset(("height", "width"))]
     if not isinstance(value, Mapping) or frozenset(value) not in allowed:
         forms = ", ".join("{" + ", ".join(sorted(form)) + "}" for form in allowed)
-        raise UsageError(f"{name} is {value!r} (allowed: {forms})")
+        raise UsageError(f"{name} is {brief(value)} (allowed: {forms})")
     for edge in value.values():
         if isinstance(edge, bool) or not isinstance(edge, int) or not 1 <= edge <= MAX_SIDE:
-            raise UsageError(f"{name} is {dict(value)} (allowed: whole numbers from 1 to {MAX_SIDE})")
+            raise UsageError(f"{name} is {brief(dict(value))} (allowed: whole numbers from 1 to {MAX_SIDE})")
     return dict(value)
 
 
 def _no_header(name: str, value: Any) -> bool:
     if value is not False:
         raise UnsupportedError(
-            f"{name} is {value!r:.40}: questions drawn above an image are not supported, because their font (Arial) is "
-            "not part of a checkpoint. Use a model without, or set is_vqa to false and draw them yourself"
+            f"{name} is {brief(value)}: questions drawn above an image are not supported, because their font (Arial) "
+            "is not part of a checkpoint. Use a model without, or set is_vqa to false and draw them yourself"
         )
     return value
 

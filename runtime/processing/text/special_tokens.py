@@ -1,14 +1,16 @@
 """What `tokenizer_config.json` says of a tokenizer beside its vocabulary: special tokens, sides, lengths."""
 
-import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import tokenizers
 
 from ...errors import IntegrityError, UsageError
+from ...json_files import brief, read_fields, read_object
 from ..class_defaults import UNBOUNDED, model_config, tokenizer_class, tokenizer_defaults
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -22,6 +24,48 @@ WRITTEN_OUT = (
     "pad_token_type_id",
     "clean_up_tokenization_spaces",
     "split_special_tokens",
+)
+_HALVES = re.compile("[\ud800-\udfff]")  # of characters, which UTF-8 has none of
+
+
+class LanguageFields(TypedDict):
+    """The languages by code, and what stands around a text: ids, and "language" for its own."""
+
+    codes: Mapping[str, int]
+    prefix: Sequence[int | str]
+    suffix: Sequence[int | str]
+
+
+class OwnFields(TypedDict, total=False):
+    """What the export writes for vitrify alone."""
+
+    unknown_from: int
+    languages: LanguageFields
+
+
+class TokenizerFields(TypedDict, total=False):
+    """What is read of a file; tokens are looked at one by one, and a longest text is often 1e30."""
+
+    extra_special_tokens: Sequence[Any] | Mapping[str, Any]
+    additional_special_tokens: Sequence[Any] | Mapping[str, Any]
+    padding_side: str
+    truncation_side: str
+    model_input_names: tuple[str, ...]
+    pad_token_type_id: int
+    split_special_tokens: bool
+    clean_up_tokenization_spaces: bool
+    clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output: bool
+    vitrify: OwnFields
+
+
+# Those that are called alike there and here.
+_SETTINGS = (
+    "padding_side",
+    "truncation_side",
+    "model_input_names",
+    "pad_token_type_id",
+    "split_special_tokens",
+    "clean_up_tokenization_spaces",
 )
 
 
@@ -51,7 +95,9 @@ class TokenizerConfig:
     def __post_init__(self) -> None:
         for name in ("padding_side", "truncation_side"):
             if getattr(self, name) not in SIDES:
-                raise IntegrityError(f"tokenizer_config.json: {name} is {getattr(self, name)!r}, not 'left' or 'right'")
+                raise IntegrityError(
+                    f"tokenizer_config.json: {name} is {brief(getattr(self, name))}, not 'left' or 'right'"
+                )
 
 
 def read_tokenizer_config(folder: Path, backend: tokenizers.Tokenizer) -> TokenizerConfig:
@@ -60,41 +106,28 @@ def read_tokenizer_config(folder: Path, backend: tokenizers.Tokenizer) -> Tokeni
     What they leave out is as the class of transformers has it that the folder's files name.
     IntegrityError: a file that is not a JSON object, or a value of the wrong kind.
     """
-    values: dict[str, Any] = _read_object(folder / "tokenizer_config.json") | _read_object(
-        folder / "special_tokens_map.json"
-    )
+    values = _read(folder / "tokenizer_config.json") | _read(folder / "special_tokens_map.json")
     says_inputs = True
     if not values.keys() >= set(WRITTEN_OUT):
         implied = _implied(values, folder, backend)
         says_inputs = bool(values.get("model_input_names") or implied.get("model_input_names"))
-        values = implied | {name: value for name, value in values.items() if value is not None or name in NAMED}
+        values = implied | values
     extra = values.get("extra_special_tokens") or values.get("additional_special_tokens") or []
     named = {name: content(value) for name, value in values.items() if name.endswith("_token")}
     if isinstance(extra, dict):
         named |= {name: content(value) for name, value in extra.items()}
-    try:
-        longest = values.get("model_max_length", values.get("max_len"))
-        return TokenizerConfig(
-            special_tokens={name: token for name, token in named.items() if token is not None},
-            extra_special_tokens=() if isinstance(extra, dict) else tuple(filter(None, map(content, extra))),
-            model_max_length=int(longest) if longest and 0 < longest <= UNBOUNDED else None,
-            padding_side=values.get("padding_side", "right"),
-            truncation_side=values.get("truncation_side", "right"),
-            model_input_names=tuple(values.get("model_input_names") or TokenizerConfig.model_input_names),
-            says_inputs=says_inputs,
-            pad_token_type_id=int(values.get("pad_token_type_id", 0)),
-            split_special_tokens=bool(values.get("split_special_tokens", False)),
-            clean_up_tokenization_spaces=bool(values.get("clean_up_tokenization_spaces", False)),
-            clean_up_bpe=bool(
-                values.get("clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output", False)
-            ),
-            response_template=values.get("response_template"),
-            **_own(values),
-        )
-    except (TypeError, ValueError) as error:
-        raise IntegrityError(
-            f"tokenizer_config.json in '{folder}' contains a value of the wrong type: {error}"
-        ) from error
+    longest = values.get("model_max_length", values.get("max_len"))
+    settings = {name: value for name, value in values.items() if name in _SETTINGS and value != ()}
+    return TokenizerConfig(
+        special_tokens={name: token for name, token in named.items() if token is not None},
+        extra_special_tokens=() if isinstance(extra, dict) else tuple(filter(None, map(content, extra))),
+        model_max_length=int(longest) if longest and 0 < longest <= UNBOUNDED else None,
+        clean_up_bpe=values.get("clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output", False),
+        says_inputs=says_inputs,
+        response_template=values.get("response_template"),
+        **settings,
+        **_own(values),
+    )
 
 
 def _implied(values: Mapping[str, Any], folder: Path, backend: tokenizers.Tokenizer) -> dict[str, Any]:
@@ -128,19 +161,23 @@ def _own(values: Mapping[str, Any]) -> dict[str, Any]:
 def content(token: Any) -> str | None:
     """A token's text, which a file gives as it is or as an object with its flags; None for what is no token."""
     text = token.get("content") if isinstance(token, dict) else token
-    return text if isinstance(text, str) else None
+    return text if isinstance(text, str) and not _HALVES.search(text) else None
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
+    """Return a file's fields; none where there is no file."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        found = read_object(path)
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise IntegrityError(f"'{path}' is not JSON: {error}; export the bundle again") from error
-    if not isinstance(values, dict):
-        raise IntegrityError(f"'{path}' contains a {type(values).__name__}, not an object; export the bundle again")
-    return values
+    values = read_fields(TokenizerFields, found, path)
+    for name in ("model_max_length", "max_len"):
+        if name in values and (type(values[name]) not in {int, float} or isnan(values[name])):
+            raise IntegrityError(f"'{path}' is broken: {name} is {brief(values[name])}, expected a number")
+    for name in NAMED:
+        if name in values and content(values[name]) is None:
+            raise IntegrityError(f"'{path}' is broken: {name} is {brief(values[name])}, expected a token")
+    return values | {name: None for name in NAMED if name in found and found[name] is None}  # which a class may have
 
 
 class HasTokens(Protocol):

@@ -6,7 +6,8 @@ import pytest
 import transformers
 
 from vitrify.export.processors.generation_config import write_generation_config
-from vitrify.runtime.generation.settings import checkpoint_settings, read_saved
+from vitrify.runtime.generation.saved_config import read_generation_config
+from vitrify.runtime.generation.settings import checkpoint_settings
 
 SIZES = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "vocab_size": 20}
 SIZES |= {"decoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "max_position_embeddings": 16}
@@ -31,7 +32,7 @@ def test_a_bundle_says_what_transformers_loads(saved, tmp_path):
     model = transformers.AutoModelForSeq2SeqLM.from_pretrained(tmp_path)
     (tmp_path / "bundle").mkdir()
     write_generation_config(model, tmp_path / "bundle")
-    found = checkpoint_settings({}, read_saved(tmp_path / "bundle" / "generation_config.json"))
+    found = checkpoint_settings({}, read_generation_config(tmp_path / "bundle" / "generation_config.json"))
     found = {name: value for name, value in found.items() if name not in {"transformers_version", "_from_model_config"}}
     expected = checkpoint_settings(config, saved)
     assert found == {name: value for name, value in expected.items() if name in found or value is not False}

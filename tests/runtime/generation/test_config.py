@@ -1,13 +1,15 @@
 """The fields of a generation config, whose value wins, and what is refused."""
 
+import json
 import logging
 
 import numpy as np
 import pytest
 import transformers
 
-from vitrify.runtime.errors import UnsupportedError, UsageError
+from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
 from vitrify.runtime.generation.config import GenerationConfig
+from vitrify.runtime.generation.saved_config import read_generation_config
 
 # Fields of transformers that have no meaning without torch, or that only its own tools write.
 NOT_OURS = {
@@ -44,6 +46,19 @@ def test_a_callers_unlikely_argument_is_refused_with_all_names():
 def test_what_the_caller_gives_wins_over_the_model():
     model = GenerationConfig.from_mapping({"num_beams": 4, "length_penalty": 2.0})
     assert model.updated(num_beams=1) == GenerationConfig(num_beams=1, length_penalty=2.0)
+
+
+def test_the_folder_s_file_is_read(tmp_path):
+    transformers.GenerationConfig(num_beams=3, eos_token_id=[2, 5], max_new_tokens=7).save_pretrained(tmp_path)
+    config = GenerationConfig.from_mapping(read_generation_config(tmp_path / "generation_config.json"))
+    assert config == GenerationConfig(num_beams=3, eos_token_id=[2, 5], max_new_tokens=7)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", json.dumps("num_beams")])
+def test_a_broken_file_is_refused(tmp_path, text):
+    (tmp_path / "generation_config.json").write_text(text)
+    with pytest.raises(IntegrityError, match=r"generation_config\.json"):
+        read_generation_config(tmp_path / "generation_config.json")
 
 
 GOOD = [

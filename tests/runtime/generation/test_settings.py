@@ -7,7 +7,8 @@ import transformers
 
 from vitrify.runtime.errors import IntegrityError
 from vitrify.runtime.generation.config import GenerationConfig
-from vitrify.runtime.generation.settings import checkpoint_settings, read_saved, settings_in
+from vitrify.runtime.generation.saved_config import read_generation_config
+from vitrify.runtime.generation.settings import checkpoint_settings, settings_in
 
 RULES = {
     "no_repeat_ngram_size": 3,
@@ -80,7 +81,7 @@ def test_what_changes_no_token_is_not_asked_of_a_checkpoint():
 
 def test_the_file_is_read(tmp_path):
     transformers.GenerationConfig(num_beams=3, eos_token_id=[2, 5]).save_pretrained(tmp_path)
-    saved = read_saved(tmp_path / "generation_config.json")
+    saved = read_generation_config(tmp_path / "generation_config.json")
     assert GenerationConfig.from_mapping(saved) == GenerationConfig(num_beams=3, eos_token_id=[2, 5])
 
 
@@ -88,4 +89,4 @@ def test_the_file_is_read(tmp_path):
 def test_a_broken_file_is_refused(tmp_path, text):
     (tmp_path / "generation_config.json").write_text(text)
     with pytest.raises(IntegrityError, match=r"generation_config\.json"):
-        read_saved(tmp_path / "generation_config.json")
+        read_generation_config(tmp_path / "generation_config.json")

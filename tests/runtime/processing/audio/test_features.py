@@ -164,7 +164,7 @@ def test_settings_that_cannot_be_are_refused(tmp_path, settings, message):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("{", "as JSON"), ("[]", "contains a list"), (None, "no preprocessor_config")]
+    ("content", "message"), [("{", "not JSON"), ("[]", "not a JSON object"), (None, "no preprocessor_config")]
 )
 def test_a_file_that_is_none(tmp_path, content, message):
     if content is not None:

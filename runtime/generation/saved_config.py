@@ -1,0 +1,47 @@
+"""What a checkpoint's generation_config.json says, field by field; it knows no call."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict, get_type_hints
+
+from ..errors import IntegrityError, UsageError
+from ..json_files import read_fields, read_object
+from .config import GenerationConfig
+
+FILE = "generation_config.json"
+
+
+class WhisperFields(TypedDict, total=False):
+    """What only speech recognition with Whisper reads."""
+
+    no_timestamps_token_id: int
+    prev_sot_token_id: int
+    lang_to_id: Mapping[str, int]
+    task_to_id: Mapping[str, int]
+    is_multilingual: bool
+    forced_decoder_ids: Sequence[tuple[int, int | None]]
+    return_timestamps: bool | str
+    max_initial_timestamp_index: int
+    alignment_heads: Sequence[Sequence[int]]
+    compression_ratio_threshold: float
+    logprob_threshold: float
+    no_speech_threshold: float
+    condition_on_prev_tokens: bool
+
+
+_FIELDS = {**get_type_hints(GenerationConfig), **get_type_hints(WhisperFields)}
+
+
+def read_generation_config(path: Path) -> Mapping[str, Any]:
+    """Return a generation_config.json; fields that are null are left out. Raises IntegrityError where it is broken."""
+    return checked_entries(read_object(path), path)
+
+
+def checked_entries(entries: Mapping[str, Any], where: Path | str) -> Mapping[str, Any]:
+    """Return what a file says of generation; raise IntegrityError for a value that no call could have."""
+    fields = read_fields(_FIELDS, entries, where)
+    try:
+        GenerationConfig.from_mapping(fields)
+    except UsageError as error:
+        raise IntegrityError(f"'{where}' is broken: {error}: export or copy it again") from error
+    return fields
