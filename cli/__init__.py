@@ -1,6 +1,5 @@
 """The `vitrify` command: parses, calls one function, prints; no logic of its own."""
 
-import io
 import os
 import signal
 import sys

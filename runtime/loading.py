@@ -304,8 +304,9 @@ class LoadedBundle:
 
     def _obstacle(self, error: EnvironmentMissing) -> EnvironmentMissing:
         """Return the reason why the profile does not run here, with what else the bundle contains."""
-        others = self._others()
-        hint = f"other profiles of the bundle: {others}" if others else "the bundle has no other profile"
+        hint = (
+            f"other profiles of the bundle: {self._others()}" if self._others() else "the bundle has no other profile"
+        )
         return type(error)(f"{error} ({hint})")
 
     def _session_of(self, graph: str, *, record: bool = False) -> Session:

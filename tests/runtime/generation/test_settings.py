@@ -5,9 +5,7 @@ import json
 import pytest
 import transformers
 
-from vitrify.runtime.errors import IntegrityError
 from vitrify.runtime.generation.config import GenerationConfig
-from vitrify.runtime.generation.saved_config import read_generation_config
 from vitrify.runtime.generation.settings import checkpoint_settings, settings_in
 
 RULES = {
@@ -77,16 +75,3 @@ def test_a_generation_config_stands_alone():
 def test_what_changes_no_token_is_not_asked_of_a_checkpoint():
     asked = dict.fromkeys(UNASKED, 1)
     assert checkpoint_settings({}, asked) == checkpoint_settings(asked, None) == {}
-
-
-def test_the_file_is_read(tmp_path):
-    transformers.GenerationConfig(num_beams=3, eos_token_id=[2, 5]).save_pretrained(tmp_path)
-    saved = read_generation_config(tmp_path / "generation_config.json")
-    assert GenerationConfig.from_mapping(saved) == GenerationConfig(num_beams=3, eos_token_id=[2, 5])
-
-
-@pytest.mark.parametrize("text", ["{", "[]", json.dumps("num_beams")])
-def test_a_broken_file_is_refused(tmp_path, text):
-    (tmp_path / "generation_config.json").write_text(text)
-    with pytest.raises(IntegrityError, match=r"generation_config\.json"):
-        read_generation_config(tmp_path / "generation_config.json")
