@@ -304,14 +304,12 @@ class LoadedBundle:
 
     def _obstacle(self, error: EnvironmentMissing) -> EnvironmentMissing:
         """Return the reason why the profile does not run here, with what else the bundle contains."""
-        hint = (
-            f"other profiles of the bundle: {self._others()}" if self._others() else "the bundle has no other profile"
-        )
+        others = self._others()
+        hint = f"other profiles of the bundle: {others}" if others else "the bundle has no other profile"
         return type(error)(f"{error} ({hint})")
 
     def _session_of(self, graph: str, *, record: bool = False) -> Session:
-        provider, packed = self.profile.provider, None
-        backend = find_backend(provider)
+        provider, backend, packed = self.profile.provider, find_backend(self.profile.provider), None
         try:
             if backend.opens_engines:
                 from .selection.engines import engine_path

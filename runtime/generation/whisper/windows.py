@@ -4,6 +4,7 @@ It knows log-mel features and tokens; audio and text are the pipeline's. Source:
 (Radford et al. 2022) in the reading of transformers 5.23.
 """
 
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -321,7 +322,7 @@ class _Run:
                 f"max_new_tokens={wanted} after a prompt of {prompt} tokens does not fit the {positions} positions "
                 "of this model: lower max_new_tokens, or shorten prompt_ids"
             )
-        return int(wanted)
+        return math.ceil(wanted)
 
     def _silence(self, decoding: Decoding, prompts: list[np.ndarray]) -> np.ndarray | None:
         """Return whether the model hears nobody speak, bool [rows], as it says before it reads any text."""
