@@ -215,7 +215,8 @@ def test_a_rest_too_short_for_a_frame_is_left_out(ours):
         (SOUND, {"chunk_length_s": 1, "stride_length_s": (1, 2, 3)}, "stride_length_s"),
         (SOUND, {"chunk_length_s": 1, "stride_length_s": 0.5}, "longer than its overlap"),
         (SOUND, {"timeout": 0}, "timeout"),
-        (SOUND, {"return_language": True}, "unknown argument 'return_language'"),
+        (SOUND, {"return_language": True}, "only Whisper can tell it"),
+        (SOUND, {"max_new_token": 5}, "unknown argument 'max_new_token'"),
     ],
 )
 def test_what_is_no_audio_or_no_argument_is_refused(ours, sound, options, words):

@@ -145,7 +145,7 @@ def test_the_input_has_the_name_that_transformers_gives_it(pair):
 RULES = {
     "eos_token_id": [*range(3, 200)],
     "suppress_tokens": [*range(3, 200)],
-    "repetition_penalty": 5.0,
+    "forced_eos_token_id": 40,
     "min_new_tokens": 3,
 }
 

@@ -180,7 +180,8 @@ def test_what_cannot_be_asked_is_refused(multilingual, options, message):
         {"prompt_condition_type": "all-segments"},
         {"temperature": ()},
         {"temperature": (0.0, -1.0)},
-        {"language": ["en", "fr"]},
+        {"language": ["en", 3]},
+        {"language": []},
     ],
 )
 def test_options_that_cannot_be_right_are_refused(options):
