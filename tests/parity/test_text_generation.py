@@ -110,7 +110,9 @@ TEMPLATE = {
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"return_full_text": False}, {"tools": [look]}, {"skip_special_tokens": True}], ids=str
+    "options",
+    [{}, {"return_full_text": False}, {"tools": [look]}, {"skip_special_tokens": True}],
+    ids=["", "answers only", "tools", "no special tokens"],
 )
 @pytest.mark.parametrize(
     "inputs", [TEXTS[0], CHAT, [CHAT, [USER]], PREFILLED], ids=["text", "chat", "chats", "prefilled"]
