@@ -60,7 +60,10 @@ def find_variants(names: Iterable[str], *, family: str | None = None) -> dict[st
 
 
 def require_known_names(where: str, names: Iterable[str]) -> None:
-    """Raise UnsupportedError where there are graphs, and by their names they are none of a model's."""
+    """Raise UnsupportedError where there are graphs alone, and by their names they are none of a model's."""
+    names = list(names)
+    if any(name.endswith((".safetensors", ".bin")) for name in names):
+        return
     graphs = sorted(name for name in names if name.endswith(".onnx") and name.count("/") == name.startswith(FOLDER))
     if graphs and not find_variants(graphs):
         suffixes = ", ".join(variant.suffix for variant in VARIANTS if variant.suffix)

@@ -20,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from ..bundle.checkpoint_files import CONFIG, Listing, has_weights, settings_of, weights_of
+from ..bundle.checkpoint_files import CONFIG, Listing, settings_of, weights_of
 from ..bundle.digests import cache_folder, file_digest
 from ..bundle.manifest import MANIFEST
 from ..errors import EnvironmentMissing, IntegrityError, UsageError
@@ -300,8 +300,7 @@ def _graph_files(model: str, names: Sequence[str], wish: _Wish) -> list[str]:
     """Return the files of the graphs that run as they are; none where the repository is to be compiled."""
     from ..bundle.onnx_layout import choose_variant, files_of, find_variants, is_compiled, require_known_names
 
-    if not has_weights(names, allow_pickle=True):
-        require_known_names(model, names)
+    require_known_names(model, names)
     if not is_compiled(names, wish.profile, allow_pickle=wish.allow_pickle):
         return []
     variants = find_variants(names)

@@ -4,7 +4,6 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from ..bundle.checkpoint_files import has_weights
 from ..bundle.manifest import MANIFEST
 from ..errors import UsageError
 from ..tasks import Task
@@ -67,8 +66,7 @@ def runs_as_it_is(source: Source, profile: str | None, *, allow_pickle: bool = F
     from ..bundle.onnx_layout import find_variants, is_compiled, require_known_names
 
     names = folder_names(source.folder)
-    if not has_weights(names, allow_pickle=True):
-        require_known_names(source.id, names)
+    require_known_names(source.id, names)
     runs = is_compiled(names, profile, allow_pickle=allow_pickle)
     if not runs and (variants := find_variants(names)):
         _LOG.info(

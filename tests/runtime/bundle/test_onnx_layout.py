@@ -26,6 +26,14 @@ def test_other_names_are_refused_with_those_that_are_known(names):
         require_known_names("folder", names)
 
 
-@pytest.mark.parametrize("names", [["config.json"], ["onnx/model.onnx", "onnx/model_mine.onnx"], ["other/mine.onnx"]])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["config.json"],
+        ["mine.onnx", "weights.safetensors"],
+        ["onnx/model.onnx", "onnx/model_mine.onnx"],
+        ["other/mine.onnx"],
+    ],
+)
 def test_a_folder_that_has_none_or_a_known_one_passes(names):
     require_known_names("folder", names)

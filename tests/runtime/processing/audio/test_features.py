@@ -135,10 +135,13 @@ def write(folder, config):
     (folder / CONFIG_NAME).write_text(config if isinstance(config, str) else json.dumps(config))
 
 
-@pytest.mark.parametrize("name", ["ParakeetFeatureExtractor", "EncodecFeatureExtractor", None])
+@pytest.mark.parametrize("name", ["ParakeetFeatureExtractor", "EncodecFeatureExtractor"])
 def test_an_unsupported_class_is_refused_by_name(tmp_path, name):
-    write(tmp_path, {"feature_extractor_type": name} if name else {})
+    write(tmp_path, {"feature_extractor_type": name})
     with pytest.raises(UnsupportedError, match=rf"'{name}' is not supported \(supported: Speech2Text"):
+        SpeechProcessor.from_folder(tmp_path)
+    write(tmp_path, {})
+    with pytest.raises(UnsupportedError, match=r'add "feature_extractor_type" to preprocessor_config\.json'):
         SpeechProcessor.from_folder(tmp_path)
 
 

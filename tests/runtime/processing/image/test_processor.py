@@ -154,11 +154,11 @@ def test_unknown_class_is_named_with_the_supported_ones(tmp_path):
         ({"resample": None}, "resample is not set"),
         ({"do_resize": "yes"}, "true, false"),
         ({"do_center_crop": True}, "crop_size is not set"),
-        ({"do_rescale": True}, "rescale_factor is not set"),
+        ({"do_rescale": True, "rescale_factor": None}, "rescale_factor is not set"),
         ({"do_rescale": True, "rescale_factor": float("nan")}, "finite"),
         ({"do_rescale": True, "rescale_factor": 10**400}, "finite"),
         ({"default_to_square": "no"}, "default_to_square is 'no'"),
-        ({"do_normalize": True, "image_mean": [0.5] * 3}, "image_std is not set"),
+        ({"do_normalize": True, "image_std": None}, "image_std is not set"),
         ({"image_mean": [0.5] * 4}, "per channel of 3"),
         ({"image_std": [0.5, 0, 0.5]}, "no zero"),
         ({"image_processor_type": "ConvNextImageProcessor"}, "shortest_edge"),
@@ -191,7 +191,7 @@ def test_a_missing_file_is_an_integrity_error(tmp_path):
     [
         ({"sise": 3}, "unknown image processor setting 'sise'"),
         ({"size": 10**9}, "from 1 to"),
-        ({"do_rescale": True}, "rescale_factor"),
+        ({"do_center_crop": True}, "crop_size"),
     ],
 )
 def test_a_bad_setting_of_a_call_is_a_usage_error(tmp_path, settings, message):
