@@ -1,7 +1,8 @@
 """Weights that a checkpoint lacks: which of its model's outputs would be random; it knows no architecture.
 
-What the model reads on its way to an output is asked of the model: it runs with two draws of the missing weights, and
-an output that reads one differs. Counters, position ids and poolers that no output reads thus refuse no checkpoint.
+What the model reads on its way to an output is asked of the model: it runs with the missing weights changed in two
+ways, a little, and an output that reads one differs. Counters, position ids and poolers that no output reads thus
+refuse no checkpoint.
 """
 
 import contextlib
@@ -52,15 +53,15 @@ def _random_outputs(checkpoint: Checkpoint, family: Family) -> set[str]:
     name, inputs = next(family.plans(checkpoint, family.oracle(checkpoint))).grid[0]
     made = []
     for seed in range(2):
-        with _drawn(checkpoint.model, checkpoint.missing, seed), quiet():
+        with _changed(checkpoint.model, checkpoint.missing, seed), quiet():
             # An oracle of its own, which takes the model as it is now for what it was loaded as.
             made.append(family.oracle(checkpoint).case(name, inputs).expected)
     return {output for output, values in made[0].items() if not np.array_equal(values, made[1][output])}
 
 
 @contextlib.contextmanager
-def _drawn(model: Any, names: Sequence[str], seed: int) -> Iterator[None]:
-    """Draw these weights anew for a while; whole numbers stay, because none are random."""
+def _changed(model: Any, names: Sequence[str], seed: int) -> Iterator[None]:
+    """Change these weights a little for a while; whole numbers stay, because none are random."""
     tensors = {
         **dict(model.named_parameters(remove_duplicate=False)),
         **dict(model.named_buffers(remove_duplicate=False)),
@@ -70,8 +71,8 @@ def _drawn(model: Any, names: Sequence[str], seed: int) -> Iterator[None]:
     random = torch.Generator().manual_seed(seed)
     try:
         with torch.no_grad():
-            for tensor in found:  # positive, as variances are
-                tensor.uniform_(0.5, 1.5, generator=random)
+            for tensor in found:  # by little: activations that are all cut off would hide what reads them
+                tensor.add_(0.01 * torch.randn(tensor.shape, generator=random, dtype=tensor.dtype))
         yield
     finally:
         with torch.no_grad():
