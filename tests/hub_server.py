@@ -39,6 +39,18 @@ class Repository:
         return hashlib.sha256(self.files[name]).hexdigest()
 
 
+def _answer_with(**changes):
+    return lambda siblings: json.dumps({"id": "a/b", "sha": "a" * 40, "siblings": [siblings[0] | changes]}).encode()
+
+
+# What a hostile or broken server says of a repository, by a word.
+_SPOILS = {
+    "size": _answer_with(size="x"),
+    "name": _answer_with(rfilename=5),
+    "deep": lambda _: b"[" * 100_000,
+}
+
+
 @dataclass(frozen=True)
 class Request:
     """What a client asked for, and how many bytes of a file it was sent."""
@@ -55,7 +67,7 @@ class Hub:
     """The server's address, what it serves, and what it was asked for.
 
     `cuts` maps a file's sha256 to the offset behind which the connection breaks, once; `stalls` to the one behind which
-    it stays open and silent until `released` is set.
+    it stays open and silent until `released` is set. `spoils` is a key of `_SPOILS`.
     """
 
     url: str
@@ -66,6 +78,7 @@ class Hub:
     stalls: dict[str, int] = field(default_factory=dict)
     stalled: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
+    spoils: str | None = None
 
     @property
     def downloads(self) -> list[Request]:
@@ -157,7 +170,9 @@ class _Handler(BaseHTTPRequestHandler):
         repository = self._repository(id, revision or "main")
         blobs = "blobs" in parse_qs(urlsplit(self.path).query)
         siblings = [{"rfilename": row.pop("path"), **(row if blobs else {})} for row in _rows(repository)]
-        self._json({"id": id, "modelId": id, "sha": repository.commit, "siblings": siblings, "private": False})
+        if (spoil := _SPOILS.get(self.hub.spoils)) is not None:
+            return self._answer(200, spoil(siblings), {"Content-Type": "application/json"})
+        return self._json({"id": id, "modelId": id, "sha": repository.commit, "siblings": siblings, "private": False})
 
     def _tree(self, id, revision):  # noqa: A002
         self._json([{"type": "file", **row} for row in _rows(self._repository(id, revision))])
@@ -174,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
             sha256 = repository.sha256(name)
             linked = {"X-Linked-Etag": f'"{sha256}"', "X-Linked-Size": str(len(content))}
             return self._answer(302, b"", {**commit, **linked, "Location": f"{self.hub.store}/{sha256}"})
-        return self._content(content, {**commit, "ETag": f'"{_oid(content)}"'})
+        return self._content(repository.sent.get(name, content), {**commit, "ETag": f'"{_oid(content)}"'})
 
     def _store(self, sha256):
         for repository in (row for rows in self.hub.repositories.values() for row in rows):
@@ -220,7 +235,7 @@ def _oid(content):
 
 def _rows(repository) -> Iterator[dict]:
     for name, content in sorted(repository.files.items()):
-        row = {"path": name, "size": len(content), "oid": _oid(content)}
+        row = {"path": name, "size": len(content), "oid": _oid(content), "blobId": _oid(content)}
         if name in repository.large:
             sha256 = repository.sha256(name)
             row["lfs"] = {"size": len(content), "oid": sha256, "sha256": sha256, "pointerSize": 130}

@@ -2,8 +2,8 @@
 
 Only what an export reads is downloaded, and of weights only safetensors; of what others compiled, the graphs of one
 precision. A bundle's files, and such graphs, become real files in vitrify's own cache: ONNX Runtime refuses external
-data behind the links that the Hub's cache is made of. Large files are downloaded here and not by huggingface_hub, which
-drops what it has of a file when its process ends.
+data behind the links that the Hub's cache is made of. Files are downloaded here and not by huggingface_hub, which drops
+what it has of a file when its process ends, and takes all that a server sends.
 """
 
 import contextlib
@@ -21,14 +21,14 @@ from typing import Any
 from filelock import FileLock
 
 from ..bundle.checkpoint_files import CONFIG, Listing, settings_of, weights_of
-from ..bundle.digests import cache_folder, file_digest
+from ..bundle.digests import cache_folder
 from ..bundle.manifest import MANIFEST
 from ..errors import EnvironmentMissing, IntegrityError, UsageError
+from ..json_files import read_object
+from .announced import Announced, checked_size, resume
 
 _ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_LARGE = 10 * 2**20  # bytes that huggingface_hub writes at a time: of a smaller file nothing is there to resume
 
 
 @dataclass(frozen=True)
@@ -124,28 +124,32 @@ def _from_hub(model: str, revision: str | None, token: Any, local_files_only: bo
         return _from_cache(model, revision, wish)
     with _explained(model, revision):
         info = huggingface_hub.HfApi(token=token).model_info(model, revision=revision, files_metadata=True)
-    files = {item.rfilename: item for item in info.siblings or ()}
+    files = {str(item.rfilename): item for item in info.siblings or ()}
     commit = _checked(model, str(info.sha))
-    sizes = {name: item.size or 0 for name, item in files.items()}
-    names = _wanted(
-        Listing(model, sizes, sizes.__contains__, lambda name: _fetch_small(model, name, commit, token)), wish
+    sizes = {name: checked_size(model, name, item.size) for name, item in files.items()}
+    listing = Listing(
+        model, sizes, sizes.__contains__, lambda name: _fetch_small(model, name, files[name], commit, token)
     )
+    names = _wanted(listing, wish)
     _checked(model, commit, names)
     has_graphs = MANIFEST in names or any(name.endswith(".onnx") for name in names)
     root = _own_root(model) if has_graphs else _shared_root(model)
     own = root / commit if has_graphs else None
     missing = {name: files[name] for name in names if not _is_here(model, name, commit, own)}
-    _require_space(root, sum(item.size or 0 for item in missing.values()))
+    _require_space(root, sum(sizes[name] for name in missing))
     with _explained(model, revision):
-        _fetch_large(model, commit, missing, token, root, own)
-        folder = huggingface_hub.snapshot_download(
-            model,
-            revision=commit,
-            token=token,
-            local_dir=own,
-            allow_patterns=[glob.escape(name) for name in names],
-            tqdm_class=_bars(),
-        )
+        _fetch(model, commit, missing, token, root, own)
+        if own is not None and all((own / name).is_file() for name in names):
+            folder = own
+        else:
+            folder = huggingface_hub.snapshot_download(
+                model,
+                revision=commit,
+                token=token,
+                local_dir=own,
+                allow_patterns=[glob.escape(name) for name in names],
+                tqdm_class=_bars(),
+            )
     if revision != commit:
         _remember(root / "refs" / (revision or constants.DEFAULT_REVISION), commit)
     _remember(_listing(model, commit), json.dumps(sizes))
@@ -182,11 +186,13 @@ def _checked(model: str, commit: str, names: Iterable[str] = ()) -> str:
     return commit
 
 
-def _fetch_small(model: str, name: str, commit: str, token: Any) -> Path:
+def _fetch_small(model: str, name: str, item: Any, commit: str, token: Any) -> Path:
     """Return where an index or a config is, in the cache shared with huggingface_hub, after downloading it."""
     import huggingface_hub
 
     with _explained(model, commit):
+        if not _is_here(model, name, commit, None):
+            _fetch(model, commit, {name: item}, token, _shared_root(model), None)
         return Path(huggingface_hub.hf_hub_download(model, name, revision=commit, token=token))
 
 
@@ -198,36 +204,23 @@ def _is_here(model: str, name: str, commit: str, own: Path | None) -> bool:
     return isinstance(try_to_load_from_cache(model, name, revision=commit), str)
 
 
-def _fetch_large(model: str, commit: str, files: Mapping[str, Any], token: Any, root: Path, own: Path | None) -> None:
-    """Download the large files of `files`, to where huggingface_hub looks for them before it downloads."""
+def _fetch(model: str, commit: str, files: Mapping[str, Any], token: Any, root: Path, own: Path | None) -> None:
+    """Download `files`, to where huggingface_hub looks for them before it downloads."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers
 
     for name, item in files.items():
-        if item.lfs is None or item.lfs.size <= _LARGE or not _SHA256.fullmatch(item.lfs.sha256):
+        if (content := Announced.of(item)) is None:
             continue
-        final = root / "blobs" / item.lfs.sha256 if own is None else own / name
-        partial = root / "partial" / item.lfs.sha256
+        final = root / "blobs" / content.key if own is None else own / name
+        partial = root / "partial" / content.key
         for folder in (final.parent, partial.parent):
             folder.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{partial}.lock"):
             if not final.exists():
                 url = hf_hub_url(model, name, revision=commit)
-                _resume(url, partial, size=item.lfs.size, sha256=item.lfs.sha256, headers=build_hf_headers(token=token))
+                resume(url, partial, content, headers=build_hf_headers(token=token))
                 partial.replace(final)
-
-
-def _resume(url: str, partial: Path, *, size: int, sha256: str, headers: dict[str, str]) -> None:
-    """Download what `partial` lacks of the file, and check the whole."""
-    from huggingface_hub.file_download import http_get
-
-    if partial.exists() and partial.stat().st_size > size:
-        partial.unlink()
-    with partial.open("ab") as file:
-        http_get(url, file, resume_size=file.tell(), headers=headers, expected_size=size)
-    if file_digest(partial) != sha256:
-        partial.unlink()
-        raise IntegrityError(f"what the Hub sent is not the file it announced ({sha256[:12]}): run again")
 
 
 def _from_cache(model: str, revision: str | None, wish: _Wish) -> Source:
@@ -278,8 +271,8 @@ def _listed(model: str, commit: str) -> dict[str, int]:
     import huggingface_hub
     from huggingface_hub import errors
 
-    with contextlib.suppress(OSError, ValueError):
-        return json.loads(_listing(model, commit).read_text())
+    with contextlib.suppress(OSError, IntegrityError):
+        return {name: checked_size(model, name, size) for name, size in read_object(_listing(model, commit)).items()}
     unknown = getattr(errors, "CachedRepoTreeNotFoundError", AttributeError)
     with contextlib.suppress(unknown, AttributeError, OSError, ValueError):  # AttributeError: before huggingface_hub 1
         return {file.path: file.size or 0 for file in huggingface_hub.get_cached_repo_tree(model, revision=commit)}
@@ -363,7 +356,7 @@ def _explained(model: str, revision: str | None) -> Iterator[None]:
         raise UsageError(f"{at} cannot be downloaded from the Hub: {str(error).splitlines()[0]}") from error
     except OSError as error:
         raise _from_os_error(at, error) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise EnvironmentMissing(
             f"the answer for {at} is not from a Hub ({reason}): check HF_ENDPOINT, or a proxy in between"

@@ -215,6 +215,24 @@ def test_content_that_is_not_what_was_announced(connect):
     assert found["error"] == "IntegrityError"
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_more_than_was_announced_is_cut_and_not_kept(connect, tmp_path, name):
+    endless = Repository(WITH_BIG.files, WITH_BIG.large, sent={name: bytes(40 * 2**20)})
+    with serving({"owner/tiny": endless}) as hub:
+        found = connect(hub).resolve("owner/tiny")
+    assert found["error"] == "IntegrityError"
+    assert "more than the" in found["said"]
+    assert all(path.stat().st_size <= len(BIG) for path in tmp_path.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("spoilt", ["size", "name", "deep"])
+def test_an_answer_of_other_types(connect, spoilt):
+    with serving({"owner/tiny": WITH_BIG}) as hub:
+        hub.spoils = spoilt
+        found = connect(hub).resolve("owner/tiny")
+    assert found["error"] in {"IntegrityError", "EnvironmentMissing", "UsageError"}
+
+
 # -------------------------------------------------------------------------------------------------------------- bundles
 
 
