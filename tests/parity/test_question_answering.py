@@ -4,6 +4,7 @@ import base64
 import json
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ COMPUTED = 1e-4  # the runtime's logits: cpu-fp32
 EXAMPLE = {"question": "Who is it?", "context": "My name is Sarah Jessica and I live in London, near the river."}
 OTHER = {"question": "What is the capital of France?", "context": "Paris is the capital of France, he said."}
 CPU = SimpleNamespace(provider="cpu")
+MODEL = SimpleNamespace(input_names=("input_ids", "attention_mask"))
 
 
 @dataclass
@@ -30,6 +32,7 @@ class GoldenBundle:
 
     tokenizer: Tokenizer
     windows: list[dict]
+    model: ClassVar[SimpleNamespace] = MODEL
 
     def run_rows(self, rows):
         return [self._run(row) for row in rows]
@@ -57,7 +60,9 @@ def exported(request, checkpoints, tmp_path_factory):
 @pytest.fixture
 def pipe(checkpoints):
     """A pipeline whose logits tell the tokens of every text apart."""
-    rows = SimpleNamespace(tokenizer=Tokenizer.from_folder(checkpoints["bert"]), run_rows=_run_arithmetic, profile=CPU)
+    rows = SimpleNamespace(
+        tokenizer=Tokenizer.from_folder(checkpoints["bert"]), run_rows=_run_arithmetic, profile=CPU, model=MODEL
+    )
     return QuestionAnsweringPipeline(rows, task=HEAD)
 
 
@@ -223,7 +228,9 @@ def test_an_answer_is_as_impossible_as_in_the_window_that_doubts_it_least(pipe):
         lengths.extend(len(row["input_ids"]) for row in rows)
         return [dict.fromkeys(("start_logits", "end_logits"), np.zeros(len(row["input_ids"]))) for row in rows]
 
-    level_pipe = QuestionAnsweringPipeline(SimpleNamespace(tokenizer=pipe.tokenizer, run_rows=level), task=HEAD)
+    level_pipe = QuestionAnsweringPipeline(
+        SimpleNamespace(tokenizer=pipe.tokenizer, run_rows=level, model=MODEL), task=HEAD
+    )
     asked = {"max_seq_len": 24, "doc_stride": 5, "top_k": 10_000, "handle_impossible_answer": True}
     answers = level_pipe(EXAMPLE, **asked)
     score = next(answer["score"] for answer in answers if not answer["answer"])

@@ -39,7 +39,7 @@ class TorchSeq2SeqBundle:
     """An encoder-decoder in PyTorch as a loaded bundle; it remembers the prompts and the arguments of each batch."""
 
     def __init__(self, folder: Any, bundle: Any) -> None:
-        self.name, self.profile = folder.name, SimpleNamespace(name="cpu-fp32")
+        self.name, self.profile = folder.name, SimpleNamespace(name="cpu-fp32", precision="fp32")
         self.bundle = SimpleNamespace(topology=FAMILIES["encoder-decoder"])
         self.batches: list[Any] = []
         self._folder, self._bundle = folder, bundle

@@ -206,7 +206,7 @@ def test_targets_outside_the_vocabulary_are_logged(text_pair, caplog):
         (ZERO_SHOT, "bart", ("", ["a"]), {}, "not empty"),
         (ZERO_SHOT, "bart", ("a", ["b"]), {"candidate_labels": ["b"]}, "twice"),
         (ZERO_SHOT, "bart", ("a", ["b"], "{}"), {}, "by position"),
-        (ZERO_SHOT, "bart", ("a", ["b"]), {"sequences": "a"}, "once"),
+        (ZERO_SHOT, "bart", ("a", ["b"]), {"sequences": "a"}, "twice"),
         (ZERO_SHOT, "bart", ("a", ["b"]), {"hypothesis_template": "no braces"}, "no braces"),
         (ZERO_SHOT, "bart", ("a", ["b"]), {"hypothesis_template": "{foo}"}, "{foo}"),
         (ZERO_SHOT, "bart", ("a", ["b"]), {"hypothesis_template": 3}, "got 3"),

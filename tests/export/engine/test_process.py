@@ -16,7 +16,7 @@ FAKES = Path(__file__).parent
     ("behaviour", "stage", "words"),
     [
         ("hangs", "time", "more than 2 s: allow more with --timeout"),
-        ("grows", "memory", "GB allowed: allow more with --memory"),
+        ("grows", "memory", "MB allowed: allow more with --memory"),
         ("killed", "killed", "was killed: is there enough memory?"),
         ("faults", "crash", r"crashed \(SIGSEGV\)"),
         ("crashes", "crash", r"ended with 134: free\(\): invalid pointer"),

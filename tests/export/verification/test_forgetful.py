@@ -89,7 +89,7 @@ MEMORIES = [
 
 
 def oracle_of(model):
-    return ForwardOracle(SimpleNamespace(model=model, outputs=("last_hidden_state",)))
+    return ForwardOracle(SimpleNamespace(traced=model, outputs=("last_hidden_state",)))
 
 
 def ids(length):

@@ -13,7 +13,7 @@ from vitrify.profiles import load_profile
 from vitrify.runtime.bundle.engines import NOT_RUN, Engine, engines_of, graph_sources, write_sidecar
 from vitrify.runtime.bundle.manifest import Build, Bundle, Provenance, write_manifest
 from vitrify.runtime.errors import EnvironmentMissing
-from vitrify.runtime.graphs.signature import Graph
+from vitrify.runtime.graphs.signature import Graph, Tensor
 from vitrify.runtime.selection import engines as gpu
 from vitrify.runtime.selection.engines import capability, engine_path, installed_releases, record_verified
 from vitrify.runtime.verification import verify
@@ -57,7 +57,9 @@ def bundle(tmp_path):
         family="encoder",
         source=Provenance("here"),
         axes={},
-        graphs={"model": Graph((), ())},
+        graphs={
+            "model": Graph((Tensor("input_ids", "int64", ("batch",)),), (Tensor("logits", "float32", ("batch",)),))
+        },
         builds={PROFILE: Build(load_profile(PROFILE), {"model": file})},
         tools={},
     )

@@ -113,7 +113,7 @@ def test_every_recording_may_have_a_language_of_its_own():
     alone = [ours(model, each, language=name)[0] for each, name in zip(recordings, ("ja", "en"), strict=True)]
     assert [each.tokens for each in found] == [each.tokens for each in alone]
     assert found[0].language != found[1].language
-    with pytest.raises(UsageError, match="language lists 2 languages for 1 recordings at once"):
+    with pytest.raises(UsageError, match="language lists 2 languages for 1 audio files at once"):
         ours(model, recordings[0], language=["ja", "en"])
 
 
