@@ -19,7 +19,7 @@ from ..runtime.bundle.reading import read_bundle
 from ..runtime.errors import UsageError
 from ..runtime.loading import MAX_DRIFT, LoadedBundle
 from ..runtime.machine import this_machine, usable_cores
-from ..runtime.selection.find import find_choice
+from ..runtime.selection.find import check_drift, find_choice
 from ..runtime.selection.profiles import Choice
 from ..runtime.sources.hub import Request
 from .backends import COUNTER, OWN, Installed, find_baseline, own_backend
@@ -88,6 +88,7 @@ class Measurement:
         ):
             if value <= 0:
                 raise UsageError(f"{name}: got {value}, expected more than 0")
+        check_drift(self.max_drift)
         for name in self.against:
             find_baseline(name)
 

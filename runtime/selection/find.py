@@ -1,8 +1,10 @@
 """A profile by its name, or what "auto" stands for on this machine."""
 
 import logging
+import math
 
 from ..bundle.manifest import Bundle
+from ..errors import UsageError
 from ..machine import this_machine
 from .profiles import Choice, choose_profile, choose_tuned
 
@@ -14,11 +16,18 @@ _LOG = logging.getLogger("vitrify")
 
 def find_choice(bundle: Bundle, name: str | None, *, max_drift: float = MAX_DRIFT) -> Choice:
     """Return the profile of this name, or what "auto" stands for here; raise UsageError where there is none."""
+    check_drift(max_drift)
     if name == "auto":
         choice = _fastest(bundle, max_drift)
         bundle.profile(choice.profile.name)  # says so of an ONNX folder
         return choice
     return Choice(bundle.profile(bundle.default_profile() if name is None else name))
+
+
+def check_drift(max_drift: float) -> None:
+    """Raise UsageError for what cannot be a largest difference."""
+    if isinstance(max_drift, bool) or not isinstance(max_drift, int | float) or not 0 <= max_drift < math.inf:
+        raise UsageError(f"max_drift: got {max_drift!r}, expected a number from 0 on, such as {MAX_DRIFT}")
 
 
 def _fastest(bundle: Bundle, max_drift: float) -> Choice:

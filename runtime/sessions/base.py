@@ -14,6 +14,7 @@ from ..errors import UsageError
 from ..graphs.signature import Tensor
 from ..machine import usable_cores
 
+_MOST_THREADS = 256
 _WHOLE = frozenset("biu")  # numpy's kinds of bool, int and uint
 
 
@@ -36,10 +37,11 @@ def on_host(value: Value) -> np.ndarray:
 def cpu_threads(threads: int | None) -> int:
     """Return how many threads a backend on the CPU takes: as asked, or the cores that this process may use.
 
-    Raises UsageError if `threads` is not at least 1.
+    Raises UsageError if `threads` is not at least 1, or so many that starting them takes seconds.
     """
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads: got {threads}, expected a number of at least 1, or None for every usable core")
+    most = max(_MOST_THREADS, usable_cores())
+    if threads is not None and not 1 <= threads <= most:
+        raise UsageError(f"threads: got {threads}, expected a number from 1 to {most}, or None for every usable core")
     return threads or usable_cores()
 
 
