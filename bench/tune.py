@@ -113,7 +113,7 @@ def tune_bundle(
         raise UsageError(
             f"'{folder}' is an ONNX folder: it contains no PyTorch outputs to check a configuration against"
         )
-    work = workload(bundle, LoadedBundle(bundle).config, sizes)
+    work = workload(bundle, LoadedBundle(bundle, max_drift=max_drift).config, sizes)
     with Processes() as processes, tempfile.TemporaryDirectory(prefix="vitrify-tune-") as scratch:
         trial = _Trial(bundle, work, processes, Path(scratch), max_drift, rounds, pause, progress)
         plain = trial.measured(list(_profiles(bundle, machine)))

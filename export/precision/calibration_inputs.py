@@ -40,6 +40,8 @@ def read_calibration(checkpoint: Checkpoint, path: str | Path) -> CalibrationInp
     files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if _is_shown(each, path))
     if not files:
         raise UsageError(f"--calibration: no file is at '{path}': pass a text file, or a folder of images or audio")
+    if path.is_dir() and checkpoint.kinds[0] == "text":
+        raise UsageError(f"--calibration: '{path}' is a folder, and texts are the lines of a file: pass one text file")
     rows = _READERS[checkpoint.kinds[0]](checkpoint, files)
     if not rows:
         raise UsageError(f"--calibration: '{path}' contains no {checkpoint.kinds[0]} to calibrate on")

@@ -25,11 +25,29 @@ def load_targets(names: Sequence[str | Path]) -> tuple[list[Profile], frozenset[
     profiles = {profile.name: profile for profile in (*automatic, *asked)}
     if not profiles:
         raise UsageError("no profile was given: name at least one (vitrify profiles)")
+    _refuse_shared_files(list(profiles.values()))
     for profile in profiles.values():
         if not profile.is_emulable:
             check_machine(profile, this_machine())  # before minutes are spent on a graph that cannot be compared
     optional = {profile.name for profile in automatic if (profile.provider, profile.precision) != ("cpu", "fp32")}
     return list(profiles.values()), frozenset(optional - {profile.name for profile in asked})
+
+
+def _refuse_shared_files(profiles: Sequence[Profile]) -> None:
+    """Raise UsageError for profiles that would write other graphs into the same files."""
+    owners: dict[str, Profile] = {}
+    for profile in profiles:
+        owner = owners.setdefault(profile.graph_suffix, profile)
+        if _numbers(owner) != _numbers(profile):
+            raise UsageError(
+                f"profiles '{owner.name}' and '{profile.name}' share the graph_suffix '{profile.graph_suffix}' and not "
+                "their settings: give one of them another graph_suffix, or export them into two bundles"
+            )
+
+
+def _numbers(profile: Profile) -> tuple[object, ...]:
+    """Return what decides the numbers in a profile's graph."""
+    return profile.quantization, profile.weights, profile.half, profile.half and profile.half_precision
 
 
 def fitting(targets: list[Profile], checkpoint: Checkpoint, optional: Collection[str]) -> list[Profile]:

@@ -112,7 +112,7 @@ def _build(variant: Variant, graphs: Mapping[str, str]) -> Build:
             "description": "ONNX Runtime on any CPU; third-party, not verified",
             "provider": "cpu",
             "precision": variant.precision,
-            "opset": 26,
+            "opset": 24,
             "ir_version": 14,
             "tolerance": {"absolute": 0.0},
             "graph_suffix": variant.suffix,

@@ -1,6 +1,7 @@
 """A profile by its name, or what "auto" stands for on this machine."""
 
 import logging
+import math
 
 from ..bundle.manifest import Bundle
 from ..errors import UsageError
@@ -25,8 +26,8 @@ def find_choice(bundle: Bundle, name: str | None, *, max_drift: float = MAX_DRIF
 
 def check_max_drift(value: float) -> None:
     """Raise UsageError for what is not a bound of the max relative error."""
-    if not value >= 0:  # nan is not either
-        raise UsageError(f"max_drift: got {value}, expected a number of at least 0")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise UsageError(f"max_drift: got {value!r}, expected a number of at least 0")
 
 
 def _fastest(bundle: Bundle, max_drift: float) -> Choice:

@@ -117,6 +117,11 @@ def test_engines_in_half_precision_keep_softmax_and_norms_in_float32():
         ('quantization = {}\nprecision = "int8"|precision = "fp32"', "'graph_suffix' is ''"),
         ("options = { a = [1] }", "'options' is {'a': [1]}"),
         ('name = "Two Words"', "'name' is 'Two Words'"),
+        ('name = "auto"', "but not 'auto'"),
+        (f'name = "{"a" * 65}"', "at most 64 lower-case letters"),
+        ('weights = { bits = 4.0 }\nprecision = "w4"\ngraph_suffix = "_a"|precision = "fp32"', "'bits' is 4.0"),
+        ("shape_ranges = { a = { sequence = { minimum = 'a', optimum = 1, maximum = 2 } } }", "expected 0 <= minimum"),
+        (f"requires = {'[' * 300}{']' * 300}", "a list of lists of CPU features"),
         ("opset == 20", "is not TOML"),
     ],
 )

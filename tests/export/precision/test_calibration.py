@@ -195,6 +195,7 @@ def test_of_many_texts_some_all_through_are_taken(tmp_path):
 REFUSED = {
     "nothing there": (lambda folder: folder / "missing", "no file is at"),
     "an empty folder": (lambda folder: folder, "no file is at"),
+    "a folder": (lambda folder: write(folder / "texts.txt", b"a text") and folder, "pass one text file"),
     "no text": (lambda folder: write(folder / "texts.txt", b"\n \n"), "contains no text"),
     "no UTF-8": (lambda folder: write(folder / "texts.txt", b"\xff\xfe\x00"), "is not a text in UTF-8"),
 }

@@ -214,6 +214,7 @@ H200 = cpu(gpus=("H200",))
         ),
         ({"provider": "openvino"}, {"onnxruntime"}, DependencyMissing, r"pip install 'vitrify\[openvino\]'"),
         ({"provider": "cpu", "opening": Opening(0)}, {"onnxruntime"}, UsageError, "threads: got 0"),
+        ({"provider": "cpu", "opening": Opening(100_000)}, {"onnxruntime"}, UsageError, "threads: got 100000"),
         (
             {"provider": "cuda", "opening": Opening(machine=cpu())},
             {"onnxruntime"},
