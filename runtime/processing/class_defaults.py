@@ -10,6 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..errors import IntegrityError
+from ..json_files import read_object
+
 GENERIC_TOKENIZER = "TokenizersBackend"  # of transformers 5: nothing but what the files say
 UNBOUNDED = 10**20  # transformers writes 1e30 where a tokenizer has no longest text
 
@@ -24,10 +27,9 @@ def _table(name: str) -> Mapping[str, Any]:
 def model_config(folder: Path) -> Values:
     """Return the config.json beside a processor's files; nothing where there is none to read."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_object(folder / "config.json")
+    except (OSError, IntegrityError):
         return {}
-    return config if isinstance(config, dict) else {}
 
 
 def tokenizer_class(saved: Values, model: Values, *, is_byte_level: bool) -> str | None:

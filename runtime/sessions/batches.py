@@ -1,6 +1,6 @@
 """Rows as one batch of a graph: filled up to one length on the way in, cut apart on the way out; it knows no task."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,17 +19,17 @@ def batches(rows: Sequence[Row], graph: "Graph") -> Iterator[Sequence[int]]:
 
     A graph that has its batch fixed gets no more rows than that.
     """
+    axes = {tensor.name: tensor.axes[1:] for tensor in graph.inputs}
     groups: dict[tuple[Any, ...], list[int]] = {}
     for index, row in enumerate(rows):
-        groups.setdefault(_sizes(row, graph), []).append(index)
+        groups.setdefault(_sizes(row, axes), []).append(index)
     fixed = graph.inputs[0].axes[0] if graph.inputs and graph.inputs[0].axes else None
     for group in groups.values():
         size = fixed if isinstance(fixed, int) else len(group)
         yield from (group[start : start + size] for start in range(0, len(group), size))
 
 
-def _sizes(row: Row, graph: "Graph") -> tuple[Any, ...]:
-    axes = {tensor.name: tensor.axes[1:] for tensor in graph.inputs}
+def _sizes(row: Row, axes: Mapping[str, Sequence[Any]]) -> tuple[Any, ...]:
     return tuple(
         (name, *(size for axis, size in zip(axes[name], row[name].shape, strict=False) if axis != "sequence"))
         for name in sorted(row)

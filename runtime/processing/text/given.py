@@ -6,7 +6,7 @@ from typing import Any
 import tokenizers
 
 from ...errors import UsageError
-from .special_tokens import NAMED, UNBOUNDED, TokenizerConfig
+from .special_tokens import NAMED, TokenizerConfig, longest_text
 from .tokenizer import Tokenizer
 
 
@@ -39,11 +39,10 @@ def _copied(source: Any, backend: tokenizers.Tokenizer, own: Tokenizer | None) -
 
 def _config_of(source: Any) -> TokenizerConfig:
     found = {name: getattr(source, name, None) for name in NAMED}
-    longest = getattr(source, "model_max_length", None)
     return TokenizerConfig(
         special_tokens={name: str(token) for name, token in found.items() if token is not None},
         extra_special_tokens=tuple(map(str, getattr(source, "extra_special_tokens", None) or ())),
-        model_max_length=int(longest) if longest and 0 < longest <= UNBOUNDED else None,
+        model_max_length=longest_text(getattr(source, "model_max_length", None)),
         padding_side=getattr(source, "padding_side", "right"),
         truncation_side=getattr(source, "truncation_side", "right"),
         model_input_names=tuple(getattr(source, "model_input_names", None) or TokenizerConfig.model_input_names),

@@ -121,7 +121,7 @@ def read_tokenizer_config(folder: Path, backend: tokenizers.Tokenizer) -> Tokeni
     return TokenizerConfig(
         special_tokens={name: token for name, token in named.items() if token is not None},
         extra_special_tokens=() if isinstance(extra, dict) else tuple(filter(None, map(content, extra))),
-        model_max_length=int(longest) if longest and 0 < longest <= UNBOUNDED else None,
+        model_max_length=longest_text(longest),
         clean_up_bpe=values.get("clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output", False),
         says_inputs=says_inputs,
         response_template=values.get("response_template"),
@@ -156,6 +156,11 @@ def _own(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the export wrote for vitrify alone."""
     found = values.get(OWN, {})
     return {name: found[name] for name in ("unknown_from", "languages") if name in found}
+
+
+def longest_text(value: float | None) -> int | None:
+    """Return how many tokens a `model_max_length` allows; None for those that mean no limit."""
+    return int(value) if value and 0 < value <= UNBOUNDED else None
 
 
 def content(token: Any) -> str | None:
