@@ -24,7 +24,7 @@ from ..runtime.machine import this_machine, usable_cores
 from ..runtime.selection.find import check_max_drift, find_choice
 from ..runtime.selection.profiles import Choice
 from ..runtime.sessions.base import cpu_threads
-from ..runtime.sources.hub import Request
+from ..runtime.sources.request import Request
 from ..runtime.steps import Progress, Steps
 from .backends import COUNTER, OWN, Installed, find_baseline, own_backend
 from .environment import condition, fingerprint

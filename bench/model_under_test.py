@@ -9,8 +9,8 @@ from ..runtime.bundle.manifest import MANIFEST, Bundle
 from ..runtime.bundle.reading import read_bundle
 from ..runtime.errors import UsageError, VitrifyError
 from ..runtime.sources.compile_once import is_compiled
-from ..runtime.sources.hub import Request
-from ..runtime.sources.resolve import bundle_folder
+from ..runtime.sources.request import Request
+from ..runtime.sources.resolve import bundle_folder, resolve_source
 from ..runtime.tasks import Task, find_task
 from .process import BackendError
 
@@ -28,7 +28,7 @@ class ModelUnderTest:
         if self.checkpoint is None:
             raise BackendError("needs the original checkpoint: pass --checkpoint FOLDER")
         try:
-            return self.checkpoint.resolve().folder
+            return resolve_source(self.checkpoint).folder
         except VitrifyError as error:
             raise BackendError(str(error)) from error
 

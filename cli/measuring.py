@@ -90,7 +90,7 @@ def bench(
     from ..bench.result_files import writable_folder, write_outputs
     from ..bench.table import table_parts
     from ..runtime.loading import MAX_DRIFT
-    from ..runtime.sources.hub import Request
+    from ..runtime.sources.request import Request
     from ..runtime.verification.conditions import read_conditions
     from .grid import read_names, read_numbers, read_rates, read_sizes
 

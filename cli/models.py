@@ -126,7 +126,7 @@ def verify(
     verification = verify_bundle(bundle)
     if against is not None:
         from ..export.against import verify_against
-        from ..runtime.sources.hub import Request
+        from ..runtime.sources.request import Request
 
         request = Request(against, revision, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle)
         verification = verify_against(verification, bundle, request)

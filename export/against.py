@@ -9,7 +9,7 @@ from typing import Any
 from ..runtime.bundle.manifest import Bundle
 from ..runtime.errors import EnvironmentMissing
 from ..runtime.loading import LoadedBundle
-from ..runtime.sources.hub import Request
+from ..runtime.sources.request import Request
 from ..runtime.verification.parity import Figure, summary
 from ..runtime.verification.replay import replayed
 from ..runtime.verification.verdicts import with_verdicts

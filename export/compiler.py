@@ -16,7 +16,7 @@ from ..runtime.bundle.files import write_synced
 from ..runtime.bundle.manifest import PARITY_REPORT, REPORTS, Build, Bundle, Provenance, write_manifest
 from ..runtime.errors import ExportError, ParityError, UnsupportedError, UsageError
 from ..runtime.graphs.signature import LOGITS, Axis
-from ..runtime.sources.hub import Request
+from ..runtime.sources.request import Request
 from ..runtime.steps import Progress, Steps
 from ..runtime.tasks import tasks_of
 from ..runtime.verification.parity import Case, summary

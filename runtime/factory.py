@@ -8,7 +8,7 @@ from .loading import MAX_DRIFT, LoadedBundle
 from .pipelines.classes import pipeline_class as class_of
 from .pipelines.shared.base import Pipeline
 from .selection.requested import Requested, read_request
-from .sources.hub import Request
+from .sources.request import Request
 from .sources.resolve import bundle_folder, ready_folder
 from .tasks import find_task
 

@@ -18,8 +18,6 @@ from .bundle.manifest import Bundle
 from .bundle.reading import read_bundle
 from .errors import EnvironmentMissing, UsageError
 from .generation.decoders.prefixes import Prefixes
-from .generation.saved_config import FILE, checked_entries
-from .generation.settings import checkpoint_settings
 from .graphs.signature import Axis, Graph
 from .json_files import read_object
 from .machine import usable_cores
@@ -213,9 +211,9 @@ class LoadedBundle:
     @cached_property
     def generation_config(self) -> Mapping[str, Any]:
         """What the checkpoint says of generation: its generation_config.json, or else its config.json."""
-        saved = read_object(self.bundle.check(FILE)) if FILE in self.bundle.files else None
-        where = "config.json" if saved is None else FILE
-        return checked_entries(checkpoint_settings(self.config, saved), self.bundle.folder / where)
+        from .generation.saved_config import bundle_entries
+
+        return bundle_entries(self.bundle, self.config)
 
     def read_settings(self, name: str) -> Mapping[str, Any]:
         """Return the content of one of the checkpoint's JSON files, or nothing where the bundle does not have it."""

@@ -15,9 +15,10 @@ from tests.conftest import SECONDS
 CLIENT = """
 import json, sys
 from vitrify.runtime.errors import VitrifyError
-from vitrify.runtime.sources.hub import resolve_source
+from vitrify.runtime.sources.request import Request
+from vitrify.runtime.sources.resolve import resolve_source
 try:
-    source = resolve_source(sys.argv[1], **json.loads(sys.argv[2]))
+    source = resolve_source(Request(sys.argv[1], **json.loads(sys.argv[2])))
     found = {"folder": str(source.folder), "id": source.id, "revision": source.revision}
 except VitrifyError as error:
     found = {"error": type(error).__name__, "said": str(error)}

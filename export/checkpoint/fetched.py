@@ -9,7 +9,8 @@ from ...runtime.bundle.checkpoint_files import Listing, checkpoint_files, has_pi
 from ...runtime.bundle.digests import file_digest
 from ...runtime.bundle.manifest import Provenance
 from ...runtime.errors import UsageError
-from ...runtime.sources.hub import Request
+from ...runtime.sources.request import Request
+from ...runtime.sources.resolve import resolve_source
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def fetch(request: Request, scratch: Path, *, processor: Any = None) -> Found:
     """
     if not isinstance(request.model, (str, Path)):
         return _saved(request.model, processor, scratch)
-    source = request.resolve()
+    source = resolve_source(request)
     pickled = request.allow_pickle and has_pickles(source.folder)
     folder = _unpickled(source.folder, scratch) if pickled else source.folder
     return Found(folder, Provenance(source.id, source.revision, pickle=pickled), source.folder)

@@ -1,6 +1,6 @@
 """Open a checkpoint folder: what it is, whether it may be loaded, and its model with its tokenizer or image processor.
 
-It reads local folders only; finding one on the Hub is `runtime/sources/hub.py`'s.
+It reads local folders only; finding one on the Hub is `runtime/sources`'s.
 """
 
 import inspect

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import translate
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -35,8 +36,22 @@ _MANY = 200  # entries of a folder below the top: with more it is data
 _FOLDERS = 256  # that are looked into
 
 
-def _any_of(*patterns: str) -> re.Pattern[str]:
-    return re.compile("|".join(map(translate, patterns)), re.IGNORECASE)
+@dataclass(frozen=True)
+class _Patterns:
+    """Names of files as a shell matches them, in either case; compiled when asked, for most openings never ask."""
+
+    patterns: tuple[str, ...]
+
+    def match(self, name: str) -> bool:
+        return bool(self._compiled.match(name))
+
+    @cached_property
+    def _compiled(self) -> re.Pattern[str]:
+        return re.compile("|".join(map(translate, self.patterns)), re.IGNORECASE)
+
+
+def _any_of(*patterns: str) -> _Patterns:
+    return _Patterns(patterns)
 
 
 # Weights that vitrify does not load, and whose they are.

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, get_type_hints
 
+from ..bundle.manifest import Bundle
 from ..errors import IntegrityError, UsageError
 from ..json_files import read_fields, read_object
 from .config import GenerationConfig
+from .settings import checkpoint_settings
 
 FILE = "generation_config.json"
 
@@ -30,6 +32,13 @@ class WhisperFields(TypedDict, total=False):
 
 
 _FIELDS = {**get_type_hints(GenerationConfig), **get_type_hints(WhisperFields)}
+
+
+def bundle_entries(bundle: Bundle, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a bundle says of generation: its generation_config.json, or else its `config`."""
+    saved = read_object(bundle.check(FILE)) if FILE in bundle.files else None
+    where = "config.json" if saved is None else FILE
+    return checked_entries(checkpoint_settings(config, saved), bundle.folder / where)
 
 
 def read_generation_config(path: Path) -> Mapping[str, Any]:

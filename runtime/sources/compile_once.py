@@ -25,7 +25,7 @@ from ..errors import (
     install_hint,
 )
 from ..machine import installed_version
-from .hub import Source
+from .request import Source
 
 _NEEDED = ("torch", "transformers", "onnx", "onnxscript", "onnx_ir")
 _MAKERS = (*_NEEDED, "onnxruntime", "tokenizers", "numpy", "pillow")

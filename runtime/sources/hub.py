@@ -1,4 +1,4 @@
-"""Find a checkpoint or a bundle: a local folder, or a Hub id downloaded into the cache shared with huggingface_hub.
+"""A Hub id becomes a folder: its files are downloaded into the cache shared with huggingface_hub.
 
 Only what an export reads is downloaded, and of weights only safetensors; of what others compiled, the graphs of one
 precision. A bundle's files, and such graphs, become real files in vitrify's own cache: ONNX Runtime refuses external
@@ -14,7 +14,6 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,102 +25,28 @@ from ..bundle.manifest import MANIFEST
 from ..errors import EnvironmentMissing, IntegrityError, UsageError
 from ..json_files import read_object
 from .announced import Announced, checked_size, resume
+from .request import Request, Source
 
 _ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-@dataclass(frozen=True)
-class Source:
-    """A folder with a checkpoint or a bundle; `revision` is the commit of a Hub id, None for a local folder."""
+def from_hub(request: Request) -> Source:
+    """Return the folder of a Hub id, whose missing files are downloaded; for errors see `resolve_source`.
 
-    folder: Path
-    id: str
-    revision: str | None = None
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a caller named, a folder or a Hub id, and how it may be got; see `resolve_source`."""
-
-    model: Any
-    revision: str | None = None
-    token: str | bool | None = None
-    local_files_only: bool = False
-    trust_remote_code: bool = False
-    allow_pickle: bool = False
-    graphs: bool = False
-    profile: str | None = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.model, (str, Path)) and not str(self.model).strip():
-            raise UsageError("the model's name is empty: pass a folder or a Hub id such as 'owner/name'")
-
-    def resolve(self) -> Source:
-        """Return the folder that was named, as `resolve_source` does."""
-        return resolve_source(**vars(self))
-
-
-def resolve_source(
-    model: str | Path,
-    *,
-    revision: str | None = None,
-    token: str | bool | None = None,
-    local_files_only: bool = False,
-    allow_pickle: bool = False,
-    trust_remote_code: bool = False,
-    graphs: bool = False,
-    profile: str | None = None,
-) -> Source:
-    """Return the folder that `model` names: itself if it is one, else the Hub id's files, downloaded where missing.
-
-    With `graphs` a repository may also hold what others compiled; of its precisions only `profile`'s is downloaded
-    (None: fp32, or the only one).
-
-    Raises
-    ------
-    UsageError
-        No such folder, id or revision; no permission.
-    UnsupportedError
-        The repository contains pickled weights only, and `allow_pickle` is not given; or weights of other frameworks.
-    EnvironmentMissing
-        Offline and not in the cache, a broken connection (run again: the download resumes), or too little disk.
-
+    With `graphs` a repository may also contain what others compiled; of its precisions only that of `profile` is
+    downloaded (None: fp32, or the only one).
     """
-    folder = Path(model)
-    if folder.is_dir():
-        check_revision(model, revision)
-        return Source(folder, folder.resolve().name)
-    if folder.exists() or not _ID.fullmatch(str(model)):
+    model, revision, token = str(request.model), request.revision, request.token
+    if not _ID.fullmatch(model):
         raise UsageError(f"no checkpoint '{model}': neither a folder nor a Hub id such as 'owner/name'")
-    wish = _Wish(allow_pickle, trust_remote_code, graphs, profile)
-    return _from_hub(str(model), revision, token, local_files_only, wish)
-
-
-def check_revision(folder: str | Path, revision: str | None) -> None:
-    """Raise UsageError for a revision of a local folder, which has none."""
-    if revision is not None:
-        raise UsageError(f"'{folder}' is a folder, which has no revision '{revision}': leave --revision out")
-
-
-@dataclass(frozen=True)
-class _Wish:
-    """What of a repository is wanted; see `resolve_source`."""
-
-    allow_pickle: bool
-    trust_remote_code: bool
-    graphs: bool
-    profile: str | None
-
-
-def _from_hub(model: str, revision: str | None, token: Any, local_files_only: bool, wish: _Wish) -> Source:
+    if revision is not None and (".." in revision.split("/") or revision.startswith("/")):
+        raise UsageError(f"'{revision}' is not a revision: pass a branch, a tag or a commit")
     import huggingface_hub
     from huggingface_hub import constants
 
-    if revision is not None and (".." in revision.split("/") or revision.startswith("/")):
-        raise UsageError(f"'{revision}' is not a revision: pass a branch, a tag or a commit")
-    if local_files_only or constants.HF_HUB_OFFLINE:
-        return _from_cache(model, revision, wish)
+    if request.local_files_only or constants.HF_HUB_OFFLINE:
+        return _from_cache(model, revision, request)
     with _explained(model, revision):
         info = huggingface_hub.HfApi(token=token).model_info(model, revision=revision, files_metadata=True)
     files = {str(item.rfilename): item for item in info.siblings or ()}
@@ -130,7 +55,7 @@ def _from_hub(model: str, revision: str | None, token: Any, local_files_only: bo
     listing = Listing(
         model, sizes, sizes.__contains__, lambda name: _fetch_small(model, name, files[name], commit, token)
     )
-    names = _wanted(listing, wish)
+    names = _wanted(listing, request)
     _checked(model, commit, names)
     has_graphs = MANIFEST in names or any(name.endswith(".onnx") for name in names)
     root = _own_root(model) if has_graphs else _shared_root(model)
@@ -223,7 +148,7 @@ def _fetch(model: str, commit: str, files: Mapping[str, Any], token: Any, root: 
                 partial.replace(final)
 
 
-def _from_cache(model: str, revision: str | None, wish: _Wish) -> Source:
+def _from_cache(model: str, revision: str | None, request: Request) -> Source:
     """Return what an earlier run downloaded."""
     import huggingface_hub
     from huggingface_hub import constants
@@ -234,7 +159,7 @@ def _from_cache(model: str, revision: str | None, wish: _Wish) -> Source:
     if (own / commit / MANIFEST).is_file():
         return Source(own / commit, model, commit)
     sizes = _listed(model, commit)
-    names = _graph_files(model, list(sizes), wish) if wish.graphs else []
+    names = _graph_files(model, list(sizes), request) if request.graphs else []
     if names:
         if missing := [name for name in names if not (own / commit / name).is_file()]:
             raise EnvironmentMissing(f"'{missing[0]}' of '{model}' is not in the cache: run once with a connection")
@@ -244,11 +169,11 @@ def _from_cache(model: str, revision: str | None, wish: _Wish) -> Source:
             huggingface_hub.snapshot_download(model, revision=revision, local_files_only=True, allow_patterns=[CONFIG])
         )
     if sizes := _listed(model, folder.name):
-        _require_all(model, folder, sizes, wish)
+        _require_all(model, folder, sizes, request)
     return Source(folder, model, folder.name)
 
 
-def _require_all(model: str, folder: Path, sizes: Mapping[str, int], wish: _Wish) -> None:
+def _require_all(model: str, folder: Path, sizes: Mapping[str, int], request: Request) -> None:
     """Raise EnvironmentMissing unless the folder has what is wanted of a repository with these files."""
 
     def cached(name: str) -> Path:
@@ -258,7 +183,7 @@ def _require_all(model: str, folder: Path, sizes: Mapping[str, int], wish: _Wish
             )
         return folder / name
 
-    for name in _wanted(Listing(model, sizes, sizes.__contains__, cached), wish):
+    for name in _wanted(Listing(model, sizes, sizes.__contains__, cached), request):
         cached(name)
 
 
@@ -279,25 +204,25 @@ def _listed(model: str, commit: str) -> dict[str, int]:
     return {}
 
 
-def _wanted(listing: Listing, wish: _Wish) -> list[str]:
+def _wanted(listing: Listing, request: Request) -> list[str]:
     """Return the files to download; refuse before a byte of weights has travelled."""
     if MANIFEST in listing.sizes:
         return list(listing.sizes)
-    if wish.graphs and (graphs := _graph_files(listing.where, list(listing.sizes), wish)):
+    if request.graphs and (graphs := _graph_files(listing.where, list(listing.sizes), request)):
         return sorted({*settings_of(listing, code=False), *graphs})
-    weights = weights_of(listing, allow_pickle=wish.allow_pickle)
-    return sorted({*settings_of(listing, code=wish.trust_remote_code), *weights.names})
+    weights = weights_of(listing, allow_pickle=request.allow_pickle)
+    return sorted({*settings_of(listing, code=request.trust_remote_code), *weights.names})
 
 
-def _graph_files(model: str, names: Sequence[str], wish: _Wish) -> list[str]:
+def _graph_files(model: str, names: Sequence[str], request: Request) -> list[str]:
     """Return the files of the graphs that run as they are; none where the repository is to be compiled."""
     from ..bundle.onnx_layout import choose_variant, files_of, find_variants, is_compiled, require_known_names
 
     require_known_names(model, names)
-    if not is_compiled(names, wish.profile, allow_pickle=wish.allow_pickle):
+    if not is_compiled(names, request.profile, allow_pickle=request.allow_pickle):
         return []
     variants = find_variants(names)
-    return files_of(names, variants[choose_variant(model, list(variants), wish.profile)])
+    return files_of(names, variants[choose_variant(model, list(variants), request.profile)])
 
 
 def _require_space(folder: Path, needed: int) -> None:

@@ -7,10 +7,34 @@ from pathlib import Path
 from ..bundle.manifest import MANIFEST
 from ..errors import UsageError
 from ..tasks import Task
-from .hub import Request, Source, check_revision
+from .request import Request, Source, check_revision
 
 DEFAULT_PROFILE = "cpu-fp32"
 _LOG = logging.getLogger("vitrify")
+
+
+def resolve_source(request: Request) -> Source:
+    """Return the folder that was named: itself if it is one, else the Hub id's files, downloaded where missing.
+
+    Raises
+    ------
+    UsageError
+        No such folder, id or revision; no permission.
+    UnsupportedError
+        The repository contains pickled weights only, and `allow_pickle` is not given; or weights of other frameworks.
+    EnvironmentMissing
+        Offline and not in the cache, a broken connection (run again: the download resumes), or too little disk.
+
+    """
+    folder = Path(request.model)
+    if folder.is_dir():
+        check_revision(request.model, request.revision)
+        return Source(folder, folder.resolve().name)
+    if folder.exists():
+        raise UsageError(f"no checkpoint '{folder}': neither a folder nor a Hub id such as 'owner/name'")
+    from .hub import from_hub
+
+    return from_hub(request)
 
 
 def ready_folder(request: Request, profile: str | None) -> Path | None:
@@ -23,7 +47,7 @@ def ready_folder(request: Request, profile: str | None) -> Path | None:
     from ..bundle.onnx_folder import folder_names
     from ..bundle.onnx_layout import is_compiled
 
-    folder = request.resolve().folder
+    folder = resolve_source(request).folder
     return folder if is_compiled(folder_names(folder), profile, allow_pickle=request.allow_pickle) else None
 
 
@@ -46,7 +70,7 @@ def bundle_folder(task: Task | None, request: Request, profile: str | None) -> P
     if (Path(model) / MANIFEST).is_file():
         check_revision(model, request.revision)
         return Path(model)
-    source = replace(request, graphs=True, profile=profile).resolve()
+    source = resolve_source(replace(request, graphs=True, profile=profile))
     if (source.folder / MANIFEST).is_file() or runs_as_it_is(source, profile, allow_pickle=request.allow_pickle):
         return source.folder
     from .compile_once import compiled_bundle

@@ -18,7 +18,7 @@ from vitrify.export.checkpoint.fetched import fetch
 from vitrify.export.processors.tokenizer import VOCABULARIES, load_tokenizer
 from vitrify.runtime.bundle.checkpoint_files import Listing, checkpoint_files, settings_of
 from vitrify.runtime.bundle.digests import file_digest
-from vitrify.runtime.sources.hub import Request
+from vitrify.runtime.sources.request import Request
 
 INDEX = "model.safetensors.index.json"
 

@@ -10,7 +10,7 @@ import vitrify.runtime.bundle.checkpoint_files as rules
 from vitrify.runtime.bundle.checkpoint_files import Listing, checkpoint_files, pickled_shards, settings_of, weights_of
 from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
 from vitrify.runtime.sources.compile_once import compiled_bundle
-from vitrify.runtime.sources.hub import Source
+from vitrify.runtime.sources.request import Source
 
 SINGLE, INDEX, PICKLES = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin.index.json"
 # What a tokenizer's class, a processor or a checkpoint's own code reads.

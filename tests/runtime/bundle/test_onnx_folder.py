@@ -26,7 +26,7 @@ from vitrify.runtime.bundle.reading import read_bundle
 from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
 from vitrify.runtime.graphs.files import files_beside
 from vitrify.runtime.graphs.header import read_header
-from vitrify.runtime.sources.hub import Source
+from vitrify.runtime.sources.request import Source
 from vitrify.runtime.sources.resolve import runs_as_it_is
 from vitrify.runtime.verification.verify import verify_bundle
 

@@ -22,7 +22,7 @@ from vitrify.runtime.errors import (
     VitrifyError,
 )
 from vitrify.runtime.sources.compile_once import compiled_bundle
-from vitrify.runtime.sources.hub import Source
+from vitrify.runtime.sources.request import Source
 
 DEPENDENCIES = ("torch", "transformers", "onnx", "onnxscript", "onnx_ir")
 # Compiles argv[1] with a runner that notes each run in the file argv[2] and takes a moment.
@@ -30,7 +30,7 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 from vitrify.runtime.sources.compile_once import compiled_bundle
-from vitrify.runtime.sources.hub import Source
+from vitrify.runtime.sources.request import Source
 
 def run(command):
     with open(sys.argv[2], "a") as notes:
@@ -228,7 +228,7 @@ sys.modules[{missing!r}] = None
 from pathlib import Path
 from vitrify.runtime.sources.compile_once import compiled_bundle
 from vitrify.runtime.errors import DependencyMissing
-from vitrify.runtime.sources.hub import Source
+from vitrify.runtime.sources.request import Source
 try:
     compiled_bundle(Source(Path({str(source.folder)!r}), "owner/tiny"), task=None, profile="cpu-fp32")
 except DependencyMissing as error:
