@@ -7,6 +7,7 @@ It walks https://github.com/onnx/onnx/blob/main/onnx/onnx.proto and skips what h
 
 import stat
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path, PureWindowsPath
 
 from ..errors import IntegrityError
@@ -54,15 +55,29 @@ def files_beside(path: Path, *, packed: bool = False) -> tuple[str, ...]:
     if path.suffix != _SUFFIX:
         raise IntegrityError(f"graph '{path}' does not end in '{_SUFFIX}': export or copy the bundle again")
     sizes: dict[str, int] = {}
-    with reading(path) as model:
-        for entries in _references(model):
-            name = entries.get(_LOCATION, "")
-            if name not in sizes:
-                sizes[name] = _size(path, name)
-            _check_range(path, entries, sizes[name])
-            if unknown := sorted(key for key in entries if not (key in _ENTRIES or (packed and _is_packed(key)))):
-                raise _refusal(path, f"says {unknown[0]!r:.80} of its weights, which is not ONNX")
+    for entries in _references_of(path, _stamp(path)):
+        name = entries.get(_LOCATION, "")
+        if name not in sizes:
+            sizes[name] = _size(path, name)
+        _check_range(path, entries, sizes[name])
+        if unknown := sorted(key for key in entries if not (key in _ENTRIES or (packed and _is_packed(key)))):
+            raise _refusal(path, f"says {unknown[0]!r:.80} of its weights, which is not ONNX")
     return tuple(sorted(sizes))
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Return what changes where a file does; nothing for one that cannot be looked at."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+@lru_cache(maxsize=16)  # a bundle asks for a graph's files, and then whoever opens it
+def _references_of(path: Path, stamp: tuple[int, ...]) -> tuple[dict[str, str], ...]:  # noqa: ARG001 - a key only
+    with reading(path) as model:
+        return tuple(_references(model))
 
 
 def _is_packed(key: str) -> bool:
@@ -125,7 +140,9 @@ def _context(node: memoryview) -> dict[str, str]:
 
 def _size(path: Path, name: str) -> int:
     """Return the size of a file beside a graph."""
-    if name == ".." or not name or PureWindowsPath(name).name != name:  # which knows both kinds of slashes
+    if (
+        name == ".." or not name or "\0" in name or PureWindowsPath(name).name != name
+    ):  # which knows both kinds of slashes
         raise _refusal(path, f"wants weights from {name!r:.80}, which is not next to it")
     try:
         found = (path.parent / name).lstat()
