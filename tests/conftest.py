@@ -1,5 +1,6 @@
 """What several test files share: the command line in a child process, and one tiny bundle that it exported."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.once import made_once
 
 SECONDS = 120
 
@@ -73,8 +76,13 @@ def exported(tmp_path_factory):
     """Export a tiny BERT encoder once for all tests; nobody may change it."""
     from tests.checkpoints import make_checkpoint
 
-    folder = tmp_path_factory.mktemp("exported")
-    checkpoint = make_checkpoint("bert", "base", folder / "checkpoint")
-    finished = run_vitrify("export", checkpoint, "-o", folder / "bundle", "--json")
-    assert finished.code == 0, finished.err
-    return Exported(checkpoint, folder / "bundle", finished)
+    def fill(folder):
+        finished = run_vitrify(
+            "export", make_checkpoint("bert", "base", folder / "checkpoint"), "-o", folder / "bundle", "--json"
+        )
+        assert finished.code == 0, finished.err
+        (folder / "finished.json").write_text(json.dumps(dataclasses.asdict(finished)))
+
+    folder = made_once(tmp_path_factory, "exported", fill)
+    finished = Finished(**json.loads((folder / "finished.json").read_text()))
+    return Exported(folder / "checkpoint", folder / "bundle", finished)

@@ -114,7 +114,9 @@ def test_only_the_profile_asked_for_stays(classifier, tmp_path):
         load_bundle(tmp_path / "bundle", profile="cpu-fp32")
 
 
-@pytest.mark.parametrize(("profile", "suffix"), [("cuda-fp16", "_fp16"), ("cuda-bf16", "_bf16")])
+@pytest.mark.parametrize(
+    ("profile", "suffix"), [("cuda-fp16", "_fp16"), pytest.param("cuda-bf16", "_bf16", marks=pytest.mark.slow)]
+)
 def test_a_gpu_profile_is_proven_in_an_emulation_and_never_runs_on_the_cpu(
     classifier, tmp_path, vitrify, profile, suffix
 ):

@@ -53,7 +53,9 @@ def test_the_recorder_keeps_the_ends_and_the_mean_and_hands_on_the_rest():
     [
         ("bert", "base", {"model"}),
         ("llama", "causal-lm", {"model"}),
-        ("bart", "seq2seq-lm", {"encoder_model", "cross_attention", "decoder_step"}),
+        pytest.param(
+            "bart", "seq2seq-lm", {"encoder_model", "cross_attention", "decoder_step"}, marks=pytest.mark.slow
+        ),
         ("vit", "image-classification", {"model"}),
     ],
 )
@@ -141,9 +143,9 @@ def own_inputs(kind, folder):
 KINDS = [
     ("text", "bert", "base"),
     ("text", "llama", "causal-lm"),
-    ("text", "bart", "seq2seq-lm"),
+    pytest.param("text", "bart", "seq2seq-lm", marks=pytest.mark.slow),
     ("image", "vit", "image-classification"),
-    ("image", "trocr", "image-to-text"),
+    pytest.param("image", "trocr", "image-to-text", marks=pytest.mark.slow),
     ("audio", "wav2vec2", "ctc"),
     ("audio", "whisper", "speech-seq2seq"),
 ]
