@@ -235,6 +235,12 @@ class Profile:
         """Whether its graphs hold other numbers than the portable ones, which are the checkpoint's."""
         return self.quantization is not None or self.weights is not None or self.half is not None
 
+    @property
+    def mixes_rows(self) -> bool:
+        """Whether a row's result depends on what shares its batch: activations are scaled by a run's largest value."""
+        made_elsewhere = self.quantization is None and self.precision == "int8"
+        return made_elsewhere or (self.quantization is not None and self.quantization.mode == "dynamic")
+
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
         """Return the profile that TOML or JSON describes; raise ProfileError on an unknown, missing or bad key."""

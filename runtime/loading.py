@@ -117,7 +117,7 @@ class LoadedBundle:
             )
         with self._lock:
             if name not in self._graphs:
-                self._graphs[name] = Model(self._session_of(name), self.bundle.axes)
+                self._graphs[name] = Model(self.new_session(name), self.bundle.axes)
             return self._graphs[name]
 
     def graphs(self) -> dict[str, Model]:
@@ -140,7 +140,7 @@ class LoadedBundle:
         """Return, for each graph, how many nodes of each operator each provider runs, as new sessions say."""
         found = {}
         for name in self.bundle.builds[self.profile.name].graphs:
-            with self._session_of(name, record=True) as session:
+            with self.new_session(name, record=True) as session:
                 found[name] = session.assignments() or {session.providers[0]: {"every node": 1}}
         return found
 
@@ -306,7 +306,8 @@ class LoadedBundle:
         hint = f"other profiles of the bundle: {others}" if others else "the bundle has no other profile"
         return type(error)(f"{error} ({hint})")
 
-    def _session_of(self, graph: str, *, record: bool = False) -> Session:
+    def new_session(self, graph: str, *, record: bool = False) -> Session:
+        """Return a new session of one of the profile's graphs."""
         provider, backend, packed = self.profile.provider, find_backend(self.profile.provider), None
         try:
             if backend.opens_engines:

@@ -9,7 +9,7 @@ from tests.imports import imports, modules
 # From the ground up. A room is a folder of a part or a file at its top; what stands in one line knows nothing of each
 # other.
 LAYERS = (
-    ("profiles", "runtime", "export"),
+    ("profiles", "runtime", "export", "serving"),
     ("runtime.errors",),
     ("runtime.machine", "runtime.numerics", "runtime.child", "runtime.json_files"),
     ("runtime.rows", "runtime.settings", "runtime.steps", "runtime.tasks"),
@@ -24,6 +24,13 @@ LAYERS = (
     ("runtime.sources",),
     ("runtime.pipelines",),
     ("runtime.factory",),
+    ("serving.executor", "serving.json_bodies", "serving.keys", "serving.limits", "serving.running"),
+    ("serving.shared_bundle",),
+    ("serving.models",),
+    ("serving.answering", "serving.failures"),
+    ("serving.gate", "serving.openai"),
+    ("serving.hugging_face", "serving.tei"),
+    ("serving.app",),
     ("export.quiet", "export.saving", "export.staging"),
     ("export.processors", "export.modules"),
     ("export.checkpoint",),
@@ -51,7 +58,7 @@ LAYERS = (
     ("cli.combinations", "cli.describe", "cli.grid", "cli.inputs", "cli.logs"),
     ("cli.app", "cli.output"),
     ("cli.turns",),
-    ("cli.caching", "cli.engines", "cli.measuring", "cli.models", "cli.running"),
+    ("cli.caching", "cli.engines", "cli.measuring", "cli.models", "cli.running", "cli.serving"),
     ("cli",),
     ("cli.__main__",),
 )

@@ -3,6 +3,7 @@
 It knows no task. Only the graph runs in another thread: inputs and tokenizers are the caller's, and stay in his.
 """
 
+import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -106,7 +107,8 @@ class Window:
         """Run the pieces in a thread, which ends with them: none is left to end when the process exits."""
         main = threading.main_thread()
         self._main = main if main.is_alive() else None
-        self._thread = threading.Thread(target=self.run, args=(run,), name="vitrify batches")
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=context.run, args=(self.run, run), name="vitrify batches")
         self._thread.start()
 
     def finished(self) -> Iterator[Item]:
