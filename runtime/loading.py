@@ -237,7 +237,8 @@ class LoadedBundle:
                 self.bundle.check(name)
         from .processing.text.tokenizer import Tokenizer
 
-        return Tokenizer.from_folder(self.bundle.folder)
+        limit = self.bundle.axes.get("sequence", Axis()).maximum
+        return Tokenizer.from_folder(self.bundle.folder, refused_above=limit)
 
     @cached_property
     def image_processor(self) -> "ImageProcessor | None":

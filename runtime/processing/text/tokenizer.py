@@ -46,12 +46,13 @@ class Tokenizer(Chats, Vocabulary):
         self._unknown_from = config.unknown_from
         self.languages = None if config.languages is None else Languages.from_mapping(config.languages)
         self._truncation: Truncation | None = None
+        self._refused_above: int | None = None
         self._has_warned = False
         self._folder: Path | None = None
 
     @classmethod
-    def from_folder(cls, folder: Path) -> "Tokenizer":
-        """The tokenizer of a bundle.
+    def from_folder(cls, folder: Path, *, refused_above: int | None = None) -> "Tokenizer":
+        """The tokenizer of a bundle, whose graph refuses texts of more tokens than `refused_above`: no warning then.
 
         UsageError: there is no `tokenizer.json`. IntegrityError: a file that is truncated or malformed.
         """
@@ -63,7 +64,7 @@ class Tokenizer(Chats, Vocabulary):
         except Exception as error:  # tokenizers raises bare ones
             raise IntegrityError(f"'{path}' is truncated or malformed: {error}; export the bundle again") from error
         made = cls(backend, config=read_tokenizer_config(Path(folder), backend))
-        made._folder = Path(folder)
+        made._folder, made._refused_above = Path(folder), refused_above
         return made
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
@@ -251,6 +252,8 @@ class Tokenizer(Chats, Vocabulary):
 
     def _warn_of_length(self, encodings: list[tokenizers.Encoding]) -> None:
         longest = max(map(len, encodings), default=0)
+        if self._refused_above is not None and longest > self._refused_above:
+            return
         if self.model_max_length and longest > self.model_max_length and not self._has_warned:
             self._has_warned = True
             _LOG.warning(

@@ -18,8 +18,8 @@ from ..opening import Opening
 from ..pool import Pool, PoolClosed
 from .device_memory import DeviceArray, DeviceMemory
 from .driver import CudaDriver, Driver
+from .engine_file import Opened, open_engine
 from .execution import Execution
-from .opening import Opened, open_engine
 from .runtime_cache import RuntimeCache
 
 _MOST = 4  # runs at a time; each holds the activations of one

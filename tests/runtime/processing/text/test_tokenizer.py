@@ -1,5 +1,6 @@
 """The runtime's tokenizer against transformers' AutoTokenizer, for every family of tokenizers and the real MiniLM."""
 
+import copy
 import itertools
 import json
 import random
@@ -298,6 +299,14 @@ def test_a_long_text_is_told_once(gpt2, caplog):
     assert [record.message for record in caplog.records if "longer than the 40" in record.message] == [
         caplog.records[-1].message
     ]
+
+
+@pytest.mark.parametrize(("refused_above", "warnings"), [(50, 0), (10_000, 1), (None, 1)])
+def test_a_text_that_the_graph_refuses_is_told_by_its_error_alone(gpt2, caplog, refused_above, warnings):
+    tokenizer = copy.copy(gpt2)
+    tokenizer._refused_above, tokenizer._has_warned = refused_above, False
+    tokenizer("word " * 100)
+    assert len(caplog.records) == warnings
 
 
 def test_threads_do_not_mix_their_settings(both):
