@@ -11,7 +11,7 @@ from tests.imports import imports, modules
 LAYERS = (
     ("profiles", "runtime", "export"),
     ("runtime.errors",),
-    ("runtime.machine", "runtime.numerics", "runtime.child", "runtime.json_files"),
+    ("runtime.machine", "runtime.numerics", "runtime.child", "runtime.json_files", "runtime.sizes"),
     ("runtime.rows", "runtime.settings", "runtime.steps", "runtime.tasks"),
     ("runtime.graphs",),
     ("runtime.bundle",),
@@ -22,6 +22,7 @@ LAYERS = (
     ("runtime.loading",),
     ("runtime.verification",),
     ("runtime.sources",),
+    ("runtime.publishing",),
     ("runtime.pipelines",),
     ("runtime.factory",),
     ("export.quiet", "export.saving", "export.staging"),
@@ -51,7 +52,7 @@ LAYERS = (
     ("cli.combinations", "cli.describe", "cli.grid", "cli.inputs", "cli.logs"),
     ("cli.app", "cli.output"),
     ("cli.turns",),
-    ("cli.caching", "cli.engines", "cli.measuring", "cli.models", "cli.running"),
+    ("cli.caching", "cli.engines", "cli.measuring", "cli.models", "cli.publishing", "cli.running"),
     ("cli",),
     ("cli.__main__",),
 )

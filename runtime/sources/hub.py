@@ -20,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from ..bundle.checkpoint_files import CONFIG, Listing, settings_of, weights_of
+from ..bundle.checkpoint_files import CONFIG, Listing, documents_of, settings_of, weights_of
 from ..bundle.digests import cache_folder
 from ..bundle.manifest import MANIFEST
 from ..errors import EnvironmentMissing, IntegrityError, UsageError
@@ -258,7 +258,8 @@ def _require_all(model: str, folder: Path, sizes: Mapping[str, int], wish: _Wish
             )
         return folder / name
 
-    for name in _wanted(Listing(model, sizes, sizes.__contains__, cached), wish):
+    listing = Listing(model, sizes, sizes.__contains__, cached)
+    for name in set(_wanted(listing, wish)).difference(documents_of(listing)):  # no tool but ours downloads those
         cached(name)
 
 
@@ -286,7 +287,7 @@ def _wanted(listing: Listing, wish: _Wish) -> list[str]:
     if wish.graphs and (graphs := _graph_files(listing.where, list(listing.sizes), wish)):
         return sorted({*settings_of(listing, code=False), *graphs})
     weights = weights_of(listing, allow_pickle=wish.allow_pickle)
-    return sorted({*settings_of(listing, code=wish.trust_remote_code), *weights.names})
+    return sorted({*settings_of(listing, code=wish.trust_remote_code), *weights.names, *documents_of(listing)})
 
 
 def _graph_files(model: str, names: Sequence[str], wish: _Wish) -> list[str]:
