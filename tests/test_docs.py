@@ -63,8 +63,8 @@ def test_the_page_of_the_format_has_every_key_and_every_file():
     keys = re.findall(r"^\| (.*?) \|", page.partition("## bundle.json")[2].partition("\n## ")[0], re.MULTILINE)[1:]
     fields = {field.name for field in dataclasses.fields(Bundle)} - {"folder"}
     assert set(re.findall(r"\w+", " ".join(keys))) == {"schema", *fields}
-    rows = re.findall(r"^\| (.*?) \|.*\| (yes)? ?\|$", page.partition("## bundle.json")[0], re.MULTILINE)
-    patterns = {name: bool(listed) for cell, listed in rows for name in re.findall(r"`(.*?)`", cell)}
+    rows = re.findall(r"^\| (.*?) \|.*\| (yes|no)? ?\|$", page.partition("## bundle.json")[0], re.MULTILINE)
+    patterns = {name: listed == "yes" for cell, listed in rows for name in re.findall(r"`(.*?)`", cell)}
     for archive in (ROOT / "tests" / "bundles").glob("*.tar.gz"):
         with tarfile.open(archive) as opened:
             files = [name.partition("/")[2] for name in opened.getnames() if opened.getmember(name).isfile()]
