@@ -9,14 +9,16 @@ if TYPE_CHECKING:
     from .export.compiler import export_bundle
     from .runtime.factory import pipeline
     from .runtime.loading import load_bundle
+    from .runtime.publishing.push import push_bundle
 
-__all__ = ["__version__", "export_bundle", "load_bundle", "pipeline"]
+__all__ = ["__version__", "export_bundle", "load_bundle", "pipeline", "push_bundle"]
 
 # Imported on first use: `import vitrify` takes milliseconds, and the runtime never meets the exporter.
 _LAZY = {
     "export_bundle": ".export.compiler",
     "load_bundle": ".runtime.loading",
     "pipeline": ".runtime.factory",
+    "push_bundle": ".runtime.publishing.push",
 }
 
 

@@ -5,12 +5,12 @@ import signal
 import sys
 
 from ..runtime.errors import DependencyMissing, EnvironmentMissing, UsageError, VitrifyError, install_hint
-from . import caching, engines, measuring, models, running, serving
+from . import caching, engines, measuring, models, publishing, running, serving
 from .app import app
 from .output import failed
 from .streams import flushed, has_failed, repair_streams
 
-__all__ = ["app", "caching", "engines", "main", "measuring", "models", "running", "serving"]
+__all__ = ["app", "caching", "engines", "main", "measuring", "models", "publishing", "running", "serving"]
 
 INTERRUPTED = 130
 _SHOWN = 200  # characters of a path

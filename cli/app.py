@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MODELS, MEASURING, ENGINES, MACHINE = "Models", "Measuring", "TensorRT engines", "This machine"
 ORDER = (
-    *("export", "run", "chat", "serve", "verify", "info"),
+    *("export", "run", "chat", "serve", "verify", "info", "push"),
     *("bench", "trace", "tune", "build-engine", "check-engine"),
     *("tasks", "profiles", "doctor", "cache"),
 )

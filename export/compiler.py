@@ -16,6 +16,7 @@ from ..runtime.bundle.files import write_synced
 from ..runtime.bundle.manifest import PARITY_REPORT, REPORTS, Build, Bundle, Provenance, write_manifest
 from ..runtime.errors import ExportError, ParityError, UnsupportedError, UsageError
 from ..runtime.graphs.signature import LOGITS, Axis
+from ..runtime.publishing.card import write_card
 from ..runtime.sources.request import Request
 from ..runtime.steps import Progress, Steps
 from ..runtime.tasks import tasks_of
@@ -30,7 +31,7 @@ from .checkpoint.sentences import Wish
 from .engine import DEFAULT_BUILDER, find_builder
 from .engine.build import Order, build_engines
 from .families import export_family
-from .files import write_files
+from .files import write_documents, write_files
 from .precision.calibration_inputs import CalibrationInputs, read_calibration
 from .precision.targets import fitting, load_targets, require_calibrated
 from .precision.variants import Variants, write_variants
@@ -185,12 +186,14 @@ def export_bundle(
                 pickle=found.provenance.pickle,
                 remote_code=trust_remote_code,
             )
+        write_documents(found.documents(), out)
         findings, variants = _compile(
             checkpoint, out, origin, targets, given, steps, optional=optional, allow_mismatch=allow_mismatch
         )
         if with_engines:
             with steps("building engines"):
                 build_engines(out, with_engines, order)
+        write_card(Bundle.read(out))
     return ExportReport(folder, Bundle.read(folder), findings, steps.seconds, variants.left_out, variants.passes)
 
 

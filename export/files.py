@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..runtime.bundle.manifest import CARD, SOURCE_CARD
 from ..runtime.processing.chat.templates import FILE, FOLDER
 from .checkpoint.opened import Checkpoint
 from .processors.ctc_tokenizer import is_ctc_tokenizer, write_ctc_tokenizer
@@ -36,8 +37,13 @@ def write_files(checkpoint: Checkpoint, out: Path) -> None:
         write_tokenizer(checkpoint.tokenizer, out)
 
 
-def _write_kept(files: Mapping[str, Path | str], out: Path) -> None:
-    """Write the settings and modules of sentence-transformers, from where they are or as text."""
+def write_documents(documents: Mapping[str, Path], out: Path) -> None:
+    """Write a checkpoint's licenses as they are, and its model card to where it makes room for the bundle's own."""
+    _write_kept({SOURCE_CARD if name == CARD else name: path for name, path in documents.items()}, out)
+
+
+def _write_kept(files: Mapping[str, Path] | Mapping[str, Path | str], out: Path) -> None:
+    """Write files, from where they are or as text."""
     for name, source in files.items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         if isinstance(source, Path):

@@ -15,7 +15,7 @@ from .errors import UnsupportedError, UsageError
 class Task:
     """One task: `heads` serve it, `default` is the checkpoint (id, commit) used when no model is named.
 
-    `implementation` is a module of `pipelines/` and the class in it.
+    `implementation` is a module of `pipelines/` and the class in it, `tag` the Hub's name where it is another.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Task:
     inputs: str
     default: tuple[str, str]
     aliases: tuple[str, ...] = ()
+    tag: str | None = None
 
 
 TASKS = (
@@ -70,6 +71,7 @@ TASKS = (
         "text",
         ("sentence-transformers/all-MiniLM-L6-v2", "c9745ed"),
         ("sentence-similarity",),
+        tag="sentence-similarity",
     ),
     Task(
         "feature-extraction",

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.hub_uploads import LARGE, Refused, Uploads, git_oid
+
 _INFO = re.compile(r"/api/models/(?P<id>[^/]+/[^/]+)(/revision/(?P<revision>[^/]+))?")
 _TREE = re.compile(r"/api/models/(?P<id>[^/]+/[^/]+)/tree/(?P<revision>[^/]+)")
 _FILE = re.compile(r"/(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
@@ -67,7 +69,9 @@ class Hub:
     """The server's address, what it serves, and what it was asked for.
 
     `cuts` maps a file's sha256 to the offset behind which the connection breaks, once; `stalls` to the one behind which
-    it stays open and silent until `released` is set. `spoils` is a key of `_SPOILS`.
+    it stays open and silent until `released` is set. `spoils` is a key of `_SPOILS`. `owners` maps those who may have
+    repositories to their tokens, `uploads` the sha256 of large files to what has arrived of them, and after
+    `most_uploads` of those each further one fails.
     """
 
     url: str
@@ -79,6 +83,9 @@ class Hub:
     stalled: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
     spoils: str | None = None
+    owners: dict[str, str] = field(default_factory=dict)
+    uploads: dict[str, bytes] = field(default_factory=dict)
+    most_uploads: int | None = None
 
     @property
     def downloads(self) -> list[Request]:
@@ -115,13 +122,7 @@ class _Server(ThreadingHTTPServer):
     hub: Hub
 
 
-class _Refused(Exception):  # noqa: N818 - an answer more than an error
-    def __init__(self, status: int, code: str, words: str) -> None:
-        super().__init__(words)
-        self.status, self.headers = status, {"X-Error-Code": code, "X-Error-Message": words}
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Uploads, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     @property
@@ -136,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.sent = 0
         try:
             self._route()
-        except _Refused as refusal:
+        except Refused as refusal:
             self._answer(refusal.status, json.dumps({"error": str(refusal)}).encode(), refusal.headers)
         except ConnectionError:
             self.close_connection = True
@@ -152,19 +153,19 @@ class _Handler(BaseHTTPRequestHandler):
         for pattern, handler in routes:
             if match := pattern.fullmatch(path):
                 return handler(**match.groupdict())
-        raise _Refused(404, "NotFound", "no such route")
+        raise Refused(404, "NotFound", "no such route")
 
     def _repository(self, name, revision) -> Repository:
         commits = self.hub.repositories.get(name)
         if not commits:
-            raise _Refused(401, "RepoNotFound", "Repository not found")
+            raise Refused(401, "RepoNotFound", "Repository not found")
         newest = commits[-1]
         if newest.token is not None and self.headers.get("Authorization") != f"Bearer {newest.token}":
-            raise _Refused(401, "RepoNotFound", "Repository not found")
+            raise Refused(401, "RepoNotFound", "Repository not found")
         for commit in reversed(commits):
             if revision in (commit.commit, *commit.branches):
                 return commit
-        raise _Refused(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+        raise Refused(404, "RevisionNotFound", f"Invalid rev id: {revision}")
 
     def _info(self, id, revision):  # noqa: A002 - the Hub's word
         repository = self._repository(id, revision or "main")
@@ -172,7 +173,15 @@ class _Handler(BaseHTTPRequestHandler):
         siblings = [{"rfilename": row.pop("path"), **(row if blobs else {})} for row in _rows(repository)]
         if (spoil := _SPOILS.get(self.hub.spoils)) is not None:
             return self._answer(200, spoil(siblings), {"Content-Type": "application/json"})
-        return self._json({"id": id, "modelId": id, "sha": repository.commit, "siblings": siblings, "private": False})
+        return self._json(
+            {
+                "id": id,
+                "modelId": id,
+                "sha": repository.commit,
+                "siblings": siblings,
+                "private": repository.token is not None,
+            }
+        )
 
     def _tree(self, id, revision):  # noqa: A002
         self._json([{"type": "file", **row} for row in _rows(self._repository(id, revision))])
@@ -180,16 +189,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _file(self, id, revision, name):  # noqa: A002
         repository = self._repository(id, revision)
         if repository.gated:
-            raise _Refused(403, "GatedRepo", "Access to this model is restricted")
+            raise Refused(403, "GatedRepo", "Access to this model is restricted")
         commit = {"X-Repo-Commit": repository.commit}
         content = repository.files.get(name)
         if content is None:
-            raise _Refused(404, "EntryNotFound", "Entry not found")
+            raise Refused(404, "EntryNotFound", "Entry not found")
         if name in repository.large:
             sha256 = repository.sha256(name)
             linked = {"X-Linked-Etag": f'"{sha256}"', "X-Linked-Size": str(len(content))}
             return self._answer(302, b"", {**commit, **linked, "Location": f"{self.hub.store}/{sha256}"})
-        return self._content(repository.sent.get(name, content), {**commit, "ETag": f'"{_oid(content)}"'})
+        return self._content(repository.sent.get(name, content), {**commit, "ETag": f'"{git_oid(content)}"'})
 
     def _store(self, sha256):
         for repository in (row for rows in self.hub.repositories.values() for row in rows):
@@ -197,7 +206,7 @@ class _Handler(BaseHTTPRequestHandler):
                 if repository.sha256(name) == sha256:
                     content = repository.sent.get(name, repository.files[name])
                     return self._content(content, {"ETag": f'"{sha256}"'}, sha256)
-        raise _Refused(404, "EntryNotFound", "Entry not found")
+        raise Refused(404, "EntryNotFound", "Entry not found")
 
     def _content(self, content, headers, sha256=""):
         wanted = _RANGE.fullmatch(self.headers.get("Range", ""))
@@ -224,18 +233,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body) if length is None else length))
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(body)
             self.wfile.flush()
 
 
-def _oid(content):
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-
-
 def _rows(repository) -> Iterator[dict]:
     for name, content in sorted(repository.files.items()):
-        row = {"path": name, "size": len(content), "oid": _oid(content), "blobId": _oid(content)}
+        row = {"path": name, "size": len(content), "oid": git_oid(content), "blobId": git_oid(content)}
         if name in repository.large:
             sha256 = repository.sha256(name)
             row["lfs"] = {"size": len(content), "oid": sha256, "sha256": sha256, "pointerSize": 130}
@@ -244,4 +249,4 @@ def _rows(repository) -> Iterator[dict]:
 
 def repository_of(folder):
     files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    return Repository(files, frozenset(name for name in files if name.endswith((".onnx", "_data", ".safetensors"))))
+    return Repository(files, frozenset(name for name in files if name.endswith(LARGE)))

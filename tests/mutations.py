@@ -66,11 +66,11 @@ class Subject:
         return pipeline(self.task, load_bundle(self.folder))(self.given, **self.options)
 
     def files(self) -> list[str]:
-        """The files of the folder, but for reports, which no digest covers."""
+        """The files of the folder, but for reports and the card, which no digest covers."""
         return sorted(
             path.relative_to(self.folder).as_posix()
             for path in self.folder.rglob("*")
-            if path.is_file() and path.relative_to(self.folder).parts[0] not in {"parity", "reports"}
+            if path.is_file() and path.relative_to(self.folder).parts[0] not in {"parity", "reports", "README.md"}
         )
 
 

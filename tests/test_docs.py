@@ -1,6 +1,9 @@
 """The README is short, links lead somewhere, tables name what there is, and figures are those of the result files."""
 
+import dataclasses
 import re
+import tarfile
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ import pytest
 from benchmarks import table
 from benchmarks.highlights import highlights
 from vitrify.profiles import profile_names
+from vitrify.runtime.bundle.manifest import Bundle
 from vitrify.runtime.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
@@ -52,6 +56,22 @@ def test_the_readme_lists_every_task_with_its_default_checkpoint(task):
 @pytest.mark.parametrize("name", profile_names())
 def test_the_readme_lists_every_profile(name):
     assert re.search(rf"^\| .*`{name}`", README, re.MULTILINE)
+
+
+def test_the_page_of_the_format_has_every_key_and_every_file():
+    page = (ROOT / "docs" / "bundle.md").read_text(encoding="utf-8")
+    keys = re.findall(r"^\| (.*?) \|", page.partition("## bundle.json")[2].partition("\n## ")[0], re.MULTILINE)[1:]
+    fields = {field.name for field in dataclasses.fields(Bundle)} - {"folder"}
+    assert set(re.findall(r"\w+", " ".join(keys))) == {"schema", *fields}
+    rows = re.findall(r"^\| (.*?) \|.*\| (yes|no)? ?\|$", page.partition("## bundle.json")[0], re.MULTILINE)
+    patterns = {name: listed == "yes" for cell, listed in rows for name in re.findall(r"`(.*?)`", cell)}
+    for archive in (ROOT / "tests" / "bundles").glob("*.tar.gz"):
+        with tarfile.open(archive) as opened:
+            files = [name.partition("/")[2] for name in opened.getnames() if opened.getmember(name).isfile()]
+        for name in files:
+            assert [name for pattern in patterns if fnmatch(name, pattern)], name
+    assert not any(patterns[name] for name in ("bundle.json", "README.md", "reports/*.json"))
+    assert patterns["LICENSE*"]
 
 
 def test_the_page_of_figures_is_that_of_the_result_files():

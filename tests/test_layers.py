@@ -11,7 +11,7 @@ from tests.imports import imports, modules
 LAYERS = (
     ("profiles", "runtime", "export", "serving"),
     ("runtime.errors",),
-    ("runtime.machine", "runtime.numerics", "runtime.child", "runtime.json_files"),
+    ("runtime.machine", "runtime.numerics", "runtime.child", "runtime.json_files", "runtime.sizes"),
     ("runtime.rows", "runtime.settings", "runtime.steps", "runtime.tasks"),
     ("runtime.graphs",),
     ("runtime.bundle",),
@@ -22,6 +22,7 @@ LAYERS = (
     ("runtime.loading",),
     ("runtime.verification",),
     ("runtime.sources",),
+    ("runtime.publishing",),
     ("runtime.pipelines",),
     ("runtime.factory",),
     ("serving.executor", "serving.json_bodies", "serving.keys", "serving.limits", "serving.running"),
@@ -58,7 +59,7 @@ LAYERS = (
     ("cli.combinations", "cli.describe", "cli.grid", "cli.inputs", "cli.logs"),
     ("cli.app", "cli.output"),
     ("cli.turns",),
-    ("cli.caching", "cli.engines", "cli.measuring", "cli.models", "cli.running", "cli.serving"),
+    ("cli.caching", "cli.engines", "cli.measuring", "cli.models", "cli.publishing", "cli.running", "cli.serving"),
     ("cli",),
     ("cli.__main__",),
 )

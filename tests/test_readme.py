@@ -17,7 +17,14 @@ from vitrify.profiles import load_profile
 
 ROOT = Path(__file__).parent.parent
 README = "README.md"
-GUIDES = ("docs/cli.md", "docs/embeddings.md", "docs/generation.md", "docs/onnx-folders.md", "docs/profiles.md")
+GUIDES = (
+    "docs/bundle.md",
+    "docs/cli.md",
+    "docs/embeddings.md",
+    "docs/generation.md",
+    "docs/onnx-folders.md",
+    "docs/profiles.md",
+)
 SLOW_GUIDES = ("docs/gpu.md", "docs/measuring.md")
 ELSEWHERE = ("CONTRIBUTING.md", "docs/architecture.md")  # commands of ./dev, and a tree
 BLOCK = re.compile(r"(<!-- needs a GPU -->\n)?```(\w*)\n(.*?)```", re.DOTALL)

@@ -93,6 +93,7 @@ def test_descriptions_of_profiles(path):
         "chat",
         "verify",
         "info",
+        "push",
         "tasks",
         "profiles",
         "doctor",

@@ -9,7 +9,8 @@ from ...runtime.bundle.manifest import Bundle
 from ...runtime.bundle.reading import read_bundle
 from ...runtime.errors import EnvironmentMissing
 from ...runtime.graphs.signature import Axis, Tensor
-from . import Description, size_text
+from ...runtime.sizes import size_text
+from . import Description
 
 
 def describe_bundle(folder: str | Path) -> Description:

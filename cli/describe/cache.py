@@ -7,8 +7,9 @@ from rich.table import Table
 
 from ...runtime.bundle.digests import cache_folder
 from ...runtime.errors import IntegrityError, UsageError
+from ...runtime.sizes import size_text
 from ...runtime.sources.cache import Entry, check_entry, find_entries, outdated, remove_entries
-from . import Description, size_text
+from . import Description
 
 
 def require_whole(document: Mapping[str, Any]) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 from ...runtime.bundle.digests import cache_folder
 from ...runtime.errors import EnvironmentMissing, VitrifyError, install_hint
 from ...runtime.machine import FEATURES, Machine, this_machine
+from ...runtime.sizes import size_text
 from ...version import __version__
-from . import Description, size_text
+from . import Description
 
 DISTRIBUTION = "vitrify"
 WHEELS = ("onnxruntime", "onnxruntime-gpu")

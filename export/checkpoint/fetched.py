@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...runtime.bundle.checkpoint_files import Listing, checkpoint_files, has_pickles, settings_of, weights_by_folder
+from ...runtime.bundle.checkpoint_files import (
+    Listing,
+    checkpoint_files,
+    documents_of,
+    has_pickles,
+    settings_of,
+    weights_by_folder,
+)
 from ...runtime.bundle.digests import file_digest
 from ...runtime.bundle.manifest import Provenance
 from ...runtime.errors import UsageError
@@ -24,6 +31,10 @@ class Found:
     def source_files(self) -> dict[str, str]:
         """Return the sha256 of every file that the bundle is made from."""
         return {name: file_digest(path) for name, path in checkpoint_files(self.read).items()}
+
+    def documents(self) -> dict[str, Path]:
+        """Return the checkpoint's model card and licenses, by name."""
+        return {name: self.read / name for name in documents_of(Listing.from_folder(self.read))}
 
 
 def fetch(request: Request, scratch: Path, *, processor: Any = None) -> Found:

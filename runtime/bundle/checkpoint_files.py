@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import IntegrityError, UnsupportedError, UsageError
-from .manifest import MANIFEST
+from .manifest import CARD, MANIFEST
 from .modules_json import MODULES, TRANSFORMER, Read, flattened, listed
 
 SINGLE = "model.safetensors"
@@ -83,6 +83,13 @@ _BALLAST_FOLDERS = _any_of(
 )
 
 
+# What a checkpoint says of itself: nothing is compiled from it, so that it enters no key and no provenance.
+_LICENSES = _any_of(
+    *(f"*{word}*" for word in ("licen[cs]e", "notice", "copying", "copyright", "patents")), "*use_policy*"
+)
+_NO_DOCUMENT = (".py", ".json", ".jinja", ".toml", ".yaml", ".yml")
+_LONGEST_DOCUMENT = 4 * 2**20  # bytes
+
 _OF_RUNS = {MANIFEST, "trainer_state.json", "training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt"}
 
 
@@ -128,13 +135,26 @@ def checkpoint_files(folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in sorted({*settings_of(listing, code=True), *weights.names})}
 
 
+def documents_of(listing: Listing) -> list[str]:
+    """Return the model card and the licenses, which lie at the top."""
+    return sorted(name for name, size in listing.sizes.items() if size <= _LONGEST_DOCUMENT and _is_document(name))
+
+
+def _is_document(name: str) -> bool:
+    return name == CARD or is_license(name)
+
+
+def is_license(name: str) -> bool:
+    """Tell whether a file at the top of a repository is a license, a notice or a policy, by its name."""
+    return "/" not in name and bool(_LICENSES.match(name)) and not name.lower().endswith(_NO_DOCUMENT)
+
+
 def settings_of(listing: Listing, *, code: bool) -> list[str]:
     """Return all but the weights and what is known to be of no use; Python files only with `code`."""
     data = _data_folders(listing.sizes)
+    small = (name for name, size in listing.sizes.items() if size <= _LARGEST and not _is_document(name))
     return sorted(
-        name
-        for name, size in listing.sizes.items()
-        if size <= _LARGEST and (code or not name.endswith(".py")) and not _is_ballast(PurePosixPath(name), data)
+        name for name in small if (code or not name.endswith(".py")) and not _is_ballast(PurePosixPath(name), data)
     )
 
 

@@ -1,4 +1,4 @@
-"""A bundle's files, copied to another folder: all that it lists and its manifest, and nothing else."""
+"""A bundle's files and their copy in another folder: what it lists, its manifest, reports and documents, no more."""
 
 import shutil
 import tempfile
@@ -6,7 +6,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from ..errors import EnvironmentMissing, UsageError
-from .manifest import MANIFEST, REPORTS, Bundle
+from .checkpoint_files import is_license
+from .manifest import CARD, MANIFEST, REPORTS, Bundle
 
 
 def copy_bundle(bundle: Bundle, folder: str | Path) -> Path:
@@ -25,7 +26,7 @@ def copy_bundle(bundle: Bundle, folder: str | Path) -> Path:
     target = Path(folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"'{target}' exists and is not an empty folder: choose another one")
-    names = _names(bundle)
+    names = bundle_files(bundle)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
@@ -41,9 +42,17 @@ def copy_bundle(bundle: Bundle, folder: str | Path) -> Path:
     return target
 
 
-def _names(bundle: Bundle) -> Collection[str]:
-    """Return the names of the listed files, of the manifest and of the reports, which no digest covers."""
-    others = [bundle.folder / MANIFEST, *sorted((bundle.folder / REPORTS).glob("*"))]
+def bundle_files(bundle: Bundle) -> Collection[str]:
+    """Return the names of all that belongs to a bundle: what it lists, and what no digest covers.
+
+    Those are its manifest, reports, card, and licenses that were added to it. Raises IntegrityError for a listed file
+    that was changed, and for one of them that is a link.
+    """
     for name in bundle.files:
         bundle.check(name)
-    return [*bundle.files, *(path.relative_to(bundle.folder).as_posix() for path in others if path.is_file())]
+    top = [path for path in sorted(bundle.folder.iterdir()) if path.name in {MANIFEST, CARD} or is_license(path.name)]
+    more = [path for path in (*top, *sorted((bundle.folder / REPORTS).glob("*"))) if path.is_file()]
+    names = [path.relative_to(bundle.folder).as_posix() for path in more]
+    for name in names:
+        bundle.path(name)
+    return sorted({*bundle.files, *names})

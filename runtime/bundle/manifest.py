@@ -1,9 +1,11 @@
 """The contract on disk: the only reader and writer of `bundle.json`; it knows nothing of torch, sessions or tasks.
 
 A bundle is a folder. `bundle.json` names its head, its graphs with their axes, the profiles it was built for and the
-sha256 of every file but itself and `reports/`. No path in it leaves the folder, none is a link.
+sha256 of every file but itself, `reports/` and the model card, which users edit. No path in it leaves the folder, none
+is a link.
 """
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +28,8 @@ from .files import given_name, real_path, replace_synced
 SCHEMA = 1
 MANIFEST = "bundle.json"
 REPORTS = "reports"
+CARD = "README.md"
+SOURCE_CARD = "source/README.md"  # the checkpoint's own
 PARITY = "parity"
 PARITY_REPORT = "parity.json"
 _AGAIN = "export the bundle again"
@@ -157,12 +161,18 @@ class Bundle:
                 raise self._unlisted(name)
         return names
 
-    def recorded_drift(self) -> dict[str, float]:
-        """Return each profile's drift as the export measured it; empty where `reports/` did not travel along."""
-        try:
+    def parity_report(self) -> Mapping[str, Any]:
+        """Return what the export measured of each profile; empty where `reports/` did not travel along."""
+        with contextlib.suppress(OSError, ValueError, RecursionError):
             report = json.loads((self.folder / REPORTS / PARITY_REPORT).read_text(encoding="utf-8"))
-            return {name: float(item["drift"]) for name, item in report.items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return report if isinstance(report, dict) else {}
+        return {}
+
+    def recorded_drift(self) -> dict[str, float]:
+        """Return each profile's drift as the export measured it."""
+        try:
+            return {name: float(item["drift"]) for name, item in self.parity_report().items()}
+        except (ValueError, KeyError, TypeError):
             return {}
 
     @property
@@ -182,7 +192,7 @@ def write_manifest(bundle: Bundle, folder: Path) -> Bundle:
     names = sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.is_file() and path.relative_to(folder).parts[0] not in {MANIFEST, REPORTS}
+        if path.is_file() and path.relative_to(folder).parts[0] not in {MANIFEST, REPORTS, CARD}
     )
     return add_files(dataclasses.replace(bundle, files={}, folder=folder), names)
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from ..bundle.checkpoint_files import CONFIG, Listing, settings_of, weights_of
+from ..bundle.checkpoint_files import CONFIG, Listing, documents_of, settings_of, weights_of
 from ..bundle.digests import cache_folder
 from ..bundle.manifest import MANIFEST
 from ..errors import EnvironmentMissing, IntegrityError, UsageError
@@ -183,7 +183,8 @@ def _require_all(model: str, folder: Path, sizes: Mapping[str, int], request: Re
             )
         return folder / name
 
-    for name in _wanted(Listing(model, sizes, sizes.__contains__, cached), request):
+    listing = Listing(model, sizes, sizes.__contains__, cached)
+    for name in set(_wanted(listing, request)).difference(documents_of(listing)):  # no tool but ours downloads those
         cached(name)
 
 
@@ -211,7 +212,7 @@ def _wanted(listing: Listing, request: Request) -> list[str]:
     if request.graphs and (graphs := _graph_files(listing.where, list(listing.sizes), request)):
         return sorted({*settings_of(listing, code=False), *graphs})
     weights = weights_of(listing, allow_pickle=request.allow_pickle)
-    return sorted({*settings_of(listing, code=request.trust_remote_code), *weights.names})
+    return sorted({*settings_of(listing, code=request.trust_remote_code), *weights.names, *documents_of(listing)})
 
 
 def _graph_files(model: str, names: Sequence[str], request: Request) -> list[str]:

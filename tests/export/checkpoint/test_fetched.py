@@ -18,6 +18,8 @@ from vitrify.export.checkpoint.fetched import fetch
 from vitrify.export.processors.tokenizer import VOCABULARIES, load_tokenizer
 from vitrify.runtime.bundle.checkpoint_files import Listing, checkpoint_files, settings_of
 from vitrify.runtime.bundle.digests import file_digest
+from vitrify.runtime.bundle.manifest import Bundle
+from vitrify.runtime.publishing.card import card_text
 from vitrify.runtime.sources.request import Request
 
 INDEX = "model.safetensors.index.json"
@@ -82,8 +84,19 @@ def test_shards_of_any_name_export_and_are_listed(tmp_path):
         save_file({name: weights[name] for name in weights if places[name] == shard}, folder / shard, {"format": "pt"})
     (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": places}))
     (folder / "unrelated.safetensors").write_bytes(b"not one")
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n# Mine")
+    (folder / "LICENSE.txt").write_bytes(b"MIT, by \xe9")
     report = export_bundle(folder, tmp_path / "out")
     assert report.passed
     listed = report.bundle.source.files
+    assert not {"README.md", "LICENSE.txt"} & listed.keys()
+    assert {"source/README.md", "LICENSE.txt"} <= report.bundle.files.keys()
+    assert "README.md" not in report.bundle.files
+    assert (tmp_path / "out" / "LICENSE.txt").read_bytes() == b"MIT, by \xe9"
+    assert (tmp_path / "out" / "source" / "README.md").read_text().endswith("# Mine")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert card == card_text(Bundle.read(tmp_path / "out"))
+    assert "license: mit" in card
+    assert str(tmp_path) not in card
     assert {INDEX, "part_a.safetensors", "weights/b.safetensors", "config.json"} <= listed.keys()
     assert "unrelated.safetensors" not in listed

@@ -7,7 +7,14 @@ import time
 import pytest
 
 import vitrify.runtime.bundle.checkpoint_files as rules
-from vitrify.runtime.bundle.checkpoint_files import Listing, checkpoint_files, pickled_shards, settings_of, weights_of
+from vitrify.runtime.bundle.checkpoint_files import (
+    Listing,
+    checkpoint_files,
+    documents_of,
+    pickled_shards,
+    settings_of,
+    weights_of,
+)
 from vitrify.runtime.errors import IntegrityError, UnsupportedError, UsageError
 from vitrify.runtime.sources.compile_once import compiled_bundle
 from vitrify.runtime.sources.request import Source
@@ -96,6 +103,14 @@ def test_a_folder_lists_as_its_repository_does(tmp_path):
     assert list(checkpoint_files(tmp_path)) == expected
     assert all(path == tmp_path / name for name, path in checkpoint_files(tmp_path).items())
     assert expected == sorted([*SETTINGS, *CODE, SINGLE])
+
+
+def test_documents_are_apart_from_what_is_compiled():
+    documents = ["COPYING", "LICENCE.md", "LICENSE", "Llama3.1_LICENSE", "NOTICE.txt", "README.md", "USE_POLICY.md"]
+    others = ["more/LICENSE", "docs/README.md", "license.json", "licenses.py", "README.txt", "config.json"]
+    there = listing(*documents, *others, sizes={"LICENSE-all.txt": 2**30})
+    assert documents_of(there) == sorted(documents)
+    assert settings_of(listing(*documents, "config.json"), code=True) == ["config.json"]
 
 
 def test_datasets_are_not_settings():

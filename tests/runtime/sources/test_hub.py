@@ -20,7 +20,7 @@ from vitrify import load_bundle
 # Bytes that huggingface_hub holds before it writes them: what is resumed is a multiple of it.
 BLOCK = 10 * 2**20
 BIG = bytes(range(256)) * (BLOCK // 256 * 5 // 2)
-SMALL = {"config.json": b"{}", "tokenizer.json": b"{ }", "README.md": b"# a model", "onnx/config.json": b"{}"}
+SMALL = {"config.json": b"{}", "tokenizer.json": b"{ }", "CHANGES.md": b"# a model", "onnx/config.json": b"{}"}
 PLAIN = Repository({**SMALL, "model.safetensors": b"weights"}, frozenset({"model.safetensors"}))
 WITH_BIG = Repository({**SMALL, "model.safetensors": BIG}, frozenset({"model.safetensors"}))
 
@@ -45,7 +45,7 @@ def test_a_checkpoint_is_downloaded_once_and_then_works_offline(connect):
         assert found["revision"] == PLAIN.commit
         assert found["id"] == "owner/tiny"
         assert names_in(found) == ["config.json", "model.safetensors", "tokenizer.json"]
-        assert not hub.downloaded("README.md")
+        assert not hub.downloaded("CHANGES.md")
         assert len(hub.downloads) == 3
         hub.requests.clear()
         assert client.resolve("owner/tiny") == found

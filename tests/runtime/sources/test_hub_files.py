@@ -10,8 +10,18 @@ from tests.hub_server import Repository, serving
 
 WEIGHTS = {"model.safetensors": b"weights"}
 INDEX = "model.safetensors.index.json"
+DOCUMENTS = ("LICENSE", "Notice.txt", "README.md", "USE_POLICY.md")
 BALLAST = (
-    *("README.md", "LICENSE", "figure.png", "tf_model.h5", "flax_model.msgpack", "rust_model.ot", "model.gguf"),
+    *(
+        "more/README.md",
+        "CHANGES.md",
+        "license.json",
+        "figure.png",
+        "tf_model.h5",
+        "flax_model.msgpack",
+        "rust_model.ot",
+        "model.gguf",
+    ),
     *("pytorch_model.bin", "pytorch_model.fp16.bin", "model.fp16.safetensors", "training_args.bin", "optimizer.pt"),
     *("onnx/model.onnx", "openvino/openvino_model.xml", "original/consolidated.00.pth"),
     *("runs/june/events.out.tfevents.1", "checkpoint-500/trainer.json", "checkpoint-500/model.safetensors"),
@@ -42,15 +52,17 @@ def files_in(found):
 
 
 def repository(*names, **more):
-    return Repository({"config.json": b"{}", **{name: name.encode() for name in (*BALLAST, *names)}, **more})
+    return Repository(
+        {"config.json": b"{}", **{name: name.encode() for name in (*DOCUMENTS, *BALLAST, *names)}, **more}
+    )
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
 def test_what_a_tokenizers_class_names_is_downloaded_and_no_ballast(tmp_path, kind):
     with serving({"owner/tiny": repository(*TOKENIZERS[kind], **WEIGHTS)}) as hub:
         found = client_of(hub.url, tmp_path).resolve("owner/tiny")
-        assert files_in(found) == sorted([*TOKENIZERS[kind], "config.json", "model.safetensors"])
-        assert len(hub.downloads) == len(TOKENIZERS[kind]) + 2
+        assert files_in(found) == sorted([*TOKENIZERS[kind], *DOCUMENTS, "config.json", "model.safetensors"])
+        assert len(hub.downloads) == len(TOKENIZERS[kind]) + len(DOCUMENTS) + 2
 
 
 def test_an_index_says_which_shards_there_are(tmp_path):
@@ -59,7 +71,9 @@ def test_an_index_says_which_shards_there_are(tmp_path):
     with serving({"owner/tiny": repository(*shards, spare, **{INDEX: index_of(shards)})}) as hub:
         client = client_of(hub.url, tmp_path)
         found = client.resolve("owner/tiny")
-        assert files_in(found) == sorted([*shards, "config.json", INDEX])
+        assert files_in(found) == sorted([*shards, *DOCUMENTS, "config.json", INDEX])
+        for name in DOCUMENTS:  # of what transformers downloaded, there are none
+            next(tmp_path.glob(f"hf/hub/*/snapshots/*/{name}")).unlink()
         assert client.resolve("owner/tiny", offline=True) == found
         next(tmp_path.glob("hf/hub/*/snapshots/*/weights/b-of-many.safetensors")).unlink()
         refused = client.resolve("owner/tiny", offline=True)
@@ -85,7 +99,7 @@ def test_the_config_may_name_the_weights(tmp_path):
     config = {"config.json": b'{"transformers_weights": "tuned/mine.safetensors"}'}
     with serving({"owner/tiny": repository("tuned/mine.safetensors", **WEIGHTS, **config)}) as hub:
         found = client_of(hub.url, tmp_path).resolve("owner/tiny")
-        assert files_in(found) == ["config.json", "tuned/mine.safetensors"]
+        assert files_in(found) == sorted([*DOCUMENTS, "config.json", "tuned/mine.safetensors"])
 
 
 def test_pickled_shards_are_those_of_their_index(tmp_path):
@@ -94,17 +108,17 @@ def test_pickled_shards_are_those_of_their_index(tmp_path):
     del files["pytorch_model.bin"]
     with serving({"owner/tiny": Repository(files)}) as hub:
         found = client_of(hub.url, tmp_path).resolve("owner/tiny", allow_pickle=True)
-        assert files_in(found) == ["a.bin", "config.json", index]
+        assert files_in(found) == sorted([*DOCUMENTS, "a.bin", "config.json", index])
 
 
 def test_code_in_subfolders_comes_with_trust_only(tmp_path):
     code = ["modeling_mine.py", "layers/attention.py"]
     with serving({"owner/tiny": repository(*code, **WEIGHTS)}) as hub:
         client = client_of(hub.url, tmp_path)
-        assert files_in(client.resolve("owner/tiny")) == ["config.json", "model.safetensors"]
+        assert files_in(client.resolve("owner/tiny")) == sorted([*DOCUMENTS, "config.json", "model.safetensors"])
         assert client.resolve("owner/tiny", trust_remote_code=True, offline=True)["error"] == "EnvironmentMissing"
         found = client.resolve("owner/tiny", trust_remote_code=True)
-        assert files_in(found) == sorted([*code, "config.json", "model.safetensors"])
+        assert files_in(found) == sorted([*code, *DOCUMENTS, "config.json", "model.safetensors"])
 
 
 def test_graphs_of_others_bring_their_templates_and_not_the_weights(tmp_path):
