@@ -215,3 +215,8 @@ def progress_shown(*, quiet: bool) -> Iterator[Callable[[str], None]]:
 
     with Console(stderr=True).status("starting") as status:
         yield status.update
+
+
+def detail_of(progress: Callable[[str], None]) -> Callable[[str], None]:
+    """Return what takes the parts of a step: a terminal shows them in the step's place, a log has only steps."""
+    return progress if sys.stderr.isatty() else lambda _: None
