@@ -233,6 +233,7 @@ def _described(model: ModelUnderTest) -> dict[str, Any]:
     return {
         "name": given_name(bundle.folder),
         "source": bundle.source.id,
+        "revision": bundle.source.revision,
         "architecture": bundle.architecture,
         "family": bundle.family,
         "tasks": list(bundle.tasks),
