@@ -149,6 +149,7 @@ svg .mark.baseline { fill: var(--page); }
 svg g > .whisker { stroke: currentColor; }
 @media (max-width: 40rem) {
   .figures th:first-child { max-width: 9.5rem; }
+  .figures.narrow th + *, .figures.narrow td + td { padding-left: .6rem; }
 }
 @media print {
   @page { size: A4 landscape; margin: 12mm; }
