@@ -18,6 +18,7 @@ import numpy as np
 
 from ..runtime.bundle.files import given_name
 from ..runtime.bundle.reading import read_bundle
+from ..runtime.counting import counted
 from ..runtime.errors import UsageError
 from ..runtime.loading import MAX_DRIFT, LoadedBundle
 from ..runtime.machine import this_machine, usable_cores
@@ -177,7 +178,7 @@ def _backends(measurement: Measurement, tested: ModelUnderTest) -> tuple[list[Ru
     runners, backends = [], {}
     for count in counts:
         for name, program in programs.items():
-            shown = name if len(counts) == 1 else f"{name}, {count} thread{'s' * (count > 1)}"
+            shown = name if len(counts) == 1 else f"{name}, {counted(count, 'thread')}"
             threads, drift, model = count, None, _model_of(program, tested)
             if name in own:
                 model = partial(str, tested.folders[name])

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..runtime.counting import counted
 from ..runtime.steps import Progress, duration
 
 # Seconds, before anything is known: the machine's peaks, a backend's start, its cold call and warm-up on a case.
@@ -54,7 +55,7 @@ class Plan:
 
     def __str__(self) -> str:
         counts = ((len(self.cases), "case"), (self.backends, "backend"), (self.rounds, "round"))
-        said = ", ".join(f"{count} {noun}{'s' * (count != 1)}" for count, noun in counts)
+        said = ", ".join(counted(count, noun) for count, noun in counts)
         return f"{said}: about {duration(self.start + len(self.cases) * self.case)}, longer if a call is slow"
 
 

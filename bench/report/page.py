@@ -7,6 +7,7 @@ from typing import Any
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
+from ...runtime.counting import counted
 from ...version import __version__
 from ..result import Result
 from .charts import legend
@@ -85,7 +86,7 @@ def _machine_facts(reading: Reading) -> Iterable[str]:
     yield f"measured {machine['measured']}" if machine.get("measured") else ""
     yield str(machine.get("cpu") or "")
     cores = machine.get("cores")
-    yield f"{cores} core{'s' * (cores != 1)}" if cores else ""
+    yield counted(cores, "core") if isinstance(cores, int) else ""
     yield str(machine.get("host") or "")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
+from ...runtime.counting import counted
 from ..percentiles import percentile
 from ..result import BackendInfo, GridCase, Load, Row
 from ..units import duration, measure, quartiles, share, significant, times
@@ -92,7 +93,7 @@ def _timed(
     figure: str,
     drawn: Callable[[Scale, float], Markup],
 ) -> Strip:
-    count = f"{len(samples)} {'call' if len(samples) == 1 else 'calls'}"
+    count = counted(len(samples), "call")
     words = f"{count}, " + ", ".join(
         f"p{part} {duration(percentile(samples, part / 100))}" for part in (50, 90, 95, 99)
     )

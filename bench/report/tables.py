@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from ...runtime.counting import counted
 from ..result import BackendInfo, GridCase, Load, Row
 from ..units import NOTHING, quartiles, share, significant, times
 from .drawing import element
@@ -183,8 +184,8 @@ def _load(reading: Reading, load: Load) -> Markup:
 
 
 def _count(rows: int) -> str:
-    counted = f"{rows} row{'s' * (rows != 1)}"
-    return f"{counted}, scroll for all" if rows >= _TALL else counted
+    said = counted(rows, "row")
+    return f"{said}, scroll for all" if rows >= _TALL else said
 
 
 def _table(caption: str, head: Sequence[str], bodies: Iterable[Markup], count: int, class_: str = "narrow") -> Markup:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...runtime.bundle.digests import cache_folder
+from ...runtime.counting import counted
 from ...runtime.errors import EnvironmentMissing, VitrifyError, install_hint
 from ...runtime.machine import FEATURES, Machine, this_machine
 from ...version import __version__
@@ -141,7 +142,8 @@ def _state_of(extra: str, row: Mapping[str, Any], gpus: Sequence[str]) -> str:
 def _machine_lines(document: Mapping[str, Any]) -> Iterator[str]:
     cpu, cache = document["cpu"], document["cache"]
     yield f"vitrify {document['vitrify']}, Python {document['python']}, {document['system']}"
-    yield f"  cpu: {cpu['model']}, {cpu['cores']} cores, {', '.join(cpu['features']) or 'no vector extensions'}"
+    features = ", ".join(cpu["features"]) or "no vector extensions"
+    yield f"  cpu: {cpu['model']}, {counted(cpu['cores'], 'core')}, {features}"
     yield f"  memory: {size_text(document['memory_bytes'])}"
     yield f"  gpus: {', '.join(document['gpus']) or 'none'}"
     yield f"  providers: {', '.join(document['providers']) or 'none'}"

@@ -13,6 +13,7 @@ from ...runtime.bundle.engines import FOLDER, PORTABLE, STRIPPED, Engine, engine
 from ...runtime.bundle.files import given_name, write_synced
 from ...runtime.bundle.manifest import REPORTS, Bundle, add_files
 from ...runtime.child import Limits
+from ...runtime.counting import counted
 from ...runtime.errors import EnvironmentMissing, ExportError, UsageError
 from ...runtime.machine import this_machine
 from ...runtime.selection.engines import capability
@@ -139,7 +140,7 @@ def require_built(reports: Sequence[Report], conditions: Sequence[Condition] = (
         if condition.holds(report.measures) and report.built
     ]
     if failed:
-        raise ExportError(f"{len(failed)} of {len(reports)} engines do not pass: {'; '.join(failed)}")
+        raise ExportError(f"{len(failed)} of {counted(len(reports), 'engine')} failed: {'; '.join(failed)}")
 
 
 def read_order(
