@@ -16,7 +16,7 @@ from vitrify import pipeline
 from vitrify.bench.percentiles import ratio, spread
 
 VITRIFY = str(Path(sys.executable).with_name("vitrify"))
-ROUNDS = 150
+ROUNDS = 100
 _NARROW = 1.5  # quartiles further apart, one over the other, make a ratio of noise
 
 
@@ -69,7 +69,7 @@ def _transcript(scratch: Path) -> None:
 
 
 def _latency(bundle: Path) -> None:
-    print(f"\nLatency of one sentence, {ROUNDS} interleaved calls of each in this process (about 20 s):", flush=True)
+    print(f"\nLatency of one sentence, {ROUNDS} interleaved calls of each in this process (about 10 s):", flush=True)
     import transformers
 
     extract = pipeline("feature-extraction", bundle)
