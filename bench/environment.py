@@ -2,7 +2,9 @@
 
 import os
 import platform
+import re
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ..runtime.machine import FEATURES, installed_version, this_machine
@@ -18,6 +20,7 @@ PACKAGES = (
     "tensorrt-rtx",
 )
 _ROOT = Path("/")
+_CONTAINERS = (".dockerenv", "run/.containerenv")
 
 
 def fingerprint() -> dict[str, object]:
@@ -32,6 +35,25 @@ def fingerprint() -> dict[str, object]:
         "system": platform.system(),
         "packages": {name: found.split("+")[0] for name in PACKAGES if (found := installed_version(name))},
     }
+
+
+def occasion(*, root: Path = _ROOT) -> dict[str, str]:
+    """Say when this is, and whether the machine is a container or a virtual one, where Linux tells."""
+    now = {"measured": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"}
+    cpu = _read(root / "proc/cpuinfo")
+    if not cpu:
+        return now
+    kinds = {
+        "container": any((root / name).exists() for name in _CONTAINERS) or _has_container_groups(root),
+        "virtual machine": bool(re.search(r"^flags\s*:.*\bhypervisor\b", cpu, re.MULTILINE)),
+    }
+    found = [name for name, is_there in kinds.items() if is_there]
+    return {**now, "host": " in a ".join(found) or "no container or virtual machine found"}
+
+
+def _has_container_groups(root: Path) -> bool:
+    groups = _read(root / "proc/1/cgroup") + _read(root / "proc/self/cgroup")
+    return any(name in groups for name in ("docker", "kubepods", "containerd", "libpod", "lxc"))
 
 
 def condition(*, root: Path = _ROOT) -> dict[str, object]:

@@ -104,11 +104,12 @@ def run_interleaved(
     rounds: int,
     pause: float = PAUSE,
     settle: Callable[[Callable[[int], Answer]], int] = lambda _ask: 1,
+    told: Callable[[int], None] = lambda _number: None,
 ) -> None:
     """Ask every runner once to warm up, which tells what it makes, then in shuffled rounds; fill `observed` meanwhile.
 
     `settle` gets a function that asks a runner for a number of calls; it warms the runner up and returns how many
-    calls each of its repetitions makes.
+    calls each of its repetitions makes. `told` gets the number of each round as it begins, from 1.
     """
     calls: dict[str, int] = {}
 
@@ -133,7 +134,8 @@ def run_interleaved(
     for runner in runners:
         if tried(runner, lambda once: once(1)) is not None and (found := tried(runner, settle)) is not None:
             calls[runner.name], observed.samples[runner.name] = found, []
-    for repetition in shuffled(runners, rounds=rounds):
+    for number, repetition in enumerate(shuffled(runners, rounds=rounds), 1):
+        told(number)
         taken: dict[str, Sequence[float]] = {}
         for runner in repetition:
             if runner.name in observed.samples and (

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..runtime.amounts import counted
 from ..runtime.bundle.files import given_name
 from ..runtime.bundle.reading import read_bundle
 from ..runtime.errors import UsageError
@@ -25,17 +26,19 @@ from ..runtime.selection.find import check_max_drift, find_choice
 from ..runtime.selection.profiles import Choice
 from ..runtime.sessions.base import cpu_threads
 from ..runtime.sources.request import Request
-from ..runtime.steps import Progress, Steps
+from ..runtime.steps import Progress
 from .backends import COUNTER, OWN, Installed, find_baseline, own_backend
-from .environment import condition, fingerprint
+from .environment import condition, fingerprint, occasion
 from .interleaved import PAUSE, Observations, Processes, Runner, run_interleaved
 from .model_under_test import ModelUnderTest, find_model
+from .percentiles import percentile
 from .process import Answer, BackendError, Child
 from .result import BackendInfo, GridCase, Load, Result, Row
 from .roofline import least_milliseconds, measured_peaks
+from .schedule import Plan, Schedule
+from .shareable import shareable
 from .workload import workload
 
-_PEAKS = "peak performance of the machine"
 SECONDS = 10.0
 _REPETITION_SECONDS, _MOST_CALLS = 0.25, 50
 _SETTLE_SECONDS, _STEADY = 2.0, 0.05
@@ -109,8 +112,16 @@ class CaseJob:
     kind: str = "run"
 
 
-def measure_model(measurement: Measurement, *, progress: Progress = lambda _: None, pause: float = PAUSE) -> Result:
+def measure_model(
+    measurement: Measurement,
+    *,
+    progress: Progress = lambda _: None,
+    detail: Progress = lambda _: None,
+    pause: float = PAUSE,
+) -> Result:
     """Measure what is asked for; Ctrl-C keeps what was measured, and `interrupted` says where it came.
+
+    `progress` gets the plan and each case, `detail` each round.
 
     Raises
     ------
@@ -126,11 +137,10 @@ def measure_model(measurement: Measurement, *, progress: Progress = lambda _: No
     runners, backends = _backends(measurement, model)
     if not measurement.allow_missing:
         require_available([runner for runner in runners if not backends[runner.name].is_own])
-    steps = Steps(progress, {_PEAKS: 0.2, **{case.name: 1.0 for case in work.cases()}})
-    steps.begin(_PEAKS)
+    schedule = Schedule(_plan(measurement, [case.name for case in work.cases()], len(runners), pause), progress, detail)
     result = Result(
         model=_described(model),
-        environment={**fingerprint(), "before": condition()},
+        environment={**occasion(), **fingerprint(), "before": condition()},
         settings=_settings(measurement, pause),
         cases=(),
         backends=tuple(backends.values()),
@@ -139,16 +149,22 @@ def measure_model(measurement: Measurement, *, progress: Progress = lambda _: No
     )
     with Processes() as processes, tempfile.TemporaryDirectory(prefix="vitrify-bench-") as scratch:
         for case in work.cases():
-            steps.begin(case.name)
+            schedule.begin_case(case.name)
             result = _measured_case(
-                result, measurement, case, work.arguments(case, Path(scratch)), runners, processes, pause
+                result, measurement, case, work.arguments(case, Path(scratch)), runners, processes, schedule
             )
             if result.interrupted:
                 break
         loaded = {name: 1000 * seconds for name, seconds in processes.load_seconds.items()}
         found = tuple(replace(each, load_ms=loaded.get(each.name)) for each in result.backends)
         environment = {**result.environment, "after": condition()}
-        return replace(result, backends=found, versions=processes.versions, environment=environment)
+        return shareable(replace(result, backends=found, versions=processes.versions, environment=environment))
+
+
+def _plan(measurement: Measurement, cases: Sequence[str], backends: int, pause: float) -> Plan:
+    rates = sum(len(_SHARES) if rate == 0 else 1 for rate in measurement.rates)
+    repetition, seconds = _REPETITION_SECONDS, measurement.seconds
+    return Plan(tuple(cases), backends, measurement.rounds, repetition, pause, rates=rates, seconds=seconds)
 
 
 def _backends(measurement: Measurement, tested: ModelUnderTest) -> tuple[list[Runner], dict[str, BackendInfo]]:
@@ -162,7 +178,7 @@ def _backends(measurement: Measurement, tested: ModelUnderTest) -> tuple[list[Ru
     runners, backends = [], {}
     for count in counts:
         for name, program in programs.items():
-            shown = name if len(counts) == 1 else f"{name}, {count} thread{'s' * (count > 1)}"
+            shown = name if len(counts) == 1 else f"{name}, {counted(count, 'thread')}"
             threads, drift, model = count, None, _model_of(program, tested)
             if name in own:
                 model = partial(str, tested.folders[name])
@@ -218,6 +234,7 @@ def _described(model: ModelUnderTest) -> dict[str, Any]:
     return {
         "name": given_name(bundle.folder),
         "source": bundle.source.id,
+        "revision": bundle.source.revision,
         "architecture": bundle.architecture,
         "family": bundle.family,
         "tasks": list(bundle.tasks),
@@ -226,7 +243,8 @@ def _described(model: ModelUnderTest) -> dict[str, Any]:
 
 
 def _settings(measurement: Measurement, pause: float) -> dict[str, Any]:
-    lists = {name: list(getattr(measurement, name)) for name in ("profiles", "against", "threads", "rates")}
+    lists = {name: list(getattr(measurement, name)) for name in ("profiles", "against", "threads")}
+    rates = [rate or "auto" for rate in measurement.rates]
     sizes = {axis: list(values) for axis, values in measurement.sizes.items()}
     single = {
         "command": measurement.command,
@@ -235,7 +253,7 @@ def _settings(measurement: Measurement, pause: float) -> dict[str, Any]:
         "seconds": measurement.seconds,
         "pause": pause,
     }
-    return {**lists, "sizes": sizes, **single}
+    return {**lists, "rates": rates, "sizes": sizes, **single}
 
 
 def _measured_case(
@@ -245,7 +263,7 @@ def _measured_case(
     given: Mapping[str, Any],
     runners: Sequence[Runner],
     processes: Processes,
-    pause: float,
+    schedule: Schedule,
 ) -> Result:
     """Return the result with one more case in it, as far as it came."""
     observed, loads, runs, interrupted = Observations(), [], [], None
@@ -254,9 +272,12 @@ def _measured_case(
         if runs:
             case = replace(case, flops=sum(run[0] for run in runs), bytes=sum(run[1] for run in runs))
         job = CaseJob(case.name, given, measurement.limit)
-        run_interleaved(job, runners, processes, observed, rounds=measurement.rounds, pause=pause, settle=settle)
-        for runner in runners:
-            if runner.name in observed.samples:
+        rounds, pause = measurement.rounds, schedule.plan.pause
+        told = schedule.begin_round
+        run_interleaved(job, runners, processes, observed, rounds=rounds, pause=pause, settle=settle, told=told)
+        for number, runner in enumerate(runners, 1):
+            if runner.name in observed.samples and measurement.rates:
+                schedule.begin_arrivals(number)
                 loads += _loads(measurement, case, runner, given, processes, observed.samples[runner.name])
     except KeyboardInterrupt:
         interrupted = case.name
@@ -314,7 +335,7 @@ def _row(case: GridCase, name: str, observed: Observations, least: float | None)
     if name in observed.failed:
         return Row(case.name, name, failed=observed.failed[name])
     samples = observed.samples[name]
-    middle = statistics.median(samples)
+    middle = percentile(samples, 0.5)
     return Row(
         case.name,
         name,

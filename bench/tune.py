@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..profiles import Profile
+from ..runtime.amounts import counted
 from ..runtime.bundle.files import given_name
 from ..runtime.bundle.manifest import Bundle
 from ..runtime.bundle.reading import read_bundle
@@ -249,7 +250,7 @@ def _variants(best: Candidate, profile: Profile, machine: Machine) -> Iterator[C
                     yield replace(best, name=f"{best.profile}, {words}", entries=tuple(entries.items()))
     threads = best.threads // 2
     while threads:
-        yield replace(best, name=f"{best.profile}, {threads} thread{'s' * (threads > 1)}", threads=threads)
+        yield replace(best, name=f"{best.profile}, {counted(threads, 'thread')}", threads=threads)
         threads //= 2
 
 

@@ -15,6 +15,7 @@ from vitrify.runtime.bundle.digests import cache_folder
 
 from .ctranslate2 import whisper_weights
 from .gguf_llama import write_llama
+from .saving import save_model
 
 SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _CONVERTERS = ("checkpoints", "ctranslate2", "gguf_llama")
@@ -51,7 +52,7 @@ def bert_base(folder: Path) -> Path:
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(0)
-    BertModel(BertConfig()).save_pretrained(folder)
+    save_model(BertModel(BertConfig()), folder)
     for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"):
         shutil.copyfile(minilm() / name, folder / name)
     return folder
@@ -65,7 +66,7 @@ def vit_base(folder: Path) -> Path:
     config = ViTConfig()
     config.num_labels = 1000
     torch.manual_seed(0)
-    ViTForImageClassification(config).save_pretrained(folder)
+    save_model(ViTForImageClassification(config), folder)
     ViTImageProcessor().save_pretrained(folder)
     return folder
 
@@ -86,7 +87,7 @@ def llama_400m(folder: Path) -> Path:
         tie_word_embeddings=True,
     )
     torch.manual_seed(0)
-    LlamaForCausalLM(config).save_pretrained(folder)
+    save_model(LlamaForCausalLM(config), folder)
     for path in smollm2().glob("*token*"):
         shutil.copyfile(path, folder / path.name)
     return folder
@@ -120,7 +121,7 @@ def marian_base(folder: Path) -> Path:
     model.generation_config = GenerationConfig(
         **special, num_beams=4, max_length=512, bad_words_ids=[[words]], forced_eos_token_id=0
     )
-    model.save_pretrained(folder)
+    save_model(model, folder)
     return folder
 
 
@@ -175,7 +176,7 @@ def _write_whisper(source: Path, folder: Path) -> None:
         is_multilingual=False,
         max_length=448,
     )
-    model.save_pretrained(folder)
+    save_model(model, folder)
     _write_whisper_processor(source / "model" / "tokenizer.json", folder)
 
 

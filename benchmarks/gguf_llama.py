@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .saving import save_model
+
 _CONTROL = 3  # the token type of tokens that no text is encoded to
 _PARTS = {
     "attn_q": "self_attn.q_proj",
@@ -38,7 +40,7 @@ def write_llama(file: Path, folder: Path) -> None:
         weights[_renamed(tensor.name)] = torch.tensor(_halves(array, heads[part]) if part in heads else array)
     model.load_state_dict({**weights, "lm_head.weight": weights["model.embed_tokens.weight"]})
     model.generation_config = GenerationConfig(**special)
-    model.save_pretrained(folder)
+    save_model(model, folder)
     _tokenizer(fields).save_pretrained(folder)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from .app import MEASURING, AllowPickle, BundleFolder, Json, MaxDrift, Revision, Threads, TrustRemoteCode, command
 from .combinations import only_with
-from .output import conclude, print_document, progress_shown
+from .output import conclude, detail_of, print_document, progress_shown
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Bundle, ONNX folder, checkpoint folder or Hub id.")]
 Batch = Annotated[str | None, typer.Option(metavar="TEXT", help="Batch sizes, e.g. 1,8.")]
@@ -121,7 +121,7 @@ def bench(
         check_baseline(fingerprint(), before, forced=force)
     folder = writable_folder(output or Path(f"{Path(model).name}-bench"))
     with progress_shown(quiet=as_json) as progress:
-        result = measure_model(measurement, progress=progress)
+        result = measure_model(measurement, progress=progress, detail=detail_of(progress))
     files = write_outputs(result, folder)
     parts = [*table_parts(result), f"report: {files['html']}"]
     conclude(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..runtime.amounts import counted
 from ..runtime.errors import UsageError, VitrifyError
 from ..runtime.rows.record import Outcome
 from ..runtime.steps import duration
@@ -97,7 +98,7 @@ def _checked(item: Any) -> Iterator[str]:
     """Yield what was compared, and how far off it was: with PyTorch, then with the export's own outputs."""
     worst, quality, identity = item["worst"], item.get("quality"), item.get("identity")
     yield f"max abs error {worst['difference']:.1e} (tolerance {_short(worst['limit'])})"
-    yield f"{item['compared']} comparisons"
+    yield counted(item["compared"], "comparison")
     if quality is not None:
         yield (f"top-1 agreement {quality['agreement']:.1%} (at least {quality['least_agreement']:.0%})")
         yield f"KL {quality['kl_mean']:.2g} nats (at most {_short(quality['most_kl_mean'])})"
@@ -169,7 +170,7 @@ def written(outcomes: Iterable[Outcome], outputs: Outputs) -> None:
 
 def _require_good(bad: Sequence[Outcome], count: int, outputs: Outputs) -> None:
     if bad and outputs.keep_going:
-        raise UsageError(f"{len(bad)} of {count} inputs failed")
+        raise UsageError(f"{len(bad)} of {counted(count, 'input')} failed")
     if bad and bad[0].error is not None:
         raise bad[0].error
 
@@ -215,3 +216,8 @@ def progress_shown(*, quiet: bool) -> Iterator[Callable[[str], None]]:
 
     with Console(stderr=True).status("starting") as status:
         yield status.update
+
+
+def detail_of(progress: Callable[[str], None]) -> Callable[[str], None]:
+    """Return what takes the parts of a step: a terminal shows them in the step's place, a log has only steps."""
+    return progress if sys.stderr.isatty() else lambda _: None

@@ -25,8 +25,8 @@ def push(
     """Upload a bundle to a repository of the Hub, private by default."""
     from rich.table import Table
 
+    from ..runtime.amounts import size_text
     from ..runtime.publishing.push import push_bundle
-    from ..runtime.sizes import size_text
 
     shown = not as_json and not is_quiet() and sys.stderr.isatty()
     pushed = push_bundle(

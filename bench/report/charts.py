@@ -1,7 +1,6 @@
 """The report's panels: rows over one scale, lines over two, the marks and glyphs in them; it reads no result."""
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +10,10 @@ from markupsafe import Markup
 from ..percentiles import percentile
 from ..units import plain
 from .drawing import Box, Scale, drawing, element, fitted, joined, label, line, number, scale_of, width_of
-from .reading import Mark, Reading
+from .reading import FEWEST, Mark, Reading
 
 WIDTH = 380.0
-_SIDE, _TEXT, _GAP, _FOOT = 8.0, 18.0, 8.0, 40.0
+_SIDE, _TEXT, _GAP, _FOOT = 8.0, 18.0, 8.0, 34.0
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,17 @@ def strips(
     axis: str,
     guide: float | None = None,
 ) -> Markup:
-    """Return a figure of rows above each other; `scale` gets the ends of the axis, `guide` is a value to stand out."""
+    """Return a figure of rows above each other; `scale` gets the ends of the axis, `guide` is a value to stand out.
+
+    Each row is a line of text over a band, and only bands have lines of the grid: no text stands on one.
+    """
     bottom = 4 + sum(map(_height, rows))
     area = Box(_SIDE, 4, WIDTH - _SIDE, bottom)
     on = scale(area.left, area.right)
-    parts, top = [_grid(on, area, axis, guide)], area.top
+    parts, top = [_ticks(on, area, axis)], area.top
     for row in rows:
+        if row.drawn is not None:
+            parts.append(_band(on, Box(area.left, top + _TEXT, area.right, top + _TEXT + row.height), guide))
         parts.append(_row(row, on, top))
         top += _height(row)
     svg = drawing(key, caption, about, WIDTH, bottom + _FOOT, *parts)
@@ -71,23 +75,28 @@ def _row(row: Strip, on: Scale, top: float) -> Markup:
     return element("g", words, joined(*texts, drawn), class_=row.mark.classes if row.mark else None)
 
 
-def _grid(on: Scale, area: Box, axis: str, guide: float | None) -> Markup:
+def _band(on: Scale, area: Box, guide: float | None) -> Markup:
+    width, height = area.right - area.left, area.bottom - area.top
+    ground = element("rect", x=area.left, y=area.top, width=width, height=height, class_="band")
+    grid = (line(on(tick), area.top, on(tick), area.bottom, "grid") for tick in on.ticks())
+    stands_out = None if guide is None else line(on(guide), area.top, on(guide), area.bottom, "guide")
+    return joined(ground, *grid, stands_out)
+
+
+def _ticks(on: Scale, area: Box, axis: str) -> Markup:
     parts, free = [], -1e9
     for tick in on.ticks():
         x, text = on(tick), plain(tick)
-        parts.append(line(x, area.top, x, area.bottom, "grid"))
         half = width_of(text, 11) / 2
         middle = min(max(x, half + 2), WIDTH - half - 2)
         if middle - half > free:
-            parts.append(label(text, middle, area.bottom + 15, "tick", anchor="middle"))
+            parts.append(label(text, middle, area.bottom + 9, "tick", anchor="middle"))
             free = middle + half + 4
-    if guide is not None:
-        parts.append(line(on(guide), area.top, on(guide), area.bottom + 3, "guide"))
-    parts.append(label(axis, area.right, area.bottom + 32, "axis", anchor="end"))
+    parts.append(label(axis, area.right, area.bottom + 26, "axis", anchor="end"))
     return joined(*parts)
 
 
-HEIGHT = 270.0
+HEIGHT = 220.0
 _LABEL_GAP = 13.0
 
 
@@ -195,28 +204,29 @@ def _names(series: Sequence[Series], on_x: Scale, on_y: Scale) -> Markup:
 
 
 # Dots of one place are stacked; more than so many would only cover each other.
-_STACK, _HEIGHT = 9, 20.0
-_FEW = 4  # below so many samples, quartiles say nothing
+_STACK, _HEIGHT = 9, 14.0
+SAMPLES_HEIGHT = 34.0
 
 
 def samples_glyph(samples: Sequence[float]) -> Callable[[Scale, float], Markup]:
-    """Return what draws every sample as a dot, and over them the quartiles, the median and a whisker to p95."""
+    """Return what draws every sample as a dot, and below them the quartiles, the median and a whisker to p95.
+
+    These are percentiles as everywhere else (nearest rank), so the line is where the label says; few have only dots.
+    """
 
     def drawn(on: Scale, y: float) -> Markup:
-        median = on(statistics.median(samples))
-        few = len(samples) < _FEW
-        dots = element("path", d=_swarm([on(sample) for sample in samples], y), class_="dots few" if few else "dots")
-        parts: list[Markup | None] = [dots]
-        if not few:
-            low, _, high = statistics.quantiles(samples, n=4)
-            end = on(percentile(samples, 0.95))
-            parts += [
-                element("rect", x=on(low), y=y - 6, width=max(1.0, on(high) - on(low)), height=12, class_="box"),
-                line(on(high), y, max(end, on(high)), y, "whisker"),
-                line(end, y - 4, end, y + 4, "whisker") if end > on(high) else None,
-            ]
-        parts.insert(0 if few else len(parts), line(median, y - 9, median, y + 9, "median"))
-        return joined(*parts)
+        places = [on(sample) for sample in samples]
+        if len(samples) < FEWEST:
+            return element("path", d=_swarm(places, y), class_="dots few")
+        low, median, high, end = (on(percentile(samples, share)) for share in (0.25, 0.5, 0.75, 0.95))
+        below = y + 11
+        return joined(
+            element("path", d=_swarm(places, y - 5), class_="dots"),
+            element("rect", x=low, y=below - 4, width=max(1.0, high - low), height=8, class_="box"),
+            line(high, below, end, below, "whisker"),
+            line(end, below - 3, end, below + 3, "whisker"),
+            line(median, below - 5, median, below + 5, "median"),
+        )
 
     return drawn
 
@@ -239,7 +249,7 @@ def ratio_glyph(mark: Mark, found: Mapping[str, float]) -> Callable[[Scale, floa
     def drawn(on: Scale, y: float) -> Markup:
         low, high = on(found["q1"]), on(found["q3"])
         span = element("rect", x=low, y=y - 3, width=max(1.0, high - low), height=6, rx=3, class_="span")
-        return joined(span, shape(mark, on(found["median"]), y, size=4.5))
+        return element("g", span, shape(mark, on(found["median"]), y, size=4.5), class_=mark.classes)
 
     return drawn
 

@@ -7,12 +7,24 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
+from ...runtime.amounts import counted
 from ..percentiles import percentile
 from ..result import BackendInfo, GridCase, Load, Row
 from ..units import duration, measure, quartiles, share, significant, times
-from .charts import Axes, Point, Series, Strip, bar_glyph, lines, ratio_glyph, samples_glyph, strips
+from .charts import (
+    SAMPLES_HEIGHT,
+    Axes,
+    Point,
+    Series,
+    Strip,
+    bar_glyph,
+    lines,
+    ratio_glyph,
+    samples_glyph,
+    strips,
+)
 from .drawing import Scale, scale_of
-from .reading import Compared, Reading
+from .reading import FEWEST, Compared, Reading
 
 # More would not be read; the tables have them all.
 MOST_PANELS, MOST_ROWS = 24, 24
@@ -20,23 +32,29 @@ MOST_PANELS, MOST_ROWS = 24, 24
 
 @dataclass(frozen=True)
 class Plot:
-    """Panels under one heading, how to read them, the backends that need a legend, and what was left out."""
+    """Panels under one heading, how to read them, the backends that need a legend, and what was left out.
+
+    `in_pairs`: two panels next to each other belong together.
+    """
 
     title: str
     how: str
     panels: Sequence[Markup]
     legend: Sequence[str] = ()
     left_out: str = ""
+    in_pairs: bool = False
 
 
-def plot_of(title: str, how: str, panels: Iterable[Markup], legend: Sequence[str] = ()) -> Plot | None:
+def plot_of(
+    title: str, how: str, panels: Iterable[Markup], legend: Sequence[str] = (), *, in_pairs: bool = False
+) -> Plot | None:
     """Return a plot, or None where there is nothing to show."""
     shown = list(panels)
     if not shown:
         return None
     more = len(shown) - MOST_PANELS
     left_out = f"{more} more {'panel is' if more == 1 else 'panels are'} left out here; the tables have every figure."
-    return Plot(title, how, shown[:MOST_PANELS], legend, left_out if more > 0 else "")
+    return Plot(title, how, shown[:MOST_PANELS], legend, left_out if more > 0 else "", in_pairs)
 
 
 def distribution(reading: Reading) -> Plot | None:
@@ -44,8 +62,9 @@ def distribution(reading: Reading) -> Plot | None:
     cases = [(case, list(reading.measured_on(case))) for case in reading.result.cases]
     return plot_of(
         "Latency, every call",
-        "Each dot is a call. The box is the interquartile range, the line in it is the median, and the whisker ends "
-        "at p95. Overlapping points are stacked; where there are very many, not every call has a dot.",
+        "Each dot is a call; overlapping points are stacked, and where there are very many, not every call has a dot. "
+        "The box below is the interquartile range, the line in it is p50, and the whisker ends at p95; "
+        f"fewer than {FEWEST} calls are only dots.",
         (_distribution(reading, index, case, rows) for index, (case, rows) in enumerate(cases) if rows),
     )
 
@@ -74,11 +93,11 @@ def _timed(
     figure: str,
     drawn: Callable[[Scale, float], Markup],
 ) -> Strip:
-    count = f"{len(samples)} {'call' if len(samples) == 1 else 'calls'}"
+    count = counted(len(samples), "call")
     words = f"{count}, " + ", ".join(
         f"p{part} {duration(percentile(samples, part / 100))}" for part in (50, 90, 95, 99)
     )
-    return Strip(backend.name, figure, words, drawn, reading.marks[backend.name])
+    return Strip(backend.name, figure, words, drawn, reading.marks[backend.name], height=SAMPLES_HEIGHT)
 
 
 def _caption(name: str, count: int, most: int = MOST_ROWS) -> str:
@@ -189,6 +208,7 @@ def _roofline(
     )
 
 
+_SAME = "All panels have the same scales, so that positions can be compared between them."
 # With more lines than this in a panel, each backend gets its own, before the pale lines of the others.
 MOST_LINES = 7
 
@@ -217,7 +237,7 @@ def by_size(reading: Reading) -> Plot | None:
         for backend in reading.backends
         if len(points := _sized(reading, backend, axis, cases)) > 1
     ]
-    how = f"p50 over {axis}, with a whisker to p90. All panels have the same scales."
+    how = f"p50 over {axis}, with a whisker to p90. {_SAME}"
     sizes = sorted({float(case.sizes[axis]) for case in reading.result.cases})
     return _curves(reading, "size", "Latency by shape", how, found, Axes(axis, "latency, ms", sizes, [], sizes))
 
@@ -247,7 +267,7 @@ def by_latency(reading: Reading) -> Plot | None:
                 ]
     how = (
         "Up and to the left is better: each line goes from the smallest batch to the largest. "
-        "Both scales are logarithmic where the values span much."
+        f"Both scales are logarithmic where the values span much. {_SAME}"
     )
     axes = Axes("p50, ms", f"throughput, {' or '.join(units)}/s", [], [])
     return _curves(reading, "throughput", "Throughput against latency", how, found, axes)
@@ -265,21 +285,35 @@ def _served(reading: Reading, backend: BackendInfo, cases: Sequence[GridCase]) -
 
 
 def by_rate(reading: Reading) -> Plot | None:
-    """Return p50 and p99 over the rate of arrivals, for each case."""
-    found = [
-        Line(backend, f"{name}, {case.name}", points)
-        for case in reading.result.cases
-        for name, part in (("p50", 0.5), ("p99", 0.99))
-        for backend in reading.backends
-        if (points := _arrived(reading.result.loads, case, backend, part))
-    ]
+    """Return p50 and p99 over the rate of arrivals, a pair of panels for each case."""
+    cases = [_under_load(reading, case) for case in reading.result.cases]
+    found = [line for each in cases for line in each]
+    title, axes = "Latency under load", Axes("requests per second", "latency, ms", [], [])
     how = (
         "Poisson arrivals at this rate; latency counts from the intended start, so queueing is included. "
         "Where a line bends up, the backend is saturated."
     )
-    return _curves(
-        reading, "rate", "Latency under load", how, found, Axes("requests per second", "latency, ms", [], [])
+    names = _names(found)
+    if len(names) > MOST_LINES:
+        return _curves(reading, "rate", title, how, found, axes)
+    panels = (
+        panel
+        for index, each in enumerate(cases)
+        for panel in _together(reading, f"rate-{index}", each, _with_room(axes, each))
     )
+    how += (
+        " The two panels of a case have the same scales; cases do not, for their rates and latencies differ too much."
+    )
+    return plot_of(title, how, panels, names if len(names) > 1 else [], in_pairs=True)
+
+
+def _under_load(reading: Reading, case: GridCase) -> list[Line]:
+    return [
+        Line(backend, f"{name}, {case.name}", points)
+        for name, part in (("p50", 0.5), ("p99", 0.99))
+        for backend in reading.backends
+        if (points := _arrived(reading.result.loads, case, backend, part))
+    ]
 
 
 def _arrived(loads: Sequence[Load], case: GridCase, backend: BackendInfo, part: float) -> list[Point]:
@@ -294,13 +328,21 @@ def _arrived(loads: Sequence[Load], case: GridCase, backend: BackendInfo, part: 
 
 def _curves(reading: Reading, key: str, title: str, how: str, found: Sequence[Line], axes: Axes) -> Plot | None:
     """Return a panel for each group with all backends, or where they are many one for each backend."""
-    points = [point for each in found for point in each.points]
-    xs = [*axes.xs, *(point.x for point in points)]
-    axes = replace(axes, xs=xs, ys=[*(point.y for point in points), *(point.high or point.y for point in points)])
-    names = list(dict.fromkeys(each.backend.name for each in found))
+    axes, names = _with_room(axes, found), _names(found)
     if len(names) > MOST_LINES:
         return plot_of(title, f"{how} The pale lines are the other backends.", _apart(reading, key, found, axes))
     return plot_of(title, how, _together(reading, key, found, axes), names if len(names) > 1 else [])
+
+
+def _with_room(axes: Axes, found: Sequence[Line]) -> Axes:
+    """Return the axes with room for every point and whisker."""
+    points = [point for each in found for point in each.points]
+    xs = [*axes.xs, *(point.x for point in points)]
+    return replace(axes, xs=xs, ys=[*(point.y for point in points), *(point.high or point.y for point in points)])
+
+
+def _names(found: Sequence[Line]) -> list[str]:
+    return list(dict.fromkeys(each.backend.name for each in found))
 
 
 def _together(reading: Reading, key: str, found: Sequence[Line], axes: Axes) -> Iterator[Markup]:

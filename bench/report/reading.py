@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from ...runtime.amounts import counted
 from ..result import BackendInfo, GridCase, Load, Result, Row
 
 # Colours and shapes change together, so that neighbours differ in both, and the first twelve are all different.
@@ -20,11 +21,11 @@ def _cautions(result: Result) -> Iterator[str]:
     load = before.get("load") if isinstance(before, Mapping) else None
     cores = result.environment.get("cores")
     if isinstance(load, int | float) and isinstance(cores, int) and load > cores / 2:
-        yield f"the machine was busy before the measurement (load {load:g} on {cores} cores): measure again"
+        yield f"the machine was busy before the measurement (load {load:g} on {counted(cores, 'core')}): measure again"
     if above := sorted({row.backend for row in result.rows if (row.roofline or 0) > _PEAKS}):
         yield f"roofline efficiency above 100 % ({', '.join(above)}): the peaks were measured while others ran"
     if few := [len(row.samples_ms) for row in result.rows if 0 < len(row.samples_ms) < FEWEST]:
-        yield f"only {min(few)} samples of a backend in a case: quartiles need {FEWEST}, raise --rounds"
+        yield f"a backend has only {counted(min(few), 'call')} in a case, and quartiles need {FEWEST}: raise --rounds"
 
 
 @dataclass(frozen=True)

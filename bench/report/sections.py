@@ -52,7 +52,7 @@ def _sentence(reading: Reading, case: str, ours: str, found: Sequence[Compared])
         else found
     )
     first = joined(element("b", ours), f" ({duration(_p50(reading, case, ours))}) is ")
-    parts = [_part(each, full=index == 0) for index, each in enumerate(shown)]
+    parts = list(map(_part, shown))
     ends = [", "] * (len(parts) - 2) + [" and "] * (len(parts) > 1) + ["."]
     if len(shown) < len(found):
         ends[-1] = f"; {len(found) - len(shown)} slower baselines are in the table."
@@ -60,22 +60,21 @@ def _sentence(reading: Reading, case: str, ours: str, found: Sequence[Compared])
     return element("p", first, body)
 
 
-def _part(each: Compared, *, full: bool) -> Markup:
+def _part(each: Compared) -> Markup:
     """Return what is said of one baseline: no difference is claimed where the quartiles lie on both sides of 1."""
-    range_ = element("span", quartiles(each.found), class_="quartiles")
-    median = each.found["median"]
-    ratio = times(median)
-    if each.found["q1"] <= 1 <= each.found["q3"]:
-        return joined(f"on a par with {each.baseline}, {ratio} ", range_)
-    words = " as fast as" if full else ""
-    class_ = "ratio" if median > 1 else None
-    return joined(
-        element("b", ratio, class_=class_) if each.found["count"] >= FEWEST else ratio,
-        f"{words} " if full else " ",
-        each.baseline,
-        " ",
-        range_,
-    )
+    found = each.found
+    if found["q1"] <= 1 <= found["q3"]:
+        return joined(f"on a par with {each.baseline}, {times(found['median'])} ", _range(found))
+    is_faster = found["median"] > 1
+    shown = found if is_faster else {"median": 1 / found["median"], "q1": 1 / found["q3"], "q3": 1 / found["q1"]}
+    text = times(shown["median"]) if is_faster else f"{times(shown['median'])} slower"
+    class_, words = ("ratio", "as fast as") if is_faster else ("slower", "than")
+    name = "b" if found["count"] >= FEWEST else "span"
+    return joined(element(name, text, class_=class_), f" {words} {each.baseline} ", _range(shown))
+
+
+def _range(found: Mapping[str, float]) -> Markup:
+    return element("span", quartiles(found), class_="quartiles")
 
 
 def _p50(reading: Reading, case: str, name: str) -> float:
@@ -105,8 +104,10 @@ def interruption(reading: Reading) -> Markup | None:
 
 def cautions(reading: Reading) -> Markup | None:
     """Return what makes the figures less than they seem, or None."""
-    said = [element("p", f"Caution: {text}.", class_="notice", role="note") for text in reading.cautions]
-    return joined(*said) if said else None
+    items = [element("li", f"{text[0].upper()}{text[1:]}.") for text in reading.cautions]
+    if not items:
+        return None
+    return element("section", element("h2", "Caution"), element("ul", *items), class_="notice", role="note")
 
 
 def failures(reading: Reading) -> Markup | None:
@@ -165,7 +166,8 @@ def settings(reading: Reading) -> Markup | None:
     given = dict(reading.result.settings)
     command = given.pop("command", None)
     said = " ".join(command) if isinstance(command, list | tuple) else command
-    parts = [element("pre", element("code", said)) if said else None]
+    words = [piece for word in str(said or "").split() for piece in (element("span", word), " ")]
+    parts = [element("pre", element("code", *words[:-1])) if words else None]
     parts.append(facts_list((_spaced(name), _plain(value)) for name, value in given.items()))
     return element("div", *parts) if any(parts) else None
 
@@ -180,7 +182,7 @@ def facts_list(facts: Iterable[tuple[str, str]]) -> Markup | None:
 
 
 def _breadth(text: str) -> str | None:
-    return "wide" if len(text) > 60 else "broad" if len(text) > 22 else None
+    return "wide" if len(text) > 60 else "broad" if len(text) > 19 else None
 
 
 def _said(name: str, value: Any) -> str:
@@ -212,7 +214,7 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return ", ".join(f"{_spaced(str(name))} {_plain(item)}" for name, item in value.items())
+        return "; ".join(f"{_spaced(str(name))} {_plain(item)}" for name, item in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(_plain(item) for item in value)
     if isinstance(value, float):

@@ -1,60 +1,117 @@
-"""The report's tables of figures: every row, the ratios to each baseline, the rates of arrivals."""
+"""The report's tables of figures: every row, the backends, the ratios to each baseline, the rates of arrivals."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from ...runtime.amounts import counted
 from ..result import BackendInfo, GridCase, Load, Row
 from ..units import NOTHING, quartiles, share, significant, times
 from .drawing import element
-from .reading import Reading
+from .reading import FEWEST, Reading
 
-_LATENCIES = ("p50", "p90", "p95", "p99", "mean", "deviation")
+_LATENCIES = ("p50", "p95", "p99")
 _CUT = 18  # names longer than this may be cut by the column's width, and are whole in a tooltip
-_TALL = 40  # from so many rows the head stays in view
+_TALL = 100  # from so many rows a table scrolls within the page
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure of a row: its name with the unit, how it is shown, and which is the best of a case, if one is."""
+
+    name: str
+    value: Callable[[Row], float | None]
+    shown: Callable[[float | None], str] = significant
+    best: Callable[[Iterable[float]], float] | None = min
 
 
 def rows_table(reading: Reading) -> Markup | None:
     """Return the table of all rows, a part for each case; a column without any figure is left out."""
-    backends = {backend.name: backend for backend in reading.backends}
-    cases = [(case, [row for row in reading.result.rows if row.case == case.name]) for case in reading.result.cases]
-    filled = [(case, backends[row.backend], row) for case, rows in cases for row in rows]
-    columns = [(name, cell) for name, cell in _columns() if any(cell(*each) != NOTHING for each in filled)]
-    if not reading.result.rows:
+    result = reading.result
+    if not result.rows:
         return None
-    bodies = (
-        element(
-            "tbody",
-            _case_line(case, len(columns) + 1),
-            *(_row(case, backends[row.backend], row, columns) for row in rows),
-        )
-        for case, rows in cases
-        if rows
+    columns = [
+        column
+        for column in _columns(_units(reading))
+        if any(column.shown(column.value(row)) != NOTHING for row in result.rows)
+    ]
+    bodies = [
+        element("tbody", _case_line(case, len(columns) + 1), *_rows(reading, rows, columns))
+        for case in result.cases
+        if (rows := [row for row in result.rows if row.case == case.name])
+    ]
+    caption = (
+        f"{_count(len(result.rows))}; the best figure of a case is bold if every backend has {FEWEST} calls. "
+        "p90, mean and deviation are in the CSV and JSON."
     )
-    caption = "Every row. Times in ms, memory in MB (2^20 bytes); failed rows give their reason."
-    return _table(caption, ["backend", *(name for name, _ in columns)], bodies, len(reading.result.rows))
+    return _table(caption, ["backend", *(column.name for column in columns)], bodies, len(result.rows), class_="wide")
 
 
-def _columns() -> list[tuple[str, Callable[[GridCase, BackendInfo, Row], str]]]:
-    def latency(name: str) -> Callable[[GridCase, BackendInfo, Row], str]:
-        return lambda _case, _contender, row: significant(row.latencies.get(name))
+def _columns(units: str) -> list[Column]:
+    def latency(name: str) -> Column:
+        return Column(f"{name}, ms", lambda row: row.latencies.get(name))
 
     return [
-        ("precision", lambda _, backend, __: backend.precision or NOTHING),
-        ("threads", lambda _, backend, __: str(backend.threads)),
-        *((name, latency(name)) for name in _LATENCIES),
-        ("throughput/s", lambda _, __, row: significant(row.throughput)),
-        ("cold call", lambda _, __, row: significant(row.first_ms)),
-        ("load", lambda _, backend, __: significant(backend.load_ms)),
-        ("peak MB", lambda _, __, row: significant(row.peak_mb)),
-        ("roofline", lambda _, __, row: share(row.roofline)),
-        ("rel. error", lambda _, backend, __: _drift(backend.drift)),
-        ("calls", lambda _, __, row: str(len(row.samples_ms) or NOTHING)),
+        *map(latency, _LATENCIES),
+        Column(f"throughput, {units}/s", lambda row: row.throughput, best=max),
+        Column("cold call, ms", lambda row: row.first_ms),
+        Column("peak RSS, MB", lambda row: row.peak_mb),
+        Column("roofline efficiency", lambda row: row.roofline, share, max),
+        Column("calls", lambda row: float(len(row.samples_ms)) or None, _whole, None),
     ]
 
 
-def _drift(value: float | None) -> str:
+def _units(reading: Reading) -> str:
+    return " or ".join(dict.fromkeys(case.unit for case in reading.result.cases))
+
+
+def _whole(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.0f}"
+
+
+def _rows(reading: Reading, rows: Sequence[Row], columns: Sequence[Column]) -> Iterable[Markup]:
+    backends = {backend.name: backend for backend in reading.backends}
+    best = {column.name: _best(rows, column) for column in columns}
+    for row in rows:
+        who = _who(backends[row.backend])
+        if row.failed is not None:
+            yield element("tr", who, element("td", "failed: ", row.failed, colspan=len(columns), class_="failed"))
+        else:
+            figures = ((column.shown(column.value(row)), best[column.name]) for column in columns)
+            yield element(
+                "tr", who, *(element("td", element("b", text) if text == top else text) for text, top in figures)
+            )
+
+
+def _best(rows: Sequence[Row], column: Column) -> str | None:
+    """Return the best figure as it is shown; there is none of a single row, or of too few calls."""
+    measured = [row for row in rows if row.samples_ms]
+    known = [value for row in measured if (value := column.value(row)) is not None and math.isfinite(value)]
+    if column.best is None or len(known) < 2 or min(len(row.samples_ms) for row in measured) < FEWEST:
+        return None
+    return column.shown(column.best(known))
+
+
+def backends_table(reading: Reading) -> Markup | None:
+    """Return what is the same of a backend in every case."""
+    head = ["backend", "precision", "threads", "load, ms", "max rel. error"]
+    rows = [
+        element("tr", _who(each), element("td", each.precision or NOTHING, class_="text"), *_facts(each))
+        for each in reading.backends
+    ]
+    if not rows:
+        return None
+    caption = "Backends. Load is what comes before the cold call; the error is against PyTorch float32."
+    return _table(caption, head, [element("tbody", *rows)], len(rows))
+
+
+def _facts(backend: BackendInfo) -> Iterable[Markup]:
+    return (element("td", text) for text in (str(backend.threads), significant(backend.load_ms), _error(backend.drift)))
+
+
+def _error(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return NOTHING
     return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e+") if 0 < value < 0.001 else significant(value, 2)
@@ -67,26 +124,6 @@ def _case_line(case: GridCase, width: int) -> Markup:
     return element(
         "tr", element("th", element("span", case.name, " ", about), colspan=width, scope="rowgroup"), class_="case"
     )
-
-
-def _row(
-    case: GridCase,
-    backend: BackendInfo,
-    row: Row,
-    columns: Sequence[tuple[str, Callable[[GridCase, BackendInfo, Row], str]]],
-) -> Markup:
-    if row.failed is not None:
-        cell = element("td", "failed: ", row.failed, colspan=len(columns), class_="failed")
-        return element("tr", _who(backend), cell)
-    return element("tr", _who(backend), *(_cell(name, cell(case, backend, row)) for name, cell in columns))
-
-
-def _cell(column: str, text: str) -> Markup:
-    return element("td", text, class_=_kind(column))
-
-
-def _kind(column: str) -> str | None:
-    return "text" if column == "precision" else None
 
 
 def _who(backend: BackendInfo) -> Markup:
@@ -110,45 +147,52 @@ def ratios_table(reading: Reading) -> Markup | None:
         if rows:
             bodies.append(element("tbody", _case_line(case, len(baselines) + 1), *rows))
     caption = "Speedup over each baseline (baseline time / vitrify time), with quartiles: above 1x, vitrify is faster."
-    return _table(caption, ["backend", *baselines], bodies, len(reading.compared) // len(baselines), class_="narrow")
+    return _table(caption, ["backend", *baselines], bodies, len(reading.compared) // len(baselines))
 
 
 def _ratio(found: object) -> Markup:
     if not isinstance(found, dict):
         return element("td", NOTHING)
-    return element("td", times(found["median"]), " ", element("span", quartiles(found), class_="quartiles"))
+    range_ = element("span", quartiles(found), class_="quartiles")
+    return element("td", times(found["median"]), " ", range_, class_="slower" if found["q3"] < 1 else None)
 
 
 def loads_table(reading: Reading) -> Markup | None:
     """Return the table of arrivals at random, or None where there were none."""
     if not reading.result.loads:
         return None
-    units = {case.name: case.unit for case in reading.result.cases}
     bodies = []
     for case in reading.result.cases:
-        rows = [_load(reading, load, units[case.name]) for load in reading.result.loads if load.case == case.name]
+        rows = [_load(reading, load) for load in reading.result.loads if load.case == case.name]
         if rows:
             bodies.append(element("tbody", _case_line(case, len(_LATENCIES) + 3), *rows))
-    caption = "Poisson arrivals: latency in ms from the intended start, and throughput."
-    head = ["backend", "requests/s", *_LATENCIES, "throughput/s"]
-    return _table(caption, head, bodies, len(reading.result.loads))
+    count = len(reading.result.loads)
+    caption = f"Poisson arrivals, {_count(count)}: latency from the intended start, and throughput."
+    names = (f"{name}, ms" for name in _LATENCIES)
+    head = ["backend", "requests/s", *names, f"throughput, {_units(reading)}/s"]
+    return _table(caption, head, bodies, count)
 
 
-def _load(reading: Reading, load: Load, unit: str) -> Markup:
+def _load(reading: Reading, load: Load) -> Markup:
     backend = next(each for each in reading.backends if each.name == load.backend)
     rate = element("td", significant(load.rate))
     if load.failed is not None:
         cell = element("td", "failed: ", load.failed, colspan=len(_LATENCIES) + 1, class_="failed")
         return element("tr", _who(backend), rate, cell)
-    figures = (significant(load.latencies.get(name)) for name in _LATENCIES)
-    served = f"{significant(load.throughput)} {unit}" if load.throughput is not None else NOTHING
-    return element("tr", _who(backend), rate, *(element("td", each) for each in [*figures, served]))
+    figures = [*map(load.latencies.get, _LATENCIES), load.throughput]
+    return element("tr", _who(backend), rate, *(element("td", significant(each)) for each in figures))
 
 
-def _table(caption: str, head: Sequence[str], bodies: Iterable[Markup], count: int, class_: str = "") -> Markup:
-    """Return a table that scrolls by itself where it is wider than the page."""
-    names = element("tr", *(element("th", name, scope="col", class_=_kind(name)) for name in head))
+def _count(rows: int) -> str:
+    said = counted(rows, "row")
+    return f"{said}, scroll for all" if rows >= _TALL else said
+
+
+def _table(caption: str, head: Sequence[str], bodies: Iterable[Markup], count: int, class_: str = "narrow") -> Markup:
+    """Return a table that scrolls by itself where it is wider than the page, with a shade at the side that is cut."""
+    kinds = {"precision": "text"}
+    names = element("tr", *(element("th", name, scope="col", class_=kinds.get(name)) for name in head))
     table = element("table", element("thead", names), *bodies, class_=f"figures {class_}", aria_label=caption)
-    tall = " tall" if count > _TALL else ""
+    tall = " tall" if count >= _TALL else ""
     region = element("div", table, class_=f"scroll{tall}", tabindex="0", role="region", aria_label=caption)
-    return element("figure", element("figcaption", caption), region, class_="data")
+    return element("figure", element("figcaption", caption), region, class_=f"data {class_}")

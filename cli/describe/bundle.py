@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...runtime.amounts import size_text
 from ...runtime.bundle.engines import NOT_RUN, engines_of
 from ...runtime.bundle.manifest import Bundle
 from ...runtime.bundle.reading import read_bundle
 from ...runtime.errors import EnvironmentMissing
 from ...runtime.graphs.signature import Axis, Tensor
-from ...runtime.sizes import size_text
 from . import Description
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from rich.table import Table
 
+from ...runtime.amounts import counted, size_text
 from ...runtime.bundle.digests import cache_folder
 from ...runtime.errors import IntegrityError, UsageError
-from ...runtime.sizes import size_text
 from ...runtime.sources.cache import Entry, check_entry, find_entries, outdated, remove_entries
 from . import Description
 
@@ -22,7 +22,7 @@ def _listed(entries: Sequence[Entry], names: Sequence[str], _days: float) -> Des
     chosen = find_entries(names, entries) if names else entries
     table = Table.grid(padding=(0, 2))
     for entry in chosen:
-        table.add_row(entry.where, entry.name, size_text(entry.bytes), f"{entry.days:.0f} days ago")
+        table.add_row(entry.where, entry.name, size_text(entry.bytes), f"{counted(round(entry.days), 'day')} ago")
     count = f"{len(chosen)} entr{'y' if len(chosen) == 1 else 'ies'}"
     total = f"{cache_folder()}: {count}, {size_text(sum(entry.bytes for entry in chosen))}"
     document = {"folder": str(cache_folder()), "entries": [_record(entry) for entry in chosen]}

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...runtime.amounts import counted, size_text
 from ...runtime.bundle.digests import cache_folder
 from ...runtime.errors import EnvironmentMissing, VitrifyError, install_hint
 from ...runtime.machine import FEATURES, Machine, this_machine
-from ...runtime.sizes import size_text
 from ...version import __version__
 from . import Description
 
@@ -142,7 +142,8 @@ def _state_of(extra: str, row: Mapping[str, Any], gpus: Sequence[str]) -> str:
 def _machine_lines(document: Mapping[str, Any]) -> Iterator[str]:
     cpu, cache = document["cpu"], document["cache"]
     yield f"vitrify {document['vitrify']}, Python {document['python']}, {document['system']}"
-    yield f"  cpu: {cpu['model']}, {cpu['cores']} cores, {', '.join(cpu['features']) or 'no vector extensions'}"
+    features = ", ".join(cpu["features"]) or "no vector extensions"
+    yield f"  cpu: {cpu['model']}, {counted(cpu['cores'], 'core')}, {features}"
     yield f"  memory: {size_text(document['memory_bytes'])}"
     yield f"  gpus: {', '.join(document['gpus']) or 'none'}"
     yield f"  providers: {', '.join(document['providers']) or 'none'}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...profiles import Profile, ProfileError, Range
+from ...runtime.amounts import counted
 from ...runtime.bundle.engines import FOLDER, PORTABLE, STRIPPED, Engine, engines_of, graph_sources, write_sidecar
 from ...runtime.bundle.files import given_name, write_synced
 from ...runtime.bundle.manifest import REPORTS, Bundle, add_files
@@ -139,7 +140,7 @@ def require_built(reports: Sequence[Report], conditions: Sequence[Condition] = (
         if condition.holds(report.measures) and report.built
     ]
     if failed:
-        raise ExportError(f"{len(failed)} of {len(reports)} engines do not pass: {'; '.join(failed)}")
+        raise ExportError(f"{len(failed)} of {counted(len(reports), 'engine')} failed: {'; '.join(failed)}")
 
 
 def read_order(

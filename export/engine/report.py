@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...runtime.amounts import counted
+
 # Operators that tensorrt-rtx lacks and standard TensorRT has: a refusal for them says nothing of the latter.
 _MISSING_IN_RTX = frozenset({"NonZero", "RoiAlign", "NonMaxSuppression"})
 _MB = 1e6
@@ -119,5 +121,5 @@ class Report:
 def describe_reports(bundle: Path, reports: Sequence[Report], *, done: str) -> tuple[dict[str, Any], list[str]]:
     """Return what a command says of its reports, as a document and as lines; `done` is what it did."""
     document = {"bundle": str(bundle), "engines": [report.document for report in reports]}
-    count = f"{len(reports)} engine{'s' * (len(reports) != 1)}"
+    count = counted(len(reports), "engine")
     return document, [f"{bundle}: {count} {done}", *(f"  {report}" for report in reports)]

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from ..amounts import size_text
 from ..bundle.checkpoint_files import is_license
 from ..bundle.files import write_synced
 from ..bundle.manifest import CARD, SOURCE_CARD, Bundle
-from ..sizes import size_text
 from ..tasks import find_task
 from .examples import Example, example_of
 from .metadata import front_matter, shown_task, source_metadata

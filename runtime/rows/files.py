@@ -11,6 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from ..amounts import counted
 from ..errors import UsageError
 from .lines import Line, read_lines
 from .record import InputRow
@@ -149,7 +150,7 @@ def _joined(read: list[Line], name: str, cells: list[str] | csv.Error, columns: 
     if error is None and isinstance(cells, csv.Error):
         error = UsageError(f"{where} is not CSV ({cells})")
     elif error is None and isinstance(cells, list) and cells and len(cells) != columns:
-        error = UsageError(f"{where} has {len(cells)} columns, the header has {columns}")
+        error = UsageError(f"{where} has {counted(len(cells), 'column')}, the header has {columns}")
     return Line(first.number, first.text, error, last.end)
 
 

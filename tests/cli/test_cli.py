@@ -30,7 +30,7 @@ COMMANDS = {
     "cache": ("ACTION", "--days"),
 }
 ORDER = [
-    *("export", "run", "chat", "verify", "info"),
+    *("export", "run", "chat", "serve", "verify", "info", "push"),
     *("bench", "trace", "tune", "build-engine", "check-engine"),
     *("tasks", "profiles", "doctor", "cache"),
 ]

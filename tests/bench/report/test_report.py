@@ -10,6 +10,7 @@ import pytest
 from tests.bench import results
 from vitrify.bench.report import html_report
 from vitrify.bench.report.drawing import element, fitted, scale_of, width_of
+from vitrify.bench.report.style import STYLE
 from vitrify.bench.result import Result
 from vitrify.bench.table import table_parts
 from vitrify.bench.units import duration, significant
@@ -121,7 +122,7 @@ def test_every_row_is_in_the_page(name):
         if name != "nasty":
             assert row.backend in said
             assert row.failed is None or row.failed in said
-            assert all(significant(value) in said for value in row.latencies.values())
+            assert all(significant(row.latencies[name]) in said for name in ("p50", "p95", "p99") if row.samples_ms)
 
 
 @every
@@ -135,19 +136,20 @@ def plots(name):
     return [heading for heading in tree(name).headings if heading not in OTHERS]
 
 
-OTHERS = {"In short", "Machine", "Figures", "Not measured", "How it was measured", "How to read it"}
+OTHERS = {"Caution", "In short", "Machine", "Figures", "Not measured", "How it was measured", "How to read it"}
 DISTRIBUTION, LIMIT = "Latency, every call", "Roofline efficiency"
 SHAPE, THROUGHPUT = "Latency by shape", "Throughput against latency"
+SPEEDUP = "Speedup over each baseline"
 
 
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
-        ("minilm", [DISTRIBUTION, SHAPE, THROUGHPUT, "Speedup over each baseline", LIMIT]),
-        ("open_loop", [DISTRIBUTION, "Latency under load", "Speedup over each baseline", LIMIT]),
+        ("minilm", [DISTRIBUTION, SPEEDUP, SHAPE, THROUGHPUT, LIMIT]),
+        ("open_loop", [DISTRIBUTION, SPEEDUP, LIMIT, "Latency under load"]),
         ("tiny", [DISTRIBUTION]),
         ("all_failed", []),
-        ("words", [DISTRIBUTION, "Latency by case", "Speedup over each baseline"]),
+        ("words", [DISTRIBUTION, SPEEDUP, "Latency by case"]),
     ],
 )
 def test_plots_with_nothing_to_show_are_left_out(name, shown):
@@ -166,6 +168,103 @@ def test_a_verdict_says_how_many_times_as_fast_and_that_nothing_is_claimed_withi
     same = replace(MADE["tiny"], backends=(*MADE["tiny"].backends, results.BASELINES[0]))
     same = replace(same, rows=(*same.rows, replace(same.rows[0], backend="PyTorch fp32")))
     assert "is on a par with PyTorch fp32, 1.00x" in re.sub(r"<[^>]+>", "", html_report(same))
+
+
+def compared(ours, baseline, *, count=8):
+    """Return the page of one backend of ours and a baseline, with calls that take as long as is given."""
+    found = MADE["tiny"]
+    rows = [
+        replace(found.rows[0], backend=name, samples_ms=(ms,) * count) for name, ms in (("a", ours), ("b", baseline))
+    ]
+    backends = (replace(found.backends[0], name="a"), replace(found.backends[0], name="b", is_own=False))
+    return html_report(replace(found, backends=backends, rows=tuple(rows)))
+
+
+def test_what_is_slower_is_said_as_slower():
+    assert '<b class="slower">2.00x slower</b> than b <span class="quartiles">[2.00-2.00]</span>' in compared(4.0, 2.0)
+    assert '<b class="ratio">2.00x</b> as fast as b' in compared(2.0, 4.0)
+    assert '<td class="slower">0.500x' in compared(4.0, 2.0)
+    assert '<td class="slower">' not in compared(2.0, 4.0)
+
+
+@pytest.mark.parametrize(("count", "is_bold"), [(7, False), (8, True)])
+def test_few_calls_give_no_bold_figure_no_box_and_a_caution(count, is_bold):
+    page = compared(2.0, 4.0, count=count)
+    assert ('<b class="ratio">' in page) == is_bold
+    assert ("<td><b>" in page) == is_bold
+    assert ('class="box"' in page) == is_bold
+    assert ('class="median"' in page) == is_bold
+    assert ("A backend has only 7 calls in a case" in page) != is_bold
+
+
+def test_the_median_that_is_drawn_is_the_one_that_is_said():
+    """Eight calls, whose interpolated median would be 50 and whose nearest rank is 1."""
+    found = MADE["tiny"]
+    samples = (1.0, 1.0, 1.0, 1.0, 99.0, 99.0, 99.0, 99.0)
+    page = html_report(replace(found, rows=(replace(found.rows[0], samples_ms=samples),)))
+    (median,) = re.findall(r'd="M([\d.]+) [\d.]+L[\d.]+ [\d.]+" class="median"', page)
+    left = min(float(x) for x in re.findall(r"M([\d.]+) [\d.]+h0", page))
+    assert "p50 1.00" in page
+    assert abs(float(median) - left) < 2
+
+
+def test_cautions_come_first_then_verdicts_and_plots_and_tables_at_the_end():
+    busy = replace(MADE["minilm"], environment={**results.MACHINE, "before": {"load": 1.5}})
+    page = html_report(busy)
+    heads = re.findall("<h2>([^<]*)</h2>", page)
+    assert heads[:4] == ["Caution", "In short", "Not measured", DISTRIBUTION]
+    assert heads[-4:] == ["Figures", "Machine", "How it was measured", "How to read it"]
+    assert "The machine was busy before the measurement (load 1.5 on 2 cores)" in page
+
+
+@pytest.mark.parametrize(("count", "is_tall"), [(99, False), (100, True)])
+def test_a_table_scrolls_down_only_from_a_hundred_rows_and_says_so(count, is_tall):
+    found = results.RESULT
+    loads = tuple(replace(found.loads[0], rate=1.0 + index) for index in range(count))
+    page = html_report(replace(found, loads=loads))
+    assert ("scroll tall" in page) == is_tall
+    assert f"Poisson arrivals, {count} rows{', scroll for all' * is_tall}:" in page
+
+
+def test_the_best_figure_of_a_case_is_bold_and_heads_have_units():
+    page = PAGES["open_loop"]
+    best = min(row.latencies["p50"] for row in MADE["open_loop"].rows)
+    assert f"<td><b>{significant(best)}</b></td>" in page
+    for head in ("p50, ms", "throughput, rows/s", "peak RSS, MB", "load, ms"):
+        assert f'<th scope="col">{head}</th>' in page
+
+
+def test_under_load_a_case_has_p50_and_p99_next_to_each_other():
+    captions = re.findall("<figcaption>(p[59].*?)</figcaption>", PAGES["open_loop"])
+    assert captions == ["p50, batch 1 x sequence 128", "p99, batch 1 x sequence 128"]
+    assert '<div class="panels pairs"><figure class="panel"><figcaption>p50' in PAGES["open_loop"]
+
+
+def test_the_page_says_when_where_and_from_what():
+    machine = {**results.MACHINE, "measured": "2026-03-01 12:00 UTC", "host": "virtual machine"}
+    model = {**results.MODEL, "source": "model", "revision": None}
+    page = html_report(replace(MADE["tiny"], model=model, environment=machine))
+    for fact in ("measured 2026-03-01 12:00 UTC", "virtual machine", "2 cores", "checkpoint model (a local folder)"):
+        assert f"<li>{fact}</li>" in page
+    assert "checkpoint org/name at 0123456789ab" in html_report(
+        replace(MADE["tiny"], model={"source": "org/name", "revision": "0123456789abcdef"})
+    )
+
+
+def luminance(colour):
+    parts = [int(colour[index : index + 2], 16) / 255 for index in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+PLOTTED = tuple(f"c{index}" for index in range(6))
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize("name", [*PLOTTED, "slower", "accent", "soft"])
+def test_colours_stand_out_from_the_page(name, theme):
+    lights = [luminance(re.findall(f"--{each}: (#[0-9a-f]{{6}})", STYLE)[theme]) for each in (name, "raised")]
+    assert (max(lights) + 0.05) / (min(lights) + 0.05) >= (3.5 if name in PLOTTED else 4.5)
 
 
 @pytest.mark.parametrize(

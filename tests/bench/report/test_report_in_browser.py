@@ -33,6 +33,13 @@ for (const svg of document.querySelectorAll('svg[role=img]')) {
       if (across > 1 && down > 3) found.covered.push(said + ' / ' + name);
     }
     seen.push([box, said]);
+    if (!svg.querySelector('.band')) continue;
+    for (const shape of svg.querySelectorAll('rect, path, circle')) {
+      const drawn = shape.getBoundingClientRect();
+      const across = Math.min(box.right, drawn.right) - Math.max(box.left, drawn.left);
+      const down = Math.min(box.bottom, drawn.bottom) - Math.max(box.top, drawn.top);
+      if (across >= 0 && down > 1) found.covered.push(said + ' / ' + shape.getAttribute('class'));
+    }
   }
 }
 parent.postMessage(JSON.stringify(found), '*');

@@ -74,7 +74,7 @@ def test_tabs(rows):
         ("a.jsonl", b'{"t": "one"}\n{"x": 1}\n{"t": "three"}', "t", r"line 2: it has no field 't' \(fields: x\)"),
         ("a.jsonl", b'{"t": "one"}\n7\n{"t": "three"}', "t", "line 2: it is a int, so it has no field 't'"),
         ("a.csv", b"t,n\none,1\nb\xff,2\nthree,3\n", "t", r"a\.csv line 3 is not valid UTF-8"),
-        ("a.csv", b"t,n\none,1\ntwo\nthree,3\n", "t", r"a\.csv line 3 has 1 columns, the header has 2"),
+        ("a.csv", b"t,n\none,1\ntwo\nthree,3\n", "t", r"a\.csv line 3 has 1 column, the header has 2"),
         ("a.csv", b't,n\none,1\n"two"x,2\nthree,3\n', "t", r"a\.csv line 3 is not CSV"),
     ],
 )

@@ -1,4 +1,9 @@
-"""How a number of bytes is written for people."""
+"""Amounts as people read them: counts with their noun, numbers of bytes."""
+
+
+def counted(count: int, noun: str) -> str:
+    """Return "1 case" or "3 cases"."""
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def size_text(count: int) -> str:
