@@ -24,7 +24,7 @@ LAYERS = (
     ("runtime.sources",),
     ("runtime.pipelines",),
     ("runtime.factory",),
-    ("export.quiet", "export.saving", "export.staging"),
+    ("export.quiet", "export.reasons", "export.saving", "export.staging"),
     ("export.processors", "export.modules"),
     ("export.checkpoint",),
     ("export.files", "export.passes"),
