@@ -22,9 +22,9 @@ JS_CONFIG = {"transformers.js_config": {"use_external_data_format": True}}
 def write_files(checkpoint: Checkpoint, out: Path) -> None:
     """Write what the runtime and other loaders read of a checkpoint into a bundle's folder."""
     config = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8"))
-    text = json.dumps({**config, **JS_CONFIG}, indent=2, ensure_ascii=False)
-    (out / "config.json").write_text(text + "\n", encoding="utf-8")
-    write_generation_config(checkpoint.model, out)
+    text = json.dumps({**config, **JS_CONFIG}, indent=2, ensure_ascii=False) + "\n"
+    (out / "config.json").write_bytes(text.encode("utf-8", "backslashreplace"))  # as JSON writes half of a character
+    write_generation_config(checkpoint.model, out, source=checkpoint.folder)
     _write_kept(checkpoint.files, out)
     _write_chat_templates(checkpoint.tokenizer, out)
     if checkpoint.image_processor is not None:

@@ -19,10 +19,17 @@ def install_hint(extra: str) -> str:
     return f"pip install 'vitrify[{extra}]' (from a checkout: pip install '.[{extra}]')"
 
 
+def _printed(char: str) -> str:
+    return char if char.isprintable() else ascii(char)[1:-1]
+
+
 class VitrifyError(Exception):
-    """Base of all errors that vitrify raises on purpose."""
+    """Base of all errors that vitrify raises on purpose; what a file says in a message breaks no line of it."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__("".join(map(_printed, message)))
 
 
 class UsageError(VitrifyError, ValueError):

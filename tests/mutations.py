@@ -8,6 +8,7 @@ import copy
 import hashlib
 import json
 import random
+import re
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -50,6 +51,16 @@ TEXTS: tuple[bytes, ...] = (
     b"NaN",
 )
 
+DEEPEST = 99
+# What a user never sees: the words of another program's source.
+RAW = re.compile(r"\b(AttributeError|KeyError|TypeError|IndexError|Traceback)\b|\w+::\w+|0x[0-9a-f]{6}|\.cc:\d")
+LONGEST = 1000
+
+
+def is_sentence(said: str) -> bool:
+    """Tell whether a message is one line, of a length that is read, without the words of another program's source."""
+    return "\n" not in said and len(said) <= LONGEST and not RAW.search(said)
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -82,16 +93,19 @@ class Mutation:
     words: str
     content: bytes | None
     renamed: bool = False
+    place: tuple[Any, ...] = ()
+    value: Any = None
 
 
-def mutations(subject: Subject, count: int, draw: random.Random) -> Iterator[Mutation]:
-    """Yield drawn changes of a subject: most are of a field of a JSON file."""
+def mutations(subject: Subject, count: int, draw: random.Random, *, depth: int = 0) -> Iterator[Mutation]:
+    """Yield drawn changes of a subject: most are of a field of a JSON file, in tokenizer.json up to a `depth`."""
     files = subject.files()
-    documents = [name for name in files if name.endswith(".json") and not name.startswith("tokenizer.json")]
+    documents = [name for name in files if name.endswith(".json") and (depth or not name.startswith("tokenizer.json"))]
     for _ in range(count):
         kind = draw.random()
         if kind < 0.85:
-            yield _field_changed(subject.folder, draw.choice(documents), draw)
+            name = draw.choice(documents)
+            yield _field_changed(subject.folder, name, draw, depth if name == "tokenizer.json" else DEEPEST)
         elif kind < 0.92:
             yield Mutation(draw.choice(documents), f"{(text := draw.choice(TEXTS))[:20]!r}", text)
         else:
@@ -114,10 +128,10 @@ def _file_changed(folder: Path, name: str, draw: random.Random) -> Mutation:
     )
 
 
-def _field_changed(folder: Path, name: str, draw: random.Random) -> Mutation:
+def _field_changed(folder: Path, name: str, draw: random.Random, depth: int) -> Mutation:
     document = json.loads((folder / name).read_text(encoding="utf-8"))
     changed = copy.deepcopy(document)
-    places = [place for place in _places(changed) if place]
+    places = [place for place in _places(changed) if 0 < len(place) <= depth]
     place = draw.choice(places)
     holder: Any = changed
     for key in place[:-1]:
@@ -133,7 +147,7 @@ def _field_changed(folder: Path, name: str, draw: random.Random) -> Mutation:
         holder[place[-1]] = value
     text = json.dumps(changed)
     words = f"{'.'.join(map(str, place))} = {value if isinstance(value, str) else json.dumps(value)}"
-    return Mutation(name, f"{words:.100}", text.encode("utf-8", "surrogatepass"))
+    return Mutation(name, f"{words:.100}", text.encode("utf-8", "surrogatepass"), place=place, value=value)
 
 
 def _nested(depth: int) -> Any:

@@ -32,7 +32,7 @@ LAYERS = (
     ("serving.gate", "serving.openai"),
     ("serving.hugging_face", "serving.tei"),
     ("serving.app",),
-    ("export.quiet", "export.saving", "export.staging"),
+    ("export.quiet", "export.reasons", "export.saving", "export.staging"),
     ("export.processors", "export.modules"),
     ("export.checkpoint",),
     ("export.files", "export.passes"),

@@ -4,29 +4,34 @@ It reads local folders only; finding one on the Hub is `runtime/sources`'s.
 """
 
 import inspect
-import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ...runtime.bundle.checkpoint_config import read_config
 from ...runtime.bundle.checkpoint_files import CONFIG, Listing, refuse_other_weights, weights_of
 from ...runtime.errors import IntegrityError, UnsupportedError, UsageError
+from ...runtime.generation.saved_config import FILE as GENERATION
+from ...runtime.generation.saved_config import checked_entries
 from ...runtime.graphs.families import FAMILIES
 from ...runtime.graphs.heads import HEADS, Head
 from ...runtime.graphs.signature import POOLED
+from ...runtime.json_files import read_object
 from ...runtime.tasks import find_task
 from ..modules.chains import Chains
 from ..modules.encoder import SentenceEncoder
 from ..processors.image import load_image_processor
 from ..processors.speech import load_speech_processor
 from ..processors.tokenizer import load_tokenizer
+from ..reasons import culprit_of, reason_of
 from .heads import choose_head, kinds_read, loader_of, main_input
 from .sentences import HEAD, Sentences, Wish, edit_tokenizer, read_sentences
 
 _PLAIN = Wish()
+_AGAIN = "correct it, or download the checkpoint again"
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ def open_checkpoint(
     settings = _read_config(folder)
     _refuse(folder, settings)
     _check_weights(folder)
-    config = _load_config(folder, trust_remote_code=trust_remote_code)
+    config = _load_config(folder, settings, trust_remote_code=trust_remote_code)
     named = HEAD if found.chains is not None else head
     chosen = choose_head(config, task) if named is None else HEADS[named]
     if FAMILIES[chosen.family].encoder is not None and not config.is_encoder_decoder:
@@ -124,7 +129,10 @@ def open_checkpoint(
             f"{config.architectures[0] if config.architectures else config.model_type} is not an encoder-decoder: "
             "vision-language models that are decoders only are not supported"
         )
-    model, missing = _load_model(folder, chosen, config, trust_remote_code=trust_remote_code)
+    if FAMILIES[chosen.family].generates and (folder / GENERATION).is_file():
+        saved = read_object(folder / GENERATION, advice=_AGAIN)
+        checked_entries(saved, folder / GENERATION, advice=_AGAIN)
+    model, missing = _load_model(folder, chosen, config, settings, trust_remote_code=trust_remote_code)
     kinds = kinds_read(chosen, type(model))
     _check_task_input(task, kinds)
     outputs = (*chosen.outputs, *chosen.extra)
@@ -165,13 +173,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
     refuse_other_weights(Listing.from_folder(folder))
     if not path.is_file():
         raise UsageError(f"'{folder}' is not a checkpoint: it has no config.json")
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise IntegrityError(f"'{path}' is not JSON ({error}): download the checkpoint again") from error
-    if not isinstance(settings, dict):
-        raise IntegrityError(f"'{path}' is not a JSON object: download the checkpoint again")
-    return settings
+    read_config(path, advice=_AGAIN)  # as the bundle's will be read
+    return read_object(path, advice=_AGAIN)
 
 
 def _refuse(folder: Path, settings: dict[str, Any]) -> None:
@@ -202,19 +205,36 @@ def _check_weights(folder: Path) -> None:
             raise IntegrityError(f"'{path}' is not a safetensors file ({error}): download it again") from error
 
 
-def _load_config(folder: Path, *, trust_remote_code: bool) -> Any:
+def _load_config(folder: Path, settings: Mapping[str, Any], *, trust_remote_code: bool) -> Any:
     from transformers import AutoConfig
 
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
     except Exception as error:
-        reason = str(error).strip().split("\n")[0]
+        reason = reason_of(error)
         if "trust_remote_code" in str(error):
             reason = "it runs code from its own repository. Read that code, then allow it with --trust-remote-code"
+        elif field := _known_config(settings) and culprit_of(settings, _config_of):
+            reason = f"{field} ({reason})"
         raise UnsupportedError(f"transformers cannot read '{folder / 'config.json'}': {reason}") from error
 
 
-def _load_model(folder: Path, head: Head, config: Any, *, trust_remote_code: bool) -> tuple[Any, tuple[str, ...]]:
+def _known_config(settings: Mapping[str, Any]) -> bool:
+    """Tell whether the config is of a class of transformers, rather than of the checkpoint's own code."""
+    from transformers import CONFIG_MAPPING
+
+    return isinstance(name := settings.get("model_type"), str) and name in CONFIG_MAPPING
+
+
+def _config_of(settings: Mapping[str, Any]) -> Any:
+    from transformers import CONFIG_MAPPING
+
+    return CONFIG_MAPPING[settings["model_type"]].from_dict(dict(settings))
+
+
+def _load_model(
+    folder: Path, head: Head, config: Any, settings: Mapping[str, Any], *, trust_remote_code: bool
+) -> tuple[Any, tuple[str, ...]]:
     """Return the model and the names of its weights that are missing."""
     import transformers
 
@@ -229,24 +249,42 @@ def _load_model(folder: Path, head: Head, config: Any, *, trust_remote_code: boo
             dtype=torch.float32,
             output_loading_info=True,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # told below, with their shapes
             local_files_only=True,
             trust_remote_code=trust_remote_code,
         )
     except Exception as error:
-        reason = str(error).strip().split("\n")[0]
+        reason = reason_of(error)
+        if field := _known_config(settings) and culprit_of(settings, lambda given: _build(loader, given)):
+            reason = f"config.json: {field} ({reason})"
         raise UsageError(f"transformers cannot load '{folder}' with {loader.__name__}: {reason}") from error
     finally:
         transformers.logging.set_verbosity(verbosity)
         if bars:
             transformers.logging.enable_progress_bar()
-    if other := [str(key) for key in info.get("mismatched_keys") or ()]:
+    if other := sorted(info["mismatched_keys"]):
         raise UsageError(
-            f"the checkpoint '{folder}' has weights of other shapes than {type(model).__name__} "
-            f"({', '.join(other[:3])}): they would be random. Choose a task that the checkpoint was trained for"
+            f"the checkpoint '{folder}' has weights of other shapes than {type(model).__name__} of its config.json: "
+            f"{_shapes(other[0], settings)}, of {len(other)} such weights; they would be random. Correct config.json, "
+            "or choose a task that the checkpoint was trained for"
         )
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = FAMILIES[head.family].generates
     return model.eval(), tuple(sorted(info["missing_keys"]))
+
+
+def _build(loader: Any, settings: Mapping[str, Any]) -> Any:
+    """Build a model of a config without memory for its weights."""
+    with torch.device("meta"):
+        return loader.from_config(_config_of(settings))
+
+
+def _shapes(weight: tuple[str, Sequence[int], Sequence[int]], settings: Mapping[str, Any]) -> str:
+    """Say in which dimensions a weight differs from the model's, and which fields of the config have these values."""
+    name, found, wanted = weight
+    sizes = set(wanted) - set(found)
+    fields = [f"{key} is {value}" for key, value in settings.items() if type(value) is int and value in sizes]
+    return f"'{name}' is {list(found)} instead of {list(wanted)}" + (f" ({', '.join(fields)})" if fields else "")
 
 
 def _check_task_input(task: str | None, kinds: Collection[str]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from ...runtime.bundle.checkpoint_files import SINGLE, pickled_shards
 from ...runtime.child import error_of, run_child
 from ...runtime.errors import EnvironmentMissing, ExportError, IntegrityError, VitrifyError
+from ...runtime.json_files import brief
 from .seccomp import take_sockets_away
 
 # Tensors that may share one place in the file: an encoder-decoder ties up to four embeddings.
@@ -86,7 +87,9 @@ def _is_mappable(path: Path) -> bool:
     with zipfile.ZipFile(path) as archive:
         packed = [item.filename for item in archive.infolist() if item.compress_type != zipfile.ZIP_STORED]
     if packed:
-        raise IntegrityError(f"'{path.name}' is compressed ('{packed[0]}'), which torch never does: do not trust it")
+        raise IntegrityError(
+            f"'{path.name}' is compressed ({brief(packed[0])}), which torch never does: do not trust it"
+        )
     return True
 
 
@@ -110,7 +113,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         )
     odd = next((name for name, tensor in weights.items() if _is_odd(tensor)), None)
     if odd is not None:
-        raise IntegrityError(f"tensor '{odd}' of '{path.name}' is not stored element by element: do not trust it")
+        raise IntegrityError(f"tensor {brief(odd)} of '{path.name}' is not stored element by element: do not trust it")
     return weights
 
 

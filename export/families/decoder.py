@@ -14,6 +14,7 @@ from ..checkpoint.opened import Checkpoint
 from ..passes import lists
 from ..passes.portable.decompose_attention import ATTENTION_OPSET
 from ..passes.running import Refusal, run_passes
+from ..reasons import reason_of
 from ..tracing.tracer import graph_from_model
 from ..verification.grids import row_bytes
 from ..verification.lengths import drops_its_cache, lengths_in, rotation_switch
@@ -163,9 +164,8 @@ def _traced(checkpoint: Checkpoint) -> dict[str, Any]:
         try:
             made = checkpoint.model(input_ids=given[:, :TRACED_PAST], use_cache=True)
         except Exception as error:
-            reason = str(error).strip().split("\n")[0].rstrip(".")
             raise UsageError(
-                f"the PyTorch model itself rejects a batch of two: {reason}. Correct its config.json"
+                f"the PyTorch model itself rejects a batch of two: {reason_of(error)}. Correct its config.json"
             ) from error
     total = TRACED_PAST + TRACED_TOKENS
     inputs = {

@@ -20,6 +20,7 @@ from ..passes import lists
 from ..passes.portable.decompose_attention import ATTENTION_OPSET
 from ..passes.running import run_passes
 from ..quiet import quiet
+from ..reasons import reason_of
 from ..tracing.projections import find_projections
 from ..tracing.tracer import graph_from_model
 from ..verification.encoder_samples import Source, TextSource, axes_of, source_of
@@ -210,7 +211,6 @@ def _require_accepted(checkpoint: Checkpoint, traced: Arrays) -> None:
     try:
         _run(checkpoint.model, to_torch(traced), 1)
     except Exception as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".")
         raise UsageError(
-            f"the PyTorch model itself rejects a batch of two: {reason}. Correct its config.json"
+            f"the PyTorch model itself rejects a batch of two: {reason_of(error)}. Correct its config.json"
         ) from error

@@ -10,6 +10,7 @@ import torch
 from ...runtime.bundle.checkpoint_files import SINGLE, json_of
 from ...runtime.bundle.modules_json import ROUTER, TRANSFORMER, Module, Read, flattened, listed, routes_of
 from ...runtime.errors import IntegrityError, UnsupportedError, UsageError
+from ..reasons import reason_of
 from .features import STATES, VECTOR
 from .layers import Dense, LayerNorm, Normalize
 from .pooling import MODES, Pooling
@@ -174,7 +175,7 @@ def _made(kind: Any, settings: Mapping[str, Any], folder: Path, where: str) -> t
         if module.state_dict():
             module.load_state_dict(load_file(folder / SINGLE))
     except (OSError, RuntimeError, KeyError, TypeError) as error:
-        reason = str(error).strip().split("\n")[0]
+        reason = reason_of(error)
         raise IntegrityError(f"the module in '{folder.name}' cannot be read ({reason}): download it again") from error
     return module.float().eval()
 

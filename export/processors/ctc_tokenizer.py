@@ -5,7 +5,7 @@ tokens and a CTC decoder. `vocab.json` stands beside it, for transformers.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -45,7 +45,17 @@ def write_ctc_tokenizer(tokenizer: Any, folder: Path) -> None:
     if difference is not None:
         for file in FILES:
             (folder / file).unlink()
-        raise UnsupportedError(f"CTC tokenizer '{name}' does not become a tokenizer.json: {difference}")
+        reason = _shared_id(tokenizer.get_vocab()) or difference
+        raise UnsupportedError(f"CTC tokenizer '{name}' does not become a tokenizer.json: {reason}")
+
+
+def _shared_id(vocabulary: Mapping[str, int]) -> str | None:
+    """Name two tokens that have one id."""
+    names: dict[int, str] = {}
+    for token, index in vocabulary.items():
+        if names.setdefault(index, token) != token:
+            return f"vocab.json gives id {index} to both {names[index]!r} and {token!r}"
+    return None
 
 
 def converted(tokenizer: Any) -> Tokenizer:

@@ -11,7 +11,8 @@ from ...runtime.errors import UnsupportedError
 from ...runtime.processing.image.processor import PROCESSORS, ImageProcessor
 from ...runtime.processing.image.source import import_pillow
 from ...runtime.processing.preprocessor_config import CONFIG_NAME, known_class
-from .preprocessor import load_preprocessor, one_line, require_same_arrays, runtime_copy, write_preprocessor
+from ..reasons import reason_of
+from .preprocessor import load_preprocessor, require_same_arrays, runtime_copy, write_preprocessor
 
 TOLERANCES: Mapping[str, float] = {"pixel_values": 1e-6, "flattened_patches": 1e-4}
 """The largest difference of one value, by array: pixels are equal to the bit; patches differ by the order of sums."""
@@ -94,7 +95,7 @@ def _result(call: Callable[[], Mapping[str, Any]]) -> tuple[dict[str, np.ndarray
     try:
         return {name: np.asarray(value) for name, value in call().items()}, ""
     except Exception as error:  # noqa: BLE001 - whatever either side refuses with is the finding
-        return None, f"rejects it ({one_line(error)})"
+        return None, f"rejects it ({reason_of(error)})"
 
 
 def _synthetic_image(mode: str, width: int, height: int) -> Any:

@@ -15,10 +15,9 @@ from ...runtime.errors import IntegrityError, UnsupportedError, UsageError
 from ...runtime.numerics import Arrays
 from ...runtime.processing.preprocessor_config import CONFIG_NAME
 from ..quiet import quiet
+from ..reasons import reason_of
 
 Ours = TypeVar("Ours")
-
-_MESSAGE_LENGTH = 300
 
 
 def load_preprocessor(load: Callable[[], Any], folder: Path, *, what: str) -> Any:
@@ -37,9 +36,9 @@ def load_preprocessor(load: Callable[[], Any], folder: Path, *, what: str) -> An
             raise UsageError(
                 f"the {what} of '{folder}' is code of its own; to run it, pass --trust-remote-code"
             ) from error
-        raise UnsupportedError(f"the {what} of '{folder}' cannot be loaded: {one_line(error)}") from error
+        raise UnsupportedError(f"the {what} of '{folder}' cannot be loaded: {reason_of(error)}") from error
     except Exception as error:
-        raise IntegrityError(f"the {what} of '{folder}' is broken: {one_line(error)}") from error
+        raise IntegrityError(f"the {what} of '{folder}' is broken: {reason_of(error)}") from error
 
 
 def write_preprocessor(config: Mapping[str, Any], folder: Path, *, check: Callable[[Path], None]) -> None:
@@ -76,8 +75,3 @@ def require_same_arrays(theirs: Arrays, mine: Arrays, *, case: str, tolerances: 
             raise UnsupportedError(
                 f"{case}: {name} differs from transformers' by {difference:.2g} (allowed: {allowed:g})"
             )
-
-
-def one_line(error: Exception) -> str:
-    """Return an error's message without line breaks, and of bounded length."""
-    return " ".join(str(error).split())[:_MESSAGE_LENGTH]

@@ -11,7 +11,8 @@ from ...runtime.errors import UnsupportedError
 from ...runtime.processing.audio.features import EXTRACTORS, SpeechProcessor
 from ...runtime.processing.audio.settings import SETTING_NAMES
 from ...runtime.processing.preprocessor_config import CONFIG_NAME, known_class
-from .preprocessor import load_preprocessor, one_line, require_same_arrays, runtime_copy, write_preprocessor
+from ..reasons import reason_of
+from .preprocessor import load_preprocessor, require_same_arrays, runtime_copy, write_preprocessor
 
 TOLERANCES: Mapping[str, float] = {"input_values": 1e-4, "input_features": 1e-4}
 """The largest difference of one value: transformers' own torch and numpy paths differ by up to 7e-5 for Whisper."""
@@ -86,7 +87,7 @@ def _compare(
         theirs = extractor(audio, sampling_rate=ours.sampling_rate, return_tensors="np", **options)
         mine = ours(audio, **options)
     except Exception as error:
-        raise UnsupportedError(f"{case}: {one_line(error)}") from error
+        raise UnsupportedError(f"{case}: {reason_of(error)}") from error
     require_same_arrays(theirs, mine, case=case, tolerances=TOLERANCES)
 
 

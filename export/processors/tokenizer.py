@@ -10,10 +10,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ...runtime.errors import DependencyMissing, IntegrityError, UnsupportedError, UsageError
-from ...runtime.processing.text.special_tokens import OWN, WRITTEN_OUT
+from ...runtime.json_files import brief
+from ...runtime.processing.text.special_tokens import HALVES, OWN, WRITTEN_OUT
 from ...runtime.processing.text.tokenizer import Tokenizer
+from ..reasons import reason_of
 from .corpus import ids_of, pairs_of, texts_with
 from .languages import languages_of
+from .preprocessor import runtime_copy
 from .python_tokenizers import converted as converted_here
 
 _TIME = re.compile(r"<\|\d+\.\d+\|>")
@@ -65,7 +68,7 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any | No
     try:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
     except ImportError as error:
-        raise DependencyMissing(f"the tokenizer in '{folder}' needs a package: {_line(error)}") from error
+        raise DependencyMissing(f"the tokenizer in '{folder}' needs a package: {reason_of(error)}") from error
     except Exception as error:
         if "trust_remote_code" in str(error):
             raise UsageError(
@@ -73,7 +76,7 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any | No
                 "read it, and if you trust it pass --trust-remote-code"
             ) from error
         _check_backend(folder / "tokenizer.json")
-        raise UnsupportedError(f"transformers cannot load the tokenizer in '{folder}': {_line(error)}") from error
+        raise UnsupportedError(f"transformers cannot load the tokenizer in '{folder}': {reason_of(error)}") from error
 
 
 def write_tokenizer(tokenizer: Any, folder: Path) -> None:
@@ -86,13 +89,21 @@ def write_tokenizer(tokenizer: Any, folder: Path) -> None:
     """
     converted, own = _converted(tokenizer)
     _write_files(converted, tokenizer, folder, own)
-    written = Tokenizer.from_folder(folder)
+    try:
+        written = runtime_copy(Tokenizer.from_folder, folder, what=f"tokenizer {type(tokenizer).__name__}")
+    except UnsupportedError:
+        _unlink(folder)
+        raise
     written.model_max_length = None  # the corpus has long texts, of which nobody need be warned
     difference = first_difference(tokenizer, written)
     if difference is not None:
-        for name in ("tokenizer.json", "tokenizer_config.json"):
-            (folder / name).unlink()
+        _unlink(folder)
         raise UnsupportedError(f"tokenizer {type(tokenizer).__name__} does not become a tokenizer.json: {difference}")
+
+
+def _unlink(folder: Path) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
 
 
 def _converted(tokenizer: Any) -> tuple[Any, dict[str, Any]]:
@@ -129,7 +140,7 @@ def convert_tokenizer(tokenizer: Any) -> Any:
     try:
         backend = converters[0](tokenizer).converted()
     except Exception as error:
-        raise UnsupportedError(f"{refusal}: {converters[0].__name__} fails: {_line(error)}") from error
+        raise UnsupportedError(f"{refusal}: {converters[0].__name__} fails: {reason_of(error)}") from error
     return _with_backend(backend, tokenizer)
 
 
@@ -178,7 +189,7 @@ def first_difference(source: Any, written: Tokenizer) -> str | None:
         try:
             expected = source(*batch, **ALL_FIELDS, verbose=False)
         except Exception as error:  # noqa: BLE001 - a tokenizer that takes no plain text is refused with its own words
-            return f"it does not accept the text {_shown(item)}: {_line(error)}"
+            return f"it does not accept the text {_shown(item)}: {reason_of(error)}"
         found = written(*batch, **ALL_FIELDS)
         for name, ids in found.items():
             # Types of tokens that no model reads; tokenizers in Python count the second text's from one too late.
@@ -208,11 +219,20 @@ def _decoding_differs(source: Any, written: Tokenizer, ids: list[int]) -> str | 
 
 def _check_json(path: Path) -> None:
     try:
-        json.loads(path.read_bytes())
+        json.loads(path.read_bytes(), object_pairs_hook=_of_whole_characters)
     except FileNotFoundError:
         return
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise IntegrityError(f"'{path}' is truncated or malformed: {error}; download the checkpoint again") from error
+
+
+def _of_whole_characters(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; raise ValueError for half of a character, which no file can be written with."""
+    for name, value in pairs:
+        for text in (name, *(value if isinstance(value, list) else [value])):
+            if isinstance(text, str) and HALVES.search(text):
+                raise ValueError(f"{name} is {brief(value)}, which contains half of a character")
+    return dict(pairs)
 
 
 def _check_backend(path: Path) -> None:
@@ -223,17 +243,13 @@ def _check_backend(path: Path) -> None:
     except FileNotFoundError:
         return
     except Exception as error:
-        raise IntegrityError(f"'{path}' is malformed: {_line(error)}; download the checkpoint again") from error
+        raise IntegrityError(f"'{path}' is malformed: {reason_of(error)}; download the checkpoint again") from error
 
 
 def _write_json(path: Path, value: dict[str, Any], *, indent: int | None) -> None:
     separators = (",", ":") if indent is None else (",", ": ")
     text = json.dumps(value, indent=indent, separators=separators, ensure_ascii=False, sort_keys=indent is not None)
     path.write_bytes(text.encode() + b"\n")
-
-
-def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def _shown(item: object) -> str:

@@ -8,6 +8,7 @@ from ...runtime.errors import ExportError
 from ...runtime.numerics import Arrays
 from ...runtime.verification.identity import POSITIONS, condensed
 from ...runtime.verification.parity import Case, Figure, answer, figures_of
+from ..reasons import reason_of
 from .plan import Oracle, Plan
 
 # Of the bundle's budget, for what each lossy profile answers; and the largest inputs that are stored only for that.
@@ -103,10 +104,8 @@ def _reference(oracle: Oracle, name: str, inputs: Arrays) -> Case:
     try:
         return oracle.case(name, inputs)
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), "no reason given")
         raise ExportError(
-            f"the PyTorch model itself fails on {name}: {type(error).__name__}: {reason}. "
-            "Correct the limits in its config.json"
+            f"the PyTorch model itself fails on {name}: {reason_of(error)}. Correct the limits in its config.json"
         ) from error
 
 

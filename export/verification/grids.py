@@ -11,6 +11,7 @@ from ...runtime.numerics import Arrays
 from ...runtime.verification.identity import POSITIONS
 from ..checkpoint.limits import positions_of
 from ..checkpoint.opened import Checkpoint
+from ..reasons import reason_of
 from .oracle import ForwardOracle
 from .plan import Named, Plan
 from .samples import ImageSamples, SpeechSamples, TextSamples, processed_size
@@ -156,9 +157,8 @@ def _require_accepted(oracle: ForwardOracle, inputs: Arrays) -> None:
     try:
         oracle.outputs(inputs)
     except Exception as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".")
         raise UsageError(
-            f"the PyTorch model itself rejects a batch of two: {reason}. Correct its config.json"
+            f"the PyTorch model itself rejects a batch of two: {reason_of(error)}. Correct its config.json"
         ) from error
 
 

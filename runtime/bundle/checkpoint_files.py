@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import IntegrityError, UnsupportedError, UsageError
+from ..json_files import brief
 from .manifest import CARD, MANIFEST
 from .modules_json import MODULES, TRANSFORMER, Read, flattened, listed
 
@@ -307,11 +308,11 @@ def _check_name(listing: Listing, by: str, name: Any, endings: tuple[str, ...]) 
     parts = PurePosixPath(name).parts if isinstance(name, str) else ("..",)
     if ".." in parts or "\\" in name or name.startswith("/") or not name.endswith(endings):
         raise IntegrityError(
-            f"'{by}' of '{listing.where}' names '{name}', which is not a file of the checkpoint: do not trust it"
+            f"'{by}' of '{listing.where}' names {brief(name)}, which is not a file of the checkpoint: do not trust it"
         )
     if not listing.has(_inside(by.rpartition("/")[0], name)):
         raise IntegrityError(
-            f"'{by}' of '{listing.where}' names '{name}', which is missing: download the checkpoint again"
+            f"'{by}' of '{listing.where}' names {brief(name)}, which is missing: download the checkpoint again"
         )
 
 

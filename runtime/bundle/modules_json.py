@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ..errors import IntegrityError
+from ..json_files import brief
 
 MODULES = "modules.json"
 SETTINGS = "config_sentence_transformers.json"
@@ -113,7 +114,7 @@ def _module(kind: Any, path: Any, where: str) -> Module:
         raise _broken(MODULES, where)
     parts = PurePosixPath(path).parts
     if ".." in parts or "\\" in path or path.startswith("/"):
-        raise IntegrityError(f"'{MODULES}' of '{where}' names the folder '{path}', outside it: do not trust it")
+        raise IntegrityError(f"'{MODULES}' of '{where}' names the folder {brief(path)}, outside it: do not trust it")
     return Module(kind, "/".join(parts))
 
 

@@ -46,11 +46,13 @@ def read_generation_config(path: Path) -> Mapping[str, Any]:
     return checked_entries(read_object(path), path)
 
 
-def checked_entries(entries: Mapping[str, Any], where: Path | str) -> Mapping[str, Any]:
+def checked_entries(
+    entries: Mapping[str, Any], where: Path | str, *, advice: str = "export or copy it again"
+) -> Mapping[str, Any]:
     """Return what a file says of generation; raise IntegrityError for a value that no call could have."""
-    fields = read_fields(_FIELDS, entries, where)
+    fields = read_fields(_FIELDS, entries, where, advice=advice)
     try:
         GenerationConfig.from_mapping(fields)
     except UsageError as error:
-        raise IntegrityError(f"'{where}' is broken: {error}: export or copy it again") from error
+        raise IntegrityError(f"'{where}' is broken: {error}: {advice}") from error
     return fields

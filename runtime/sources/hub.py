@@ -23,7 +23,7 @@ from ..bundle.checkpoint_files import CONFIG, Listing, documents_of, settings_of
 from ..bundle.digests import cache_folder
 from ..bundle.manifest import MANIFEST
 from ..errors import EnvironmentMissing, IntegrityError, UsageError
-from ..json_files import read_object
+from ..json_files import brief, read_object
 from .announced import Announced, checked_size, resume
 from .request import Request, Source
 
@@ -107,7 +107,7 @@ def _checked(model: str, commit: str, names: Iterable[str] = ()) -> str:
     """Return the commit; neither it nor a file's name may lead out of the folder they are joined to."""
     outside = [name for name in names if ".." in PurePosixPath(name).parts or name.startswith("/") or "\\" in name]
     if outside or not _COMMIT.fullmatch(commit):
-        raise IntegrityError(f"the Hub's answer for '{model}' names '{(outside or [commit])[0]}': do not trust it")
+        raise IntegrityError(f"the Hub's answer for '{model}' names {brief((outside or [commit])[0])}: do not trust it")
     return commit
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypedDict
 import tokenizers
 
 from ...errors import IntegrityError, UsageError
-from ...json_files import brief, read_fields, read_object
+from ...json_files import Mismatch, brief, read_fields, read_object
 from ..class_defaults import UNBOUNDED, model_config, tokenizer_class, tokenizer_defaults
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -25,7 +25,7 @@ WRITTEN_OUT = (
     "clean_up_tokenization_spaces",
     "split_special_tokens",
 )
-_HALVES = re.compile("[\ud800-\udfff]")  # of characters, which UTF-8 has none of
+HALVES = re.compile("[\ud800-\udfff]")  # of characters, which UTF-8 has none of
 
 
 class LanguageFields(TypedDict):
@@ -166,7 +166,7 @@ def longest_text(value: float | None) -> int | None:
 def content(token: Any) -> str | None:
     """A token's text, which a file gives as it is or as an object with its flags; None for what is no token."""
     text = token.get("content") if isinstance(token, dict) else token
-    return text if isinstance(text, str) and not _HALVES.search(text) else None
+    return text if isinstance(text, str) and not HALVES.search(text) else None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -178,11 +178,17 @@ def _read(path: Path) -> dict[str, Any]:
     values = read_fields(TokenizerFields, found, path)
     for name in ("model_max_length", "max_len"):
         if name in values and (type(values[name]) not in {int, float} or isnan(values[name])):
-            raise IntegrityError(f"'{path}' is broken: {name} is {brief(values[name])}, expected a number")
+            raise _broken(path, name, values[name], "a number")
     for name in NAMED:
         if name in values and content(values[name]) is None:
-            raise IntegrityError(f"'{path}' is broken: {name} is {brief(values[name])}, expected a token")
+            raise _broken(path, name, values[name], "a token")
     return values | {name: None for name in NAMED if name in found and found[name] is None}  # which a class may have
+
+
+def _broken(path: Path, name: str, value: Any, expected: str) -> IntegrityError:
+    error = IntegrityError(f"'{path}' is broken: {name} is {brief(value)}, expected {expected}")
+    error.__cause__ = Mismatch(f"{name} is {brief(value)}, expected {expected}")
+    return error
 
 
 class HasTokens(Protocol):

@@ -94,3 +94,9 @@ def test_another_class_is_refused_by_name(tmp_path):
     assert not subject.is_ctc_tokenizer(object())
     with pytest.raises(UnsupportedError, match="'object' is not supported"):
         write_ctc_tokenizer(object(), tmp_path)
+
+
+def test_two_tokens_with_one_id_are_named(tmp_path):
+    source = ctc_tokenizer(tmp_path / "source", VOCABULARY | {"Y ": VOCABULARY["Y"]})
+    with pytest.raises(UnsupportedError, match=f"id {VOCABULARY['Y']} to both 'Y' and 'Y '"):
+        write_ctc_tokenizer(source, tmp_path / "bundle")

@@ -6,6 +6,7 @@ import pytest
 import transformers
 
 from vitrify.export.processors.generation_config import write_generation_config
+from vitrify.runtime.errors import IntegrityError
 from vitrify.runtime.generation.saved_config import read_generation_config
 from vitrify.runtime.generation.settings import checkpoint_settings
 
@@ -31,7 +32,7 @@ def test_a_bundle_says_what_transformers_loads(saved, tmp_path):
         (tmp_path / "generation_config.json").write_text(json.dumps(saved))
     model = transformers.AutoModelForSeq2SeqLM.from_pretrained(tmp_path)
     (tmp_path / "bundle").mkdir()
-    write_generation_config(model, tmp_path / "bundle")
+    write_generation_config(model, tmp_path / "bundle", source=tmp_path)
     found = checkpoint_settings({}, read_generation_config(tmp_path / "bundle" / "generation_config.json"))
     found = {name: value for name, value in found.items() if name not in {"transformers_version", "_from_model_config"}}
     expected = checkpoint_settings(config, saved)
@@ -40,5 +41,14 @@ def test_a_bundle_says_what_transformers_loads(saved, tmp_path):
 
 
 def test_a_model_that_does_not_generate_has_none(tmp_path):
-    write_generation_config(transformers.BartModel(transformers.BartConfig(**SIZES)), tmp_path)
+    write_generation_config(transformers.BartModel(transformers.BartConfig(**SIZES)), tmp_path, source=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", ["", ["x"], 0.5])
+def test_what_no_call_could_have_is_refused_by_field_and_value(value, tmp_path):
+    model = transformers.BartForConditionalGeneration(transformers.BartConfig(**SIZES, **TOKENS))
+    model.generation_config.eos_token_id = value
+    with pytest.raises(IntegrityError, match=r"config\.json' is broken: eos_token_id.* is "):
+        write_generation_config(model, tmp_path, source=tmp_path)
     assert not list(tmp_path.iterdir())

@@ -166,7 +166,5 @@ class Failing:
 
 def test_a_model_that_fails_on_a_case_is_not_our_bug():
     plan = Plan(traced=None, grid=(("batch 1 x sequence 9", {}),), axes={})
-    with pytest.raises(
-        ExportError, match="the PyTorch model itself fails on batch 1 x sequence 9: IndexError: index out"
-    ):
+    with pytest.raises(ExportError, match="the PyTorch model itself fails on batch 1 x sequence 9: index out of range"):
         examine(plan, Failing(), {"cpu-fp32": Subject((), FP32.tolerance)}, budget=0)
