@@ -59,7 +59,7 @@ def files_beside(path: Path, *, packed: bool = False) -> tuple[str, ...]:
     sizes: dict[str, int] = {}
     with reading(path) as model:
         if len(model) > _LARGEST:
-            raise ValueError(f"{len(model)} bytes, of at most {_LARGEST}: larger weights are files beside a graph")
+            raise ValueError(f"{len(model)} bytes, of at most {_LARGEST}: store larger weights as external data")
         check_functions(model)
         for entries in _references(model):
             name = entries.get(_LOCATION, "")

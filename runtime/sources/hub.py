@@ -155,7 +155,7 @@ def _remember(reference: Path, text: str) -> None:
 
 
 def _own_root(model: str) -> Path:
-    return cache_folder() / "hub" / model.replace("/", "--")
+    return cache_folder("hub") / model.replace("/", "--")
 
 
 def _shared_root(model: str) -> Path:

@@ -367,7 +367,7 @@ def test_weights_of_gigabytes_in_the_graph_are_a_sentence(folder, inside):
     path = written(folder, head + varint(7 << 3 | 2) + varint(size) if inside else head)
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size + size)  # a hole
-    refused(path, words="of at most 2147483647: larger weights are files beside a graph")
+    refused(path, words="of at most 2147483647: store larger weights as external data")
 
 
 def test_zeros_behind_a_graph_are_not_its_fields(folder):
