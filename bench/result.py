@@ -163,7 +163,11 @@ class Result:
 
     def write(self, path: Path) -> None:
         """Write the JSON document."""
-        write_synced(path, json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n")
+        write_synced(path, self.to_text())
+
+    def to_text(self) -> str:
+        """Return the JSON document as it is written."""
+        return json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
+from ..runtime.bundle.files import replace_synced
 from ..runtime.errors import EnvironmentMissing
 from .result import Result
 
@@ -27,15 +28,17 @@ def writable_folder(folder: Path) -> Path:
 
 
 def write_outputs(result: Result, folder: Path) -> dict[str, str]:
-    """Write result.json, result.csv and report.html, and return their paths; EnvironmentMissing on a full disk."""
+    """Write result.json, result.csv and report.html, and return their paths.
+
+    Raises EnvironmentMissing where the disk is full; a file that was there is whole then, the old one or the new.
+    """
     from .report import html_report
 
     paths = {"json": folder / RESULT, "csv": folder / "result.csv", "html": folder / "report.html"}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        result.write(paths["json"])
-        paths["csv"].write_text(result.to_csv(), encoding="utf-8")
-        paths["html"].write_text(html_report(result), encoding="utf-8")
+        for path, text in zip(paths.values(), (result.to_text(), result.to_csv(), html_report(result)), strict=True):
+            replace_synced(path, text)
     except OSError as error:
         raise EnvironmentMissing(f"the result cannot be written to '{folder}' ({error.strerror})") from error
     return {name: str(path) for name, path in paths.items()}

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import re
+import socketserver
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -50,6 +51,9 @@ _SPOILS = {
     "size": _answer_with(size="x"),
     "name": _answer_with(rfilename=5),
     "deep": lambda _: b"[" * 100_000,
+    "list": lambda _: b"[]",
+    "digest": _answer_with(blobId=5),
+    "no digest": _answer_with(blobId=None),
 }
 
 
@@ -171,7 +175,7 @@ class _Handler(Uploads, BaseHTTPRequestHandler):
         repository = self._repository(id, revision or "main")
         blobs = "blobs" in parse_qs(urlsplit(self.path).query)
         siblings = [{"rfilename": row.pop("path"), **(row if blobs else {})} for row in _rows(repository)]
-        if (spoil := _SPOILS.get(self.hub.spoils)) is not None:
+        if (spoil := _SPOILS.get(self.hub.spoils or "")) is not None:
             return self._answer(200, spoil(siblings), {"Content-Type": "application/json"})
         return self._json(
             {
@@ -236,6 +240,26 @@ class _Handler(Uploads, BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
             self.wfile.flush()
+
+
+@contextmanager
+def answering(*answers) -> Iterator[str]:
+    """Serve raw bytes, one answer a connection and the last again and again; an iterable is sent piece by piece."""
+    left = list(answers)
+
+    class Raw(socketserver.BaseRequestHandler):
+        def handle(self):
+            self.request.recv(2**16)
+            answer = left.pop(0) if len(left) > 1 else left[0]
+            with suppress(ConnectionError):
+                for piece in [answer] if isinstance(answer, bytes) else answer():
+                    self.request.sendall(piece)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Raw) as server:
+        server.daemon_threads, server.block_on_close = True, False
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/file"
+        server.shutdown()
 
 
 def _rows(repository) -> Iterator[dict]:

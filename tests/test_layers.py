@@ -11,7 +11,14 @@ from tests.imports import imports, modules
 LAYERS = (
     ("profiles", "runtime", "export", "serving"),
     ("runtime.errors",),
-    ("runtime.amounts", "runtime.machine", "runtime.numerics", "runtime.child", "runtime.json_files"),
+    (
+        "runtime.amounts",
+        "runtime.machine",
+        "runtime.numerics",
+        "runtime.child",
+        "runtime.deadlines",
+        "runtime.json_files",
+    ),
     ("runtime.rows", "runtime.settings", "runtime.steps", "runtime.tasks"),
     ("runtime.graphs",),
     ("runtime.bundle",),

@@ -15,12 +15,26 @@ from ..errors import EnvironmentMissing
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def cache_folder() -> Path:
-    """Return this user's cache of vitrify: `VITRIFY_CACHE`, else `XDG_CACHE_HOME`/vitrify, else ~/.cache/vitrify."""
-    if own := os.environ.get("VITRIFY_CACHE"):
-        return Path(own)
+def cache_folder(kind: str | None = None) -> Path:
+    """Return this user's cache of vitrify: `VITRIFY_CACHE`, else `XDG_CACHE_HOME`/vitrify, else ~/.cache/vitrify.
+
+    With a `kind`, the folder in it to be read and written; raises EnvironmentMissing where that is another user's.
+    """
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "vitrify"
+    root = Path(os.environ.get("VITRIFY_CACHE") or (Path(base) if base else Path.home() / ".cache") / "vitrify")
+    return root if kind is None else _own(root / kind, root)
+
+
+def _own(folder: Path, root: Path) -> Path:
+    """Return a folder of this user, of root or of whom the cache belongs to; what runs here comes from it."""
+    with contextlib.suppress(OSError):
+        owner, trusted = folder.lstat().st_uid, {0, root.stat().st_uid}
+        if hasattr(os, "geteuid") and owner not in {*trusted, os.geteuid()}:
+            raise EnvironmentMissing(
+                f"'{folder}' in the cache belongs to another user (uid {owner}), who may change its content: point "
+                "VITRIFY_CACHE to a folder of your own"
+            )
+    return folder
 
 
 @contextlib.contextmanager
@@ -59,7 +73,7 @@ def remembered_digest(path: Path, *, memory: Path | None = None) -> str:
     """
     status = path.stat()
     key = f"{path.resolve()}:{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
-    folder = memory or cache_folder() / "digests"
+    folder = memory or cache_folder("digests")
     note = folder / hashlib.sha256(key.encode()).hexdigest()
     with contextlib.suppress(OSError, ValueError):
         if SHA256.fullmatch(known := note.read_text(encoding="ascii")):
@@ -67,7 +81,9 @@ def remembered_digest(path: Path, *, memory: Path | None = None) -> str:
     digest = file_digest(path)
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
-            file.write(digest)
-        Path(file.name).replace(note)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:  # nothing is left where the disk is full
+            written = Path(scratch) / note.name
+            written.touch(mode=0o600)
+            written.write_text(digest, encoding="ascii")
+            written.replace(note)
     return digest

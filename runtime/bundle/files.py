@@ -1,5 +1,6 @@
 """Files of a bundle's folder: paths that do not leave it, and writes that are whole or not there."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -35,8 +36,13 @@ def real_path(folder: Path, name: str) -> Path:
 def replace_synced(path: Path, text: str) -> None:
     """Write a file that is there with its new text or as it was before."""
     unfinished = path.with_name(f".{path.name}")
-    write_synced(unfinished, text)
-    unfinished.replace(path)
+    try:
+        write_synced(unfinished, text)
+        unfinished.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise
 
 
 def write_synced(path: Path, text: str) -> None:

@@ -28,7 +28,7 @@ def real_snapshot(folder: Path, profile: str | None = None) -> Path:
     )
     if not is_snapshot or not any(path.is_symlink() for path in folder.rglob("*")):
         return folder
-    place = cache_folder() / "hub" / repository.name.removeprefix("models--") / folder.name
+    place = cache_folder("hub") / repository.name.removeprefix("models--") / folder.name
     try:
         for name in _wanted(folder, profile):
             _copy(folder, name, place)

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path, PureWindowsPath
 
 from ..errors import IntegrityError
+from .functions import check_functions
 from .protobuf import Value, fields, message, reading, text
 
 _SUFFIX = ".onnx"  # by other endings runtimes take other formats, which nobody looks into
@@ -30,6 +31,7 @@ _ATTRIBUTE_NAME, _ATTRIBUTE_NUMBER, _ATTRIBUTE_TEXT = 1, 3, 4
 # What is short and holds none of these names no file; it is searched faster than it is walked.
 _SIGNS = (b"location", b"offset", b"length", b"prepacked", b"EPContext")
 _SHORT = 4096
+_LARGEST = 2**31 - 1  # bytes; protobuf's own limit
 _DEEPEST = 100  # messages within messages: protobuf's own limit
 _MOST = 1 << 21  # fields; graphs have some thousands
 _LOCATION, _OFFSET, _LENGTH = "location", "offset", "length"
@@ -49,7 +51,8 @@ def files_beside(path: Path, *, packed: bool = False) -> tuple[str, ...]:
     Raises
     ------
     IntegrityError
-        It is broken, nested too deep, or reads what is not a regular file beside it, or beyond that file's end.
+        It is broken, nested too deep, has functions without an end, or reads what is not a regular file beside it, or
+        beyond that file's end.
 
     """
     if path.suffix != _SUFFIX:
@@ -77,6 +80,9 @@ def _stamp(path: Path) -> tuple[int, ...]:
 @lru_cache(maxsize=16)  # a bundle asks for a graph's files, and then whoever opens it
 def _references_of(path: Path, stamp: tuple[int, ...]) -> tuple[dict[str, str], ...]:  # noqa: ARG001 - a key only
     with reading(path) as model:
+        if len(model) > _LARGEST:
+            raise ValueError(f"{len(model)} bytes, of at most {_LARGEST}: store larger weights as external data")
+        check_functions(model)
         return tuple(_references(model))
 
 

@@ -15,6 +15,7 @@ Value = int | memoryview
 
 _POINTER = b"version https://git-lfs"
 _FIXED = {1: 8, 5: 4}
+_SMALLEST_KEY = 8  # fields are numbered from 1 on
 _LARGEST_KEY = 2**32  # of a field's number and kind; other readers drop the bits above
 _LONGEST = 70
 _MORE = 128  # a byte from here on is not its number's last
@@ -47,6 +48,8 @@ def fields(content: memoryview) -> Iterator[tuple[int, Value]]:
         if key >= _MORE:
             key, at = _key(content, at - 1)
         kind = key & 7
+        if key < _SMALLEST_KEY:
+            raise ValueError("it is not protobuf")
         if kind == 0:
             value, at = _varint(content, at)
             yield key >> 3, value

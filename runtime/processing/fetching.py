@@ -3,11 +3,11 @@
 URLs come from the caller and answers from anybody: nothing but http(s) is opened, redirects included.
 """
 
-import threading
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
+from ..deadlines import Late, within
 from ..errors import EnvironmentMissing, UsageError
 
 if TYPE_CHECKING:
@@ -38,22 +38,18 @@ def fetch_url(url: str, *, max_bytes: int, timeout: float | None) -> bytes:
     """Return the body; UsageError where it is rejected or too large.
 
     Raises EnvironmentMissing where the connection fails or the body is not complete within `timeout` seconds.
-    A thread fetches it, because no socket timeout bounds name resolution or a server that drips its headers.
     """
     seconds = DOWNLOAD_SECONDS if timeout is None else timeout
-    outcome: list[bytes | Exception] = []
     deadline = time.monotonic() + seconds
-    thread = threading.Thread(target=_fetch_into, args=(outcome, url, deadline, max_bytes), daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not outcome:
+    try:
+        return within(seconds, lambda: _fetch(url, deadline, max_bytes))
+    except Late as error:
         raise EnvironmentMissing(
             f"'{without_secrets(url)}' did not arrive within {seconds:g} s; pass a longer timeout="
-        )
-    if isinstance(outcome[0], bytes):
-        return outcome[0]
-    failed = EnvironmentMissing if _is_of_the_network(outcome[0]) else UsageError
-    raise failed(f"cannot fetch '{without_secrets(url)}': {outcome[0]}") from outcome[0]
+        ) from error
+    except Exception as error:
+        failed = EnvironmentMissing if _is_of_the_network(error) else UsageError
+        raise failed(f"cannot fetch '{without_secrets(url)}': {error}") from error
 
 
 def _is_of_the_network(error: Exception) -> bool:
@@ -72,13 +68,6 @@ def without_secrets(url: str) -> str:
 def shortened(text: str) -> str:
     """Return the text as an error shows it."""
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
-
-
-def _fetch_into(outcome: list[bytes | Exception], url: str, deadline: float, max_bytes: int) -> None:
-    try:
-        outcome.append(_fetch(url, deadline, max_bytes))
-    except Exception as error:  # noqa: BLE001 - raised again by the thread that waits
-        outcome.append(error)
 
 
 def _fetch(url: str, deadline: float, max_bytes: int) -> bytes:

@@ -76,7 +76,7 @@ def _folder(digests: Sequence[str | None], entries: Mapping[str, Any]) -> Path:
     settings = {key: str(value) for key, value in cpu_entries(entries, machine).items()}
     cpu = [machine.model_name, sorted(machine.cpu_features)]
     key = cache_key(list(digests), settings, cpu, onnxruntime_module().__version__)
-    return cache_folder() / "prepacked" / key
+    return cache_folder("prepacked") / key
 
 
 def _save(source: Path, target: Path, entries: Mapping[str, Any], threads: int | None) -> None:

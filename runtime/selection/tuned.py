@@ -61,4 +61,4 @@ def tuned_path(bundle: Bundle, machine: Machine) -> Path:
     """Return where the record of a bundle on a machine lies."""
     versions = {name: installed_version(name) for name in _RUNS_WITH}
     granted = [machine.model_name, sorted(machine.cpu_features), machine.cores]
-    return cache_folder() / "tuned" / f"{cache_key(bundle.digest, granted, __version__, versions)}.json"
+    return cache_folder("tuned") / f"{cache_key(bundle.digest, granted, __version__, versions)}.json"

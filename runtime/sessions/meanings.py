@@ -21,6 +21,9 @@ BROKEN: Meaning = ("", IntegrityError, "the file is broken or incomplete; export
 UNFIT: Meaning = ("", UsageError, "the graph cannot work on these inputs")
 # Codes of ONNX Runtime, and places in OpenVINO's source.
 _NOISE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : *|(Exception from|Check '[^']*' failed at) \S+:\d+: *")
+_PLACE = re.compile(r"[^\s:]*\.(?:cc|cpp|cu|cuh|h|hpp):\d+ ")
+_FUNCTION = re.compile(r"[^()]*?[\w>]\(|\w+ ")  # as C++ writes it, up to its arguments, or its name alone
+_AFTER = re.compile(r"(?: const)?(?: \[with [^\]]*\])?(?: \S.{0,200}? was false\.(?= \S))? *")
 _LONGEST_REASON = 300
 # ONNX Runtime's Gather, and its sums of a text's tokens and a table's rows.
 _OUTSIDE = re.compile(r"idx=(\d+) must be within the inclusive range \[-\d+,(\d+)\]")
@@ -69,4 +72,26 @@ def explained(what: str, error: Exception, meanings: Meanings, *, path: Path | N
     if path is not None:
         said = said.replace(str(path), path.name)  # a folder's name must not decide what the message means
     kind, meaning = next((kind, meaning) for sign, kind, meaning in meanings if sign in said.lower())
-    return kind(f"{what}: {meaning} ({_NOISE.sub('', said)[:_LONGEST_REASON]})")
+    return kind(f"{what}: {meaning} ({_without_places(_NOISE.sub('', said))[:_LONGEST_REASON]})")
+
+
+def _without_places(said: str) -> str:
+    """Return a message without where in a runtime's source it was raised, which fills lines and says nothing here."""
+    while place := _PLACE.search(said):
+        start = place.end()
+        function = _FUNCTION.match(said, start)
+        end = start if function is None else function.end()
+        if function is not None and function[0].endswith("("):
+            end = _AFTER.match(said, _closed(said, end)).end()  # pyright: ignore[reportOptionalMemberAccess]
+        said = said[: place.start()] + said[end:]
+    return said.strip()
+
+
+def _closed(said: str, start: int) -> int:
+    """Return where the parenthesis that was opened before `start` is closed."""
+    open_ones = 1
+    for at in range(start, len(said)):
+        open_ones += {"(": 1, ")": -1}.get(said[at], 0)
+        if not open_ones:
+            return at + 1
+    return len(said)

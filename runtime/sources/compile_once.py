@@ -70,11 +70,11 @@ def compiled_bundle(
 
 def is_compiled(folder: Path) -> bool:
     """Tell whether a bundle's folder is one of those that were compiled on first use."""
-    return folder.parent == _root()
+    return folder.parent == cache_folder() / "bundles"
 
 
 def _root() -> Path:
-    return cache_folder() / "bundles"
+    return cache_folder("bundles")
 
 
 def _locked(folder: Path) -> AbstractContextManager[Any]:

@@ -7,13 +7,11 @@ what it has of a file when its process ends, and takes all that a server sends.
 """
 
 import contextlib
-import glob
 import json
 import os
 import re
 import shutil
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,6 +23,8 @@ from ..bundle.manifest import MANIFEST
 from ..errors import EnvironmentMissing, IntegrityError, UsageError
 from ..json_files import brief, read_object
 from .announced import Announced, checked_size, resume
+from .explained import explained
+from .listed import list_repository
 from .request import Request, Source
 
 _ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
@@ -42,16 +42,14 @@ def from_hub(request: Request) -> Source:
         raise UsageError(f"no checkpoint '{model}': neither a folder nor a Hub id such as 'owner/name'")
     if revision is not None and (".." in revision.split("/") or revision.startswith("/")):
         raise UsageError(f"'{revision}' is not a revision: pass a branch, a tag or a commit")
-    import huggingface_hub
     from huggingface_hub import constants
 
     if request.local_files_only or constants.HF_HUB_OFFLINE:
         return _from_cache(model, revision, request)
-    with _explained(model, revision):
-        info = huggingface_hub.HfApi(token=token).model_info(model, revision=revision, files_metadata=True)
-    files = {str(item.rfilename): item for item in info.siblings or ()}
-    commit = _checked(model, str(info.sha))
-    sizes = {name: checked_size(model, name, item.size) for name, item in files.items()}
+    with explained(model, revision):
+        named, files = list_repository(model, revision, token)
+    commit = _checked(model, named)
+    sizes = {name: checked_size(name, row.get("size", 0)) for name, row in files.items()}
     listing = Listing(
         model, sizes, sizes.__contains__, lambda name: _fetch_small(model, name, files[name], commit, token)
     )
@@ -62,23 +60,12 @@ def from_hub(request: Request) -> Source:
     own = root / commit if has_graphs else None
     missing = {name: files[name] for name in names if not _is_here(model, name, commit, own)}
     _require_space(root, sum(sizes[name] for name in missing))
-    with _explained(model, revision):
+    with explained(model, revision):
         _fetch(model, commit, missing, token, root, own)
-        if own is not None and all((own / name).is_file() for name in names):
-            folder = own
-        else:
-            folder = huggingface_hub.snapshot_download(
-                model,
-                revision=commit,
-                token=token,
-                local_dir=own,
-                allow_patterns=[glob.escape(name) for name in names],
-                tqdm_class=_bars(),
-            )
     if revision != commit:
         _remember(root / "refs" / (revision or constants.DEFAULT_REVISION), commit)
     _remember(_listing(model, commit), json.dumps(sizes))
-    return Source(Path(folder), model, commit)
+    return Source(own or root / "snapshots" / commit, model, commit)
 
 
 def _remember(reference: Path, text: str) -> None:
@@ -93,7 +80,7 @@ def _remember(reference: Path, text: str) -> None:
 
 
 def _own_root(model: str) -> Path:
-    return cache_folder() / "hub" / model.replace("/", "--")
+    return cache_folder("hub") / model.replace("/", "--")
 
 
 def _shared_root(model: str) -> Path:
@@ -111,14 +98,14 @@ def _checked(model: str, commit: str, names: Iterable[str] = ()) -> str:
     return commit
 
 
-def _fetch_small(model: str, name: str, item: Any, commit: str, token: Any) -> Path:
+def _fetch_small(model: str, name: str, row: Any, commit: str, token: Any) -> Path:
     """Return where an index or a config is, in the cache shared with huggingface_hub, after downloading it."""
-    import huggingface_hub
-
-    with _explained(model, commit):
-        if not _is_here(model, name, commit, None):
-            _fetch(model, commit, {name: item}, token, _shared_root(model), None)
-        return Path(huggingface_hub.hf_hub_download(model, name, revision=commit, token=token))
+    root = _shared_root(model)
+    if not _is_here(model, name, commit, None):
+        _checked(model, commit, [name])
+        with explained(model, commit):
+            _fetch(model, commit, {name: row}, token, root, None)
+    return root / "snapshots" / commit / name
 
 
 def _is_here(model: str, name: str, commit: str, own: Path | None) -> bool:
@@ -130,13 +117,12 @@ def _is_here(model: str, name: str, commit: str, own: Path | None) -> bool:
 
 
 def _fetch(model: str, commit: str, files: Mapping[str, Any], token: Any, root: Path, own: Path | None) -> None:
-    """Download `files`, to where huggingface_hub looks for them before it downloads."""
+    """Download `files` into a folder of their own, or to where huggingface_hub looks for them."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers
 
-    for name, item in files.items():
-        if (content := Announced.of(item)) is None:
-            continue
+    announced = {name: Announced.of(name, row, commit) for name, row in files.items()}
+    for name, content in announced.items():
         final = root / "blobs" / content.key if own is None else own / name
         partial = root / "partial" / content.key
         for folder in (final.parent, partial.parent):
@@ -146,6 +132,20 @@ def _fetch(model: str, commit: str, files: Mapping[str, Any], token: Any, root: 
                 url = hf_hub_url(model, name, revision=commit)
                 resume(url, partial, content, headers=build_hf_headers(token=token))
                 partial.replace(final)
+            if own is None:
+                _link(final, root / "snapshots" / commit / name)
+
+
+def _link(blob: Path, name: Path) -> None:
+    """Let a name of a snapshot lead to its blob, as huggingface_hub does."""
+    name.parent.mkdir(parents=True, exist_ok=True)
+    name.unlink(missing_ok=True)  # a link whose blob is gone
+    try:
+        name.symlink_to(os.path.relpath(blob, name.parent))
+    except FileExistsError:  # another process came first
+        return
+    except OSError:  # Windows without the right to make links
+        shutil.copyfile(blob, name)
 
 
 def _from_cache(model: str, revision: str | None, request: Request) -> Source:
@@ -164,7 +164,7 @@ def _from_cache(model: str, revision: str | None, request: Request) -> Source:
         if missing := [name for name in names if not (own / commit / name).is_file()]:
             raise EnvironmentMissing(f"'{missing[0]}' of '{model}' is not in the cache: run once with a connection")
         return Source(own / commit, model, commit)
-    with _explained(model, revision):
+    with explained(model, revision):
         folder = Path(
             huggingface_hub.snapshot_download(model, revision=revision, local_files_only=True, allow_patterns=[CONFIG])
         )
@@ -198,7 +198,7 @@ def _listed(model: str, commit: str) -> dict[str, int]:
     from huggingface_hub import errors
 
     with contextlib.suppress(OSError, IntegrityError):
-        return {name: checked_size(model, name, size) for name, size in read_object(_listing(model, commit)).items()}
+        return {name: checked_size(name, size) for name, size in read_object(_listing(model, commit)).items()}
     unknown = getattr(errors, "CachedRepoTreeNotFoundError", AttributeError)
     with contextlib.suppress(unknown, AttributeError, OSError, ValueError):  # AttributeError: before huggingface_hub 1
         return {file.path: file.size or 0 for file in huggingface_hub.get_cached_repo_tree(model, revision=commit)}
@@ -234,72 +234,3 @@ def _require_space(folder: Path, needed: int) -> None:
             f"the download needs {needed / 1e6:,.0f} MB and '{existing}' has {free / 1e6:,.0f} MB free: free some "
             "space, or point HF_HOME elsewhere"
         )
-
-
-def _bars() -> Any:
-    """Return huggingface_hub's progress bar, silent where stderr is no terminal."""
-    from huggingface_hub.utils import tqdm
-
-    class Bar(tqdm):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **{**options, "disable": not sys.stderr.isatty()})
-
-    return Bar
-
-
-@contextlib.contextmanager
-def _explained(model: str, revision: str | None) -> Iterator[None]:
-    """Turn what huggingface_hub raises into one sentence of ours."""
-    from huggingface_hub import errors
-
-    at = f"'{model}'" + (f" at revision '{revision}'" if revision else "")
-    try:
-        yield
-    except errors.GatedRepoError as error:
-        raise UsageError(
-            f"{at} is gated: accept its terms on the Hub, then log in (hf auth login) or pass a token"
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise UsageError(f"the Hub has no revision '{revision}' of '{model}': check --revision") from error
-    except getattr(errors, "IncompleteSnapshotError", ()) as error:
-        raise EnvironmentMissing(f"only a part of {at} is in the cache: run once with a connection") from error
-    except errors.LocalEntryNotFoundError as error:
-        raise EnvironmentMissing(
-            f"no local folder {at}, no cached copy, and the Hub is unreachable: check the connection or HF_HUB_OFFLINE"
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise UsageError(
-            f"the Hub has no {at}, or it is private: check the name, or log in (hf auth login) or pass a token"
-        ) from error
-    except errors.HfHubHTTPError as error:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if status in {401, 403}:
-            raise UsageError(
-                f"the Hub rejects access to {at} ({status}): log in (hf auth login) or pass a token"
-            ) from error
-        raise EnvironmentMissing(f"the Hub failed on {at} ({status}): run again, the download resumes") from error
-    except errors.HFValidationError as error:
-        raise UsageError(f"{at} cannot be downloaded from the Hub: {str(error).splitlines()[0]}") from error
-    except OSError as error:
-        raise _from_os_error(at, error) from error
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise EnvironmentMissing(
-            f"the answer for {at} is not from a Hub ({reason}): check HF_ENDPOINT, or a proxy in between"
-        ) from error
-    except Exception as error:
-        if not type(error).__module__.startswith(("httpx", "httpcore")):
-            raise
-        raise EnvironmentMissing(
-            f"no local folder {at}, and the Hub is unreachable ({type(error).__name__}): check the connection and run "
-            "again, the download resumes; HF_HUB_OFFLINE=1 uses the cache"
-        ) from error
-
-
-def _from_os_error(at: str, error: OSError) -> EnvironmentMissing:
-    reason = str(error).split("\n", 1)[0]
-    if error.errno is None or isinstance(error, ConnectionError):
-        return EnvironmentMissing(
-            f"no local folder {at}, and the Hub is unreachable ({reason}): run again, the download resumes"
-        )
-    return EnvironmentMissing(f"{at} cannot be stored ({reason}): check space and permissions of HF_HOME")

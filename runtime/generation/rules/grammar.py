@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # The arguments that say what may be written.
 NAMES = ("json_schema", "regex", "grammar")
+_LONGEST_REASON = 300
 # Between the parts of JSON: enough for lines and their indentation, but a model must not write white space for ever.
 _SPACE = r"[\x20\x0A\x0D\x09]{1,16}"
 
@@ -129,13 +130,15 @@ def _compiled(name: str, value: Any) -> str:
             return matcher.grammar_from_regex(given)
         return given if given.lstrip().startswith("{") else matcher.grammar_from_lark(given)
     except ValueError as error:  # surrogates, or options of its own that a schema has
-        raise UsageError(f"{name} cannot be followed: {' '.join(str(error).split())}. Correct it") from error
+        raise UsageError(f"{name} cannot be followed: {_one_line(str(error))}. Correct it") from error
 
 
 def _schema(value: Any) -> Any:
     """Return a JSON schema as plain values."""
     try:
         schema = json.loads(value if isinstance(value, str) else json.dumps(value))
+    except RecursionError as error:
+        raise UsageError("json_schema is nested too deep. Simplify it") from error
     except (TypeError, ValueError) as error:
         raise UsageError(f"json_schema is not JSON: {error}. Pass a dict, or a text of JSON") from error
     if not isinstance(schema, (dict, bool)):
@@ -145,8 +148,13 @@ def _schema(value: Any) -> Any:
 
 def _reason(matcher: "llguidance.LLMatcher") -> str:
     """Return why a matcher gave up, in one line."""
-    reason = " ".join(matcher.get_error().split("<state>")[0].split())
+    reason = _one_line(matcher.get_error().partition("<state>")[0])
     return "it matches nothing" if reason.startswith("NoExtension") else reason
+
+
+def _one_line(said: str) -> str:
+    """Return the beginning of what llguidance says, which repeats the whole of what it was given."""
+    return " ".join(said[: 10 * _LONGEST_REASON].split())[:_LONGEST_REASON]
 
 
 @lru_cache(maxsize=2)

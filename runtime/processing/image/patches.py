@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...errors import UsageError
+from .effort import MAX_PIXELS
 from .settings import ImageSettings, Shape
-from .source import MAX_PIXELS
 from .steps import check_change
 
 

@@ -17,12 +17,10 @@ import numpy as np
 from ...errors import DependencyMissing, UsageError, install_hint
 from ..fetching import fetch_url, is_url, shortened, without_secrets
 from ..open_files import content_of, is_file
+from .effort import MAX_PIXELS, CountedReads, check_effort, check_file, check_pixels
 
 if TYPE_CHECKING:
     import PIL.Image
-
-MAX_PIXELS = 178_956_970
-"""The largest image that is decoded, in pixels: where Pillow's own warning of a bomb becomes a refusal."""
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000", "ICO", "TGA")
 """The formats that are decoded; Pillow's others (EPS, which runs Ghostscript, FITS...) only widen what is attacked."""
@@ -75,7 +73,7 @@ def image_from_array(array: np.ndarray) -> "PIL.Image.Image":
             f"an array of shape {list(array.shape)} is not an image (allowed: [height, width], "
             "[height, width, channels] or [channels, height, width] with 1, 3 or 4 channels)"
         )
-    _check_pixels(array.shape[1], array.shape[0], "the array")
+    check_pixels(array.shape[1], array.shape[0], "the array")
     return pillow.fromarray(np.ascontiguousarray(_as_uint8(array)))
 
 
@@ -84,7 +82,7 @@ def as_rgb(image: "PIL.Image.Image", *, on_white: bool = False, what: str = "the
 
     Raises UsageError for an image that is too large or does not decode.
     """
-    _check_pixels(image.width, image.height, what)
+    check_pixels(image.width, image.height, what)
     with _decoding(what):
         image.load()
         if on_white and ("A" in image.getbands() or image.info.get("transparency") is not None):
@@ -171,10 +169,9 @@ def _is_file(text: str) -> bool:
 
 
 def _decoded(stream: BinaryIO, what: str) -> "PIL.Image.Image":
-    if not stream.read(1):
-        raise UsageError(f"{what} is empty, so not an image")
-    stream.seek(0)
-    with _decoding(what), import_pillow().open(stream, formats=FORMATS) as image:
+    check_file(stream, what)
+    with _decoding(what), import_pillow().open(CountedReads(stream, what), formats=FORMATS) as image:
+        check_effort(image, stream, what)
         return _upright(image, what)
 
 
@@ -182,7 +179,7 @@ def _upright(image: "PIL.Image.Image", what: str) -> "PIL.Image.Image":
     import_pillow()
     import PIL.ImageOps
 
-    _check_pixels(image.width, image.height, what)
+    check_pixels(image.width, image.height, what)
     with _decoding(what):
         return as_rgb(PIL.ImageOps.exif_transpose(image), what=what)
 
@@ -201,11 +198,6 @@ def _decoding(what: str) -> Iterator[None]:
         raise UsageError(f"{what} is too large to decode (allowed: {MAX_PIXELS} pixels): {error}") from error
     except Exception as error:  # decoders raise nearly anything: SyntaxError, struct.error, EOFError, zlib.error...
         raise UsageError(f"{what} cannot be decoded as an image: {error}") from error
-
-
-def _check_pixels(width: int, height: int, what: str) -> None:
-    if width * height > MAX_PIXELS:
-        raise UsageError(f"{what} has {width} x {height} = {width * height} pixels (allowed: {MAX_PIXELS})")
 
 
 def _as_uint8(array: np.ndarray) -> np.ndarray:

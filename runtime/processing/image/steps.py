@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError
+from .effort import MAX_PIXELS
 from .settings import ImageSettings, Shape, resized_shape
-from .source import MAX_PIXELS
 
 if TYPE_CHECKING:
     from PIL.Image import Image

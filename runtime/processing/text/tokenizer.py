@@ -10,6 +10,7 @@ import tokenizers
 from ...errors import IntegrityError, UsageError
 from .arguments import PADDING, TRUNCATION, Text, choose, count, find_surrogate, rows_of
 from .chats import Chats
+from .cutting import LONG, check_length, cut_text, splits_at_spaces
 from .encodings import Encodings, stack_encodings
 from .languages import Languages
 from .special_tokens import SIDES, TokenizerConfig, read_tokenizer_config
@@ -139,6 +140,8 @@ class Tokenizer(Chats, Vocabulary):
         pad = self._padding_for(choose(PADDING, name="padding", value=padding), max_length)
         self._check_padding(pad, pad_to_multiple_of, target)
 
+        if target is not None and not return_overflowing_tokens:
+            rows = [self._without_rest(row, target) for row in rows]
         found = self._encode_rows(rows, target=target, special=add_special_tokens, words=is_split_into_words)
         if max_length is None:
             self._warn_of_length(found)
@@ -180,7 +183,7 @@ class Tokenizer(Chats, Vocabulary):
     def tokenize(self, text: str, pair: str | None = None, add_special_tokens: bool = False) -> list[str]:
         """The tokens of one text, or of one pair, as they stand in the vocabulary."""
         rows = rows_of(text, pair=pair, words=False)
-        return self._encode_rows(rows, target=None, special=add_special_tokens, words=False)[0].tokens
+        return self._encode_rows(rows, special=add_special_tokens)[0].tokens
 
     def __repr__(self) -> str:
         settings = f"model_max_length={self.model_max_length}, padding_side={self.padding_side!r}"
@@ -211,9 +214,18 @@ class Tokenizer(Chats, Vocabulary):
         if pad is not None and multiple is not None and target is not None and target[0] % multiple:
             raise UsageError(f"texts are cut at {target[0]} tokens, not a multiple of pad_to_multiple_of={multiple}")
 
+    def _without_rest(self, row: Any, target: Truncation) -> Any:
+        """Return a row without what truncation would cut from its end, where that changes nothing before."""
+        longest, _, _, side = target
+        if not isinstance(row, str) or len(row) < LONG or side != "right" or not splits_at_spaces(self.backend):
+            return row
+        return cut_text(row, tokens=longest, count=lambda text: len(self._encode_rows([text])[0]))
+
     def _encode_rows(
-        self, rows: list[Any], *, target: Truncation | None, special: bool, words: bool
+        self, rows: list[Any], *, target: Truncation | None = None, special: bool = False, words: bool = False
     ) -> list[tokenizers.Encoding]:
+        for row in rows:
+            check_length(row)
         if target is not None and special:
             added = self.num_special_tokens_to_add(any(_is_pair(row, words=words) for row in rows))
             if target[0] < added:

@@ -28,12 +28,13 @@ _DTYPES = {
 }
 
 _OLD = "this ONNX Runtime is too old for it; pip install --upgrade onnxruntime"
+_UNKNOWN = "this ONNX Runtime does not know one of its operators"
 _DEVICE = "the GPU or its driver failed; see `nvidia-smi`"
 OPENING: Meanings = (
     ("unsupported model ir version", EnvironmentMissing, _OLD),
     ("is under development and support for this is limited", EnvironmentMissing, _OLD),
     ("not_implemented", UnsupportedError, "this ONNX Runtime lacks one of its operators"),
-    ("no op registered", UnsupportedError, "this ONNX Runtime does not know one of its operators"),
+    *((said, UnsupportedError, _UNKNOWN) for said in ("no op registered", "is not a registered function/op")),
     ("fallback to cpu ep", EnvironmentMissing, "the provider cannot run all of it, and nothing falls back silently"),
     *MEMORY,
     ("cuda failure", EnvironmentMissing, _DEVICE),

@@ -72,7 +72,7 @@ class EngineSession(Session):
             opened = open_engine(engine, path, gpu, load=load)
             self._memory = DeviceMemory(gpu)
             stack.callback(self._memory.close)
-            self._pool = _pool(engine, opened, gpu, self._memory, stack, cache or cache_folder() / "tensorrt")
+            self._pool = _pool(engine, opened, gpu, self._memory, stack, cache or cache_folder("tensorrt"))
             self._warm_up()
             # Also where nobody closes it: Python does not know the GPU's memory.
             self._close = weakref.finalize(self, stack.pop_all().close)

@@ -2,10 +2,12 @@
 
 import hashlib
 import os
+import resource
 
 import pytest
 
 from vitrify.runtime.bundle.digests import cache_folder, file_digest, remembered_digest
+from vitrify.runtime.errors import EnvironmentMissing
 
 
 def sha256(content):
@@ -96,3 +98,40 @@ def test_where_the_cache_is(monkeypatch, variables, folder):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert str(cache_folder()) == folder
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    monkeypatch.setenv("VITRIFY_CACHE", str(tmp_path / "cache"))
+    folder = cache_folder() / "digests"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_what_another_user_put_into_the_cache_is_not_read(file, cache):
+    remembered_digest(file)
+    (note,) = cache.iterdir()
+    note.write_text(sha256(b"planted"))
+    os.chown(cache, 12345, 12345)
+    with pytest.raises(EnvironmentMissing, match=r"digests' .* another user .uid 12345..*VITRIFY_CACHE") as caught:
+        remembered_digest(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cache_that_is_given_is_trusted_with_its_owner(file, cache):
+    for folder in (cache, cache.parent):
+        os.chown(folder, 12345, 12345)
+    assert remembered_digest(file) == sha256(b"weights")
+    assert cache_folder("bundles") == cache.parent / "bundles"
+
+
+def test_a_full_disk_leaves_nothing_of_a_note(file, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        assert remembered_digest(file, memory=tmp_path / "memory") == sha256(b"weights")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list((tmp_path / "memory").iterdir())

@@ -129,3 +129,26 @@ PLACES = {
     "training": lambda t: model(training=[training(algorithm=body(t))]),
     "training's start": lambda t: model(training=[training(initialization=body(t))]),
 }
+
+
+def calling(*functions):
+    """Return a model of functions, each a name and the operators that it calls one after another; it calls the last."""
+    imports = [*OPSETS, helper.make_opsetid("own", 1)]
+    known = {name for name, _ in functions}
+
+    def called(operator, start, end):
+        return helper.make_node(operator, [start], [end], domain="own" if operator in known else "")
+
+    def made(name, operators):
+        steps = [f"step_{index}" for index in range(len(operators) - 1)]
+        ends = zip(operators, ["a", *steps], [*steps, "b"], strict=True)
+        return helper.make_function("own", name, ["a"], ["b"], [called(*end) for end in ends], imports)
+
+    given = model(called(functions[-1][0], "x", "w"), functions=[made(*function) for function in functions])
+    given.opset_import.append(imports[-1])
+    return given
+
+
+def doubling(levels):
+    """Return a model that comes to 2 to the power of `levels` nodes."""
+    return calling(*((f"F{level}", [f"F{level - 1}" if level else "Neg"] * 2) for level in range(levels)))

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,24 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tests.runtime.graphs.hostile import DATA, MARKER, PLACES, body, constant, external, function, model
+from tests.runtime.graphs.hostile import (
+    DATA,
+    MARKER,
+    PLACES,
+    body,
+    calling,
+    constant,
+    doubling,
+    external,
+    function,
+    model,
+    with_attribute,
+)
 from tests.runtime.sessions.tiny import cpu
 from vitrify.runtime.bundle.manifest import MANIFEST, Bundle, add_files
-from vitrify.runtime.errors import IntegrityError
+from vitrify.runtime.errors import IntegrityError, UnsupportedError, VitrifyError
 from vitrify.runtime.graphs.files import files_beside
+from vitrify.runtime.graphs.header import read_header
 from vitrify.runtime.loading import load_bundle
 from vitrify.runtime.sessions import BACKENDS, open_session
 from vitrify.runtime.sessions.opening import Opening
@@ -164,13 +179,6 @@ def test_graphs_in_graphs_without_end_are_refused(folder, depth, provider):
     refused(written(folder, varint(8) + varint(10) + field(7, content)), provider, "nested deeper")
 
 
-def test_functions_that_call_each_other_are_walked_once(folder):
-    call = helper.make_node("Held", [], ["w"], domain="others")
-    path = written(folder, model(call, functions=[function(call, constant(external(DATA), "v"))]))
-    assert files_beside(path) == (DATA,)
-    refused(path)
-
-
 def test_only_files_that_end_in_onnx_are_opened(folder):
     """ONNX Runtime takes .ort, OpenVINO .xml and more: formats that nobody looks into."""
     path = written(folder, PLACES["constant"](external(DATA)))
@@ -287,3 +295,102 @@ def test_large_weights_in_the_graph_are_skipped(folder):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     assert files_beside(path) == (DATA,)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 2000
+
+
+# ------------------------------------------------------------------------------------------------------- odd structures
+
+
+def own_function(node):
+    made = helper.make_function("own", "A", ["a"], ["b"], [node], [helper.make_opsetid("", 20)])
+    return model(helper.make_node("A", ["x"], ["w"], domain="own"), functions=[made])
+
+
+def calling_from_a_subgraph():
+    inner = helper.make_graph([helper.make_node("A", [], ["w"], domain="own")], "body", [], [])
+    return own_function(with_attribute(onnx.AttributeProto.GRAPH, "g", inner))
+
+
+ENDLESS = {
+    "itself": (lambda: calling(("A", ["A"])), "function 'A' calls itself"),
+    "each other": (lambda: calling(("A", ["B"]), ("B", ["A"])), "calls itself"),
+    "from a subgraph": (calling_from_a_subgraph, "function 'A' calls itself"),
+    "doubling": (lambda: doubling(40), "more than 262144 nodes"),
+    "deep": (lambda: calling(("F0", ["Neg"]), *((f"F{i}", [f"F{i - 1}"]) for i in range(1, 200))), "100 levels deep"),
+}
+
+
+@pytest.mark.parametrize(("make", "words"), ENDLESS.values(), ids=ENDLESS)
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+def test_functions_that_come_to_no_end(folder, make, words, provider):
+    refused(written(folder, make()), provider, words)
+
+
+def test_functions_of_usual_size_run(folder):
+    with open_session(written(folder, doubling(6)), provider="cpu") as session:
+        np.testing.assert_array_equal(session.run({"x": np.ones((1, 4), np.float32)})["y"], [[2, 2, 2, 2]])
+
+
+def test_operators_of_unknown_domains_are_named(folder):
+    made = model(helper.make_node("Frobnicate", ["x"], ["w"], domain="com.example"))
+    made.opset_import.append(helper.make_opsetid("com.example", 1))
+    for provider in ("cpu", "openvino"):
+        with pytest.raises(UnsupportedError, match=r"know one of its operators.*com.example.*Frobnicate"):
+            open_session(written(folder, made), provider=provider)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"embed_mode": 1}, {"embed_mode": 0, "ep_cache_context": "../model.onnx_data"}, {"embed_mode": 0, "x": 1}],
+)
+def test_compiled_models_in_a_node_are_refused(folder, change):
+    options = {"ep_cache_context": "model.onnx_data", "main_context": 1, "source": "X", **change}
+    made = model(helper.make_node("EPContext", ["x"], ["w"], domain="com.microsoft", **options))
+    refused(written(folder, made))
+
+
+def test_a_hundred_thousand_nodes_are_read_in_seconds(folder):
+    made = model(constant(external(DATA)))
+    node = helper.make_node("Identity", ["x"], ["y"], name="a node").SerializeToString()
+    made_graph = made.graph.SerializeToString() + field(1, node) * 100_000
+    made.ClearField("graph")
+    path = written(folder, made.SerializeToString() + field(7, made_graph))
+    begun = time.process_time()
+    assert [tensor.name for tensor in read_header(path).outputs] == ["y"]
+    assert files_beside(path) == (DATA,)
+    assert time.process_time() - begun < 5
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_weights_of_gigabytes_in_the_graph_are_a_sentence(folder, inside):
+    head = model(constant(external(DATA))).SerializeToString()
+    size = 3 * 2**30
+    path = written(folder, head + varint(7 << 3 | 2) + varint(size) if inside else head)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size + size)  # a hole
+    refused(path, words="of at most 2147483647: store larger weights as external data")
+
+
+def test_zeros_behind_a_graph_are_not_its_fields(folder):
+    refused(written(folder, model(constant(external(DATA))).SerializeToString() + bytes(100)), words="not protobuf")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: model(constant(onnx.numpy_helper.from_array(np.arange(4)))),
+        lambda: model(helper.make_node("Neg", ["b"], ["w"]), helper.make_node("Neg", ["w"], ["b"])),
+        lambda: changed(ir_version=999),
+        lambda: model(initializers=[TensorProto(name="w", data_type=1, dims=[4, 2**33], raw_data=b"1234")]),
+    ],
+)
+def test_no_place_in_a_runtimes_source_is_told(folder, made):
+    with pytest.raises(VitrifyError) as caught:
+        open_session(written(folder, made()), provider="cpu")
+    assert not re.search(r"\.cc|::|&&", str(caught.value))
+
+
+def changed(**fields):
+    made = model(constant(external(DATA)))
+    for name, value in fields.items():
+        setattr(made, name, value)
+    return made

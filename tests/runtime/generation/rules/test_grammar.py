@@ -243,3 +243,37 @@ def test_a_tokenizer_that_llguidance_cannot_read_is_refused():
     words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0, "b": 1}, unk_token="a"))
     with pytest.raises(UnsupportedError, match="cannot read this tokenizer"):
         constrained(words, {"regex": "a"})
+
+
+def nested(depth):
+    schema = {"type": "string"}
+    for _ in range(depth):
+        schema = {"type": "array", "items": schema}
+    return schema
+
+
+DOUBLING = "start: r0\n" + "\n".join(f"r{level}: r{level + 1} r{level + 1}" for level in range(40)) + '\nr40: "a"'
+LARGE = {
+    "parentheses": ({"regex": "(" * 50_000 + "a" + ")" * 50_000}, "invalid regex"),
+    "a nested object": ({"json_schema": nested(2000)}, "nested too deep|recursion limit"),
+    "a nested text": ({"json_schema": '{"items":' * 20_000 + "{}" + "}" * 20_000}, "nested too deep"),
+    "fields": ({"json_schema": {"properties": {f"p{index}": {} for index in range(50_000)}}}, "schema too large"),
+    "doubling": ({"grammar": DOUBLING}, "Too many items"),
+    "remote": ({"json_schema": {"$ref": "http://127.0.0.1:1/schema"}}, "does not fetch"),
+}
+
+
+@pytest.mark.parametrize(("given", "words"), LARGE.values(), ids=LARGE)
+def test_what_grows_without_end_is_refused_in_one_short_line(tokenizer, given, words):
+    with pytest.raises(UsageError, match=words) as caught:
+        follow(constrained(tokenizer, given), 20)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def follow(rule, steps):
+    """Take the first token that is allowed, so many times."""
+    ids = np.array([[5]])
+    for _ in range(steps):
+        allowed = rule(ids, np.zeros((1, VOCABULARY), np.float32))
+        ids = np.append(ids, [[int(allowed[0].argmax())]], axis=1)

@@ -16,7 +16,8 @@ from PIL import Image
 from transformers.image_utils import load_image as load_image_of_transformers
 
 from vitrify.runtime.errors import EnvironmentMissing, UsageError
-from vitrify.runtime.processing.image.source import MAX_BYTES, MAX_PIXELS, image_from_array, load_image
+from vitrify.runtime.processing.image.effort import MAX_PIXELS
+from vitrify.runtime.processing.image.source import MAX_BYTES, image_from_array, load_image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (18, 24, 3), dtype=np.uint8)
 RGB = Image.fromarray(PIXELS)
