@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+from ..bundle.files import given_name
 from ..bundle.manifest import MANIFEST
 from ..errors import UsageError
 from ..tasks import Task
@@ -29,7 +30,7 @@ def resolve_source(request: Request) -> Source:
     folder = Path(request.model)
     if folder.is_dir():
         check_revision(request.model, request.revision)
-        return Source(folder, folder.resolve().name)
+        return Source(folder, given_name(folder))
     if folder.exists():
         raise UsageError(f"no checkpoint '{folder}': neither a folder nor a Hub id such as 'owner/name'")
     from .hub import from_hub
