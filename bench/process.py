@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from ..runtime.errors import EnvironmentMissing
 from ..runtime.machine import usable_cores
 from ..runtime.sessions.telemetry import without_telemetry
 
@@ -63,6 +64,7 @@ class Child:
     """
 
     def __init__(self, program: Program, *, model: str, variant: str, threads: int | None = None) -> None:
+        check_system()
         threads = threads or usable_cores()
         limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
@@ -138,6 +140,12 @@ class Child:
         how = f"exit status {code}" if code >= 0 else signal.Signals(-code).name
         self._errors.seek(0)
         return BackendError(f"crashed with {how}: {last_line(self._errors.read().decode(errors='replace'))}")
+
+
+def check_system(name: str = os.name) -> None:
+    """Raise EnvironmentMissing where no process can be asked with a deadline: Windows' select() knows sockets only."""
+    if name == "nt":
+        raise EnvironmentMissing("benchmarks are not supported on Windows: run them on Linux, macOS or in WSL")
 
 
 def _import_path(program: Program) -> dict[str, str]:

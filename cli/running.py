@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -149,7 +150,8 @@ def chat(
     conversation = Conversation(pipe, system=system, options=of_calls)
     at_terminal = sys.stdin is not None and sys.stdin.isatty()
     if at_terminal:
-        import readline  # noqa: F401 - lines can be edited, and those before come back
+        with suppress(ImportError):  # Windows' console edits lines itself
+            import readline  # noqa: F401 - lines can be edited, and those before come back
 
         print(f"{pipe.bundle.name}, {pipe.profile} (/help for help, /exit or Ctrl-D to end)", file=sys.stderr)
     for turn in read_turns(input if at_terminal else lambda _prompt: input()):

@@ -113,11 +113,8 @@ def _flush(content: Path) -> None:
     for path in content.rglob("*"):
         if path.is_file():
             path.chmod(0o644)  # some writers make files that only their owner reads
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            with path.open("r+b") as file:  # Windows flushes only what may be written
+                os.fsync(file.fileno())
 
 
 def _replace(content: Path, folder: Path) -> None:

@@ -101,8 +101,12 @@ def run_child(
     ------
     LimitExceeded
         It took more than it may, and was stopped.
+    EnvironmentMissing
+        It shall inherit files, and this system has no such children.
 
     """
+    if files and not hasattr(os, "killpg"):
+        raise EnvironmentMissing("a child process inherits open files on Linux and macOS only: run this command there")
     with tempfile.TemporaryFile() as said:
         child = subprocess.Popen(  # noqa: S603 - our own commands
             command,

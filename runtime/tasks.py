@@ -99,7 +99,7 @@ TASKS = (
     ),
     Task(
         "text-generation",
-        "continue a text or a chat",
+        "continue a text, or answer in a chat",
         "text_generation:TextGenerationPipeline",
         ("causal-lm",),
         "text",
@@ -131,7 +131,7 @@ TASKS = (
     ),
     Task(
         "image-to-text",
-        "caption an image",
+        "caption an image; Donut and Pix2Struct",
         "image_to_text:ImageToTextPipeline",
         ("image-to-text",),
         "image",
@@ -139,7 +139,7 @@ TASKS = (
     ),
     Task(
         "automatic-speech-recognition",
-        "transcribe speech",
+        "transcribe speech; Whisper and CTC",
         "automatic_speech_recognition:AutomaticSpeechRecognitionPipeline",
         ("ctc", "speech-seq2seq"),
         "audio",

@@ -20,3 +20,18 @@ def made_once(factory: pytest.TempPathFactory, name: str, fill: Callable[[Path],
             fill(folder)
             done.touch()
     return folder
+
+
+def bundle_once(
+    factory: pytest.TempPathFactory, model_type: str, head: str, make: Callable[[Path], Path] | None = None
+) -> Path:
+    """Return this run's bundle of a tiny checkpoint, which lies next to it in `checkpoint`; `make` writes its own."""
+    from tests.checkpoints import make_checkpoint
+    from vitrify import export_bundle
+
+    def fill(folder: Path) -> None:
+        target = folder / "checkpoint"
+        made = make_checkpoint(model_type, head, target) if make is None else make(target)
+        export_bundle(made, folder / "bundle")
+
+    return made_once(factory, f"{model_type}-{head}", fill) / "bundle"

@@ -47,10 +47,11 @@ def headings(path):
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
-def test_the_readme_lists_every_task_with_its_default_checkpoint(task):
-    (row,) = re.findall(rf"^\| `{task.name}`.*$", README, re.MULTILINE)
-    assert f"`{task.default[0]}`" in row
-    assert all(f"`{alias}`" in row for alias in task.aliases)
+def test_the_readme_lists_every_task_as_the_command_does(task):
+    ((aliases, summary, default),) = re.findall(rf"^\| `{task.name}`(.*) \| (.*) \| (.*) \|$", README, re.MULTILINE)
+    assert default == f"`{task.default[0]}`"
+    assert summary == task.summary.split("; also ")[0]
+    assert all(f"(`{alias}`)" in aliases for alias in task.aliases)
 
 
 @pytest.mark.parametrize("name", profile_names())
@@ -80,7 +81,8 @@ def test_the_page_of_figures_is_that_of_the_result_files():
     assert max(map(len, page.splitlines())) <= 300
 
 
-def test_the_figures_of_the_readme_are_those_of_the_result_files():
+def test_the_figures_of_the_readme_and_of_the_comparison_are_those_of_the_result_files():
     found = highlights(ROOT / table.RESULTS)
     assert len(found.splitlines()) == 5
-    assert f"<!-- figures -->\n{found}<!-- /figures -->" in README
+    for path in table.WITH_HIGHLIGHTS:
+        assert f"<!-- figures -->\n{found}<!-- /figures -->" in (ROOT / path).read_text(encoding="utf-8")

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+from tests.task_examples import assert_printed, printed_by
+from tests.tasks_page import TEXT
 from vitrify.cli import app
 from vitrify.profiles import load_profile
 
@@ -26,7 +28,8 @@ GUIDES = (
     "docs/profiles.md",
 )
 SLOW_GUIDES = ("docs/gpu.md", "docs/measuring.md")
-ELSEWHERE = ("CONTRIBUTING.md", "docs/architecture.md")  # commands of ./dev, and a tree
+# Commands of ./dev, a tree, and the examples of tasks, of which those on MiniLM are run here.
+ELSEWHERE = ("CONTRIBUTING.md", "docs/architecture.md", "docs/tasks.md")
 BLOCK = re.compile(r"(<!-- needs a GPU -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
 HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 CHAT_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -131,6 +134,17 @@ def test_the_readme_shows_what_its_commands_print(tour):
 @pytest.mark.parametrize("page", GUIDES)
 def test_the_snippets_of_a_guide_run(page, tour):
     tour.run(page)
+
+
+@pytest.mark.parametrize("task", ["text-embedding", "feature-extraction"])
+def test_the_examples_of_tasks_on_minilm(task, tour):
+    row = TEXT["tasks"][task]
+    assert_printed(printed_by(row["example"], tour.folder / "minilm"), row["printed"])
+
+
+def test_the_snippet_of_every_task(tour):
+    (snippet,) = re.findall(r"```python\n(.*?)```", TEXT["call"], re.DOTALL)
+    assert printed_by(snippet, tour.folder / "minilm") == "2 2"
 
 
 @pytest.mark.slow

@@ -142,9 +142,9 @@ def _state_of(extra: str, row: Mapping[str, Any], gpus: Sequence[str]) -> str:
 def _machine_lines(document: Mapping[str, Any]) -> Iterator[str]:
     cpu, cache = document["cpu"], document["cache"]
     yield f"vitrify {document['vitrify']}, Python {document['python']}, {document['system']}"
-    features = ", ".join(cpu["features"]) or "no vector extensions"
-    yield f"  cpu: {cpu['model']}, {counted(cpu['cores'], 'core')}, {features}"
-    yield f"  memory: {size_text(document['memory_bytes'])}"
+    none = "features unknown" if cpu["model"] == "unknown" else "no vector extensions"
+    yield f"  cpu: {cpu['model']}, {counted(cpu['cores'], 'core')}, {', '.join(cpu['features']) or none}"
+    yield f"  memory: {size_text(document['memory_bytes']) if document['memory_bytes'] else 'unknown'}"
     yield f"  gpus: {', '.join(document['gpus']) or 'none'}"
     yield f"  providers: {', '.join(document['providers']) or 'none'}"
     for extra, row in document["extras"].items():

@@ -51,17 +51,17 @@ def safetensors_from_pickle(folder: Path, out: Path) -> None:
     )
 
 
-def give_up_network() -> None:
+def give_up_network(system: str = sys.platform) -> None:
     """Move this process into a new network namespace, in which no interface is up and nothing listens.
 
     It must run before any thread starts: a user namespace, which an unprivileged process needs for this, takes none.
     """
-    kernel = ctypes.CDLL(None, use_errno=True)
-    user, group = os.geteuid(), os.getegid()
-    if sys.platform != "linux":
+    if system != "linux":
         raise EnvironmentMissing(
             "pickled weights are opened without network, which needs Linux: use a checkpoint with model.safetensors"
         )
+    kernel = ctypes.CDLL(None, use_errno=True)
+    user, group = os.geteuid(), os.getegid()
     if kernel.unshare(_NEW_NETWORK) == 0:
         return
     if kernel.unshare(_NEW_NETWORK | _NEW_USER) != 0:

@@ -12,7 +12,6 @@ import importlib
 import json
 import os
 import re
-import resource
 import sys
 import time
 from collections.abc import Mapping
@@ -189,11 +188,19 @@ def fix_addresses() -> None:
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - itself
 
 
-def peak_bytes() -> int:
-    """Return the most memory that was resident; Linux's `ru_maxrss` would count what the parent had when it forked."""
-    status = Path("/proc/self/status")
-    found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.is_file() else None
-    return 1024 * (int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+def peak_bytes(status: Path = Path("/proc/self/status")) -> int:
+    """Return the most memory that was resident, 0 where the system does not say.
+
+    Linux says it in `status`: its `ru_maxrss` would count what the parent had when it forked.
+    """
+    if status.is_file() and (found := re.search(r"VmHWM:\s*(\d+) kB", status.read_text())):
+        return 1024 * int(found[1])
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 """A build in a child process that has so much time and so much memory, and what came of it."""
 
 import json
-import signal
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -47,7 +46,7 @@ def _stopped(stop: LimitExceeded, limits: Limits) -> dict[str, Any]:
 
 
 def _ended(ended: Ended) -> dict[str, Any]:
-    if ended.code == -signal.SIGKILL:
+    if ended.signal_name == "SIGKILL":
         return _failed("killed", "the builder was killed: is there enough memory?")
     if ended.code < 0:
         return _failed("crash", f"the builder crashed ({ended.signal_name}): another release of it may not")

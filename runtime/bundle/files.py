@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ..errors import IntegrityError
 
@@ -15,7 +15,8 @@ def given_name(folder: Path) -> str:
 def real_path(folder: Path, name: str) -> Path:
     """Return the path of a bundle's file; raise IntegrityError if it is missing, a link or outside its folder."""
     parts = Path(name).parts
-    if not parts or Path(name).is_absolute() or ".." in parts:
+    # As any system reads it: a bundle travels, and on Windows a drive or a backslash leaves the folder too.
+    if not parts or any(each.anchor or ".." in each.parts for each in (PurePosixPath(name), PureWindowsPath(name))):
         raise IntegrityError(f"bundle '{folder}' names '{name}', which leaves its folder: do not use it")
     path = folder
     try:

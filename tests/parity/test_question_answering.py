@@ -247,6 +247,10 @@ def test_an_empty_or_blank_context_is_no_crash(pipe):
     assert pipe([{"question": "Who?", "context": " "}] * 2) == [nothing, nothing]
 
 
+def test_other_keys_of_a_row_are_ignored(pipe):
+    assert pipe({**EXAMPLE, "id": 7, "title": "Sarah"}) == pipe(EXAMPLE)
+
+
 def test_none_means_the_default(pipe):
     options = dict.fromkeys(("top_k", "doc_stride", "max_answer_len", "max_seq_len", "padding", "align_to_words"))
     assert pipe(EXAMPLE, **options) == pipe(EXAMPLE)

@@ -215,6 +215,11 @@ def test_what_cannot_be_right_is_refused(name, task, inputs, options, message, b
         made(bundle(name), task)(inputs, **options)
 
 
+def test_a_second_text_by_position_is_not_dropped(bundle):
+    with pytest.raises(UsageError, match="0 arguments by position"):
+        made(bundle("t5"))("One day", "Two days")
+
+
 def test_a_summary_that_no_length_fits_is_logged(bundle, caplog):
     made(bundle("bart"), "summarization")("One day", min_length=9, max_length=7)
     assert "min_length=9 is more than max_length=7" in caplog.text

@@ -207,6 +207,14 @@ def test_an_empty_generator(pair):
     assert ours([], **GREEDY) == []
 
 
+def test_texts_and_chats_share_a_list(pair):
+    ours, theirs = pair()
+    mixed, options = [TEXTS[0], CHAT], {"max_new_tokens": 4, "do_sample": False}
+    with pytest.raises((AttributeError, KeyError, TypeError, ValueError)):
+        theirs(copy.deepcopy(mixed), **options)
+    assert ours(mixed, **options) == [ours(each, **options) for each in mixed]
+
+
 def test_a_chat_is_not_changed(pair):
     ours, _ = pair()
     chat = copy.deepcopy(PREFILLED)

@@ -119,8 +119,18 @@ def test_a_pair_of_a_tokenizer_of_no_known_class_has_its_template_s_segments(tmp
     ours = Tokenizer.from_folder(tmp_path)
     (encoding,) = ours(*PAIR).encodings
     expected = made(*PAIR)["token_type_ids"]
+    assert "token_type_ids" not in AutoTokenizer.from_pretrained(tmp_path)(*PAIR)
     assert ours.segments(encoding).tolist() == expected
     assert 1 in expected
+
+
+@pytest.mark.parametrize("name", ["AlbertTokenizer", "FunnelTokenizerFast"])
+def test_a_pair_is_one_segment_where_transformers_gives_none(name, tmp_path):
+    getattr(transformers, name)().save_pretrained(tmp_path)
+    write(tmp_path, "tokenizer_config.json", {"tokenizer_class": name})
+    assert "token_type_ids" not in AutoTokenizer.from_pretrained(tmp_path)(*PAIR)
+    ours = Tokenizer.from_folder(tmp_path)
+    assert not ours.segments(ours(*PAIR).encodings[0]).any()
 
 
 def test_a_pair_that_nothing_says_the_segments_of_is_refused(tmp_path):
