@@ -13,7 +13,7 @@ from ..amounts import size_text
 from ..bundle.checkpoint_files import is_license
 from ..bundle.files import write_synced
 from ..bundle.manifest import CARD, SOURCE_CARD, Bundle
-from ..tasks import find_task
+from ..tasks import Task, find_task
 from .examples import Example, example_of
 from .metadata import front_matter, shown_task, source_metadata
 from .portable import OPTIMUM, portable_task
@@ -32,8 +32,6 @@ def write_card(bundle: Bundle) -> None:
 def card_text(bundle: Bundle) -> str:
     """Return the text of a bundle's card."""
     given = source_metadata(bundle)
-    task = shown_task(bundle, given)
-    example = example_of(bundle, task)
     parts = [
         f"---\n{front_matter(bundle).strip()}\n---",
         f"# {_title(bundle)}",
@@ -41,7 +39,7 @@ def card_text(bundle: Bundle) -> str:
         "## Profiles",
         _profiles(bundle),
         "## Usage",
-        _usage(task.name, example),
+        _usage(bundle, shown_task(bundle, given)),
         *_elsewhere(bundle),
         "## Verification",
         _verification(),
@@ -68,10 +66,11 @@ def _code(text: str) -> str:
 def _introduction(bundle: Bundle) -> str:
     source = bundle.source
     commit = f" at commit {_code(source.revision)}" if source.revision else ""
+    tasks = ", ".join(map(_code, bundle.tasks)) or "none, its graphs take and give arrays"
     return (
         f"{_code(source.id)}{commit} ({_code(bundle.architecture)}), compiled to ONNX by vitrify "
         f"{_plain(bundle.tools.get('vitrify', ''))} and compared with PyTorch. It runs without PyTorch.\n\n"
-        f"Tasks: {', '.join(map(_code, bundle.tasks))}. `{PLACE}` below is the id of this repository, or its folder."
+        f"Tasks: {tasks}. `{PLACE}` below is the id of this repository, or its folder."
     )
 
 
@@ -120,11 +119,17 @@ def _notes(bundle: Bundle, name: str, item: Any) -> Iterator[str]:
         yield f"{_code(name)}: top-1 agreement {quality['agreement']:.1%}, KL divergence {quality['kl_mean']:.2g} nats."
 
 
-def _usage(task: str, example: Example) -> str:
+def _usage(bundle: Bundle, task: Task | None) -> str:
+    if task is None:
+        return (
+            f"After `hf download {PLACE} --local-dir bundle`:\n\n```python\nfrom vitrify import load_bundle\n\n"
+            'print(load_bundle("bundle").graphs())\n```'
+        )
+    example = example_of(bundle, task)
     return (
         f"```python\nfrom vitrify import pipeline\n\n"
-        f'pipe = pipeline("{task}", "{PLACE}")\nprint(pipe({example.python}))\n```\n\n'
-        f"```bash\nvitrify run {task} --model {PLACE} {example.words}\n```"
+        f'pipe = pipeline("{task.name}", "{PLACE}")\nprint(pipe({example.python}))\n```\n\n'
+        f"```bash\nvitrify run {task.name} --model {PLACE} {example.words}\n```"
     )
 
 

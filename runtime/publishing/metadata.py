@@ -26,11 +26,9 @@ def front_matter(bundle: Bundle) -> str:
     from huggingface_hub import ModelCardData
 
     given = source_metadata(bundle)
-    task = shown_task(bundle, given)
-    own = given.get("pipeline_tag")
     data = ModelCardData(
         library_name=LIBRARY,
-        pipeline_tag=own if _task(own) == task else task.tag or task.name,
+        pipeline_tag=_tag(shown_task(bundle, given), given.get("pipeline_tag")),
         tags=_tags(bundle, given),
         **{key: given[key] for key in _KEPT if key in given},
         **_base(bundle, given),
@@ -55,10 +53,17 @@ def source_metadata(bundle: Bundle) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value}
 
 
-def shown_task(bundle: Bundle, given: Mapping[str, Any]) -> Task:
+def shown_task(bundle: Bundle, given: Mapping[str, Any]) -> Task | None:
     """Return the task that the card shows: what the checkpoint's names if the bundle serves it, or its first."""
     own = _task(given.get("pipeline_tag"))
-    return own if own is not None and own.name in bundle.tasks else find_task(bundle.tasks[0])
+    return own if own is not None and own.name in bundle.tasks else next(map(find_task, bundle.tasks), None)
+
+
+def _tag(task: Task | None, own: Any) -> str | None:
+    """Return the Hub's word for a task: the checkpoint's own where it means that; None for a bundle without tasks."""
+    if task is None or _task(own) == task:
+        return own
+    return task.tag or task.name
 
 
 def _task(tag: Any) -> Task | None:

@@ -152,3 +152,10 @@ def test_the_examples_of_a_classifier_run(bundle):
     for name in Bundle.read(bundle).tasks:
         example = example_of(Bundle.read(bundle), find_task(name))
         assert eval(f"pipe({example.python})", {"pipe": pipeline(name, bundle)})
+
+
+def test_a_bundle_that_serves_no_task_has_a_card(bundle):
+    silent = dataclasses.replace(bundle, tasks=())
+    assert "pipeline_tag" not in head_of(silent)
+    assert 'load_bundle("bundle")' in card_text(silent)
+    assert "vitrify run" not in card_text(silent)
