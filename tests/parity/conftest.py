@@ -4,14 +4,10 @@ import pytest
 import transformers
 
 from tests.checkpoints import make_checkpoint
-from tests.once import made_once
+from tests.exports import exported_once
 from tests.parity.every_profile import assert_refused_as_listed, export_exactly, export_with_all
 from tests.parity.text_subjects import HEADS
-from vitrify import export_bundle, load_bundle, pipeline
-
-
-def exported_into(folder, model_type, head):
-    export_bundle(make_checkpoint(model_type, head, folder / "checkpoint"), folder / "bundle")
+from vitrify import load_bundle, pipeline
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +18,7 @@ def text_pair(tmp_path_factory):
     def get(task, model_type, **options):
         key = (model_type, HEADS[task])
         if key not in made:
-            folder = made_once(tmp_path_factory, "-".join(key), lambda folder: exported_into(folder, *key))
+            folder = exported_once(tmp_path_factory, *key)
             made[key] = folder / "checkpoint", load_bundle(folder / "bundle")
         checkpoint, bundle = made[key]
         theirs = transformers.pipeline(task, model=str(checkpoint), device="cpu", **options)
