@@ -127,14 +127,14 @@ def _binary(given: Any) -> bytes:
     if isinstance(given, bytes):
         return given
     if not isinstance(given, str):
-        raise UsageError(f"an image or a recording must be base64, got {type(given).__name__}")
+        raise UsageError(f"an image or audio must be bytes or base64, got {type(given).__name__}")
     content = given.partition(";base64,")[2] if given.startswith("data:") else given
     try:
-        if not content:
-            raise ValueError("nothing is there")
-        return base64.b64decode(content, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise UsageError("an image or a recording must be sent as bytes or base64: addresses are not read") from error
+        if decoded := base64.b64decode(content, validate=True):
+            return decoded
+    except (binascii.Error, ValueError):
+        pass  # said below
+    raise UsageError("an image or audio must be sent as bytes or base64: URLs and paths are not read")
 
 
 def _text(given: Any) -> Any:

@@ -19,7 +19,8 @@ ROOT = Path(__file__).parent.parent
 README = "README.md"
 GUIDES = ("docs/cli.md", "docs/embeddings.md", "docs/generation.md", "docs/onnx-folders.md", "docs/profiles.md")
 SLOW_GUIDES = ("docs/gpu.md", "docs/measuring.md")
-ELSEWHERE = ("CONTRIBUTING.md", "docs/architecture.md")  # commands of ./dev, and a tree
+# Commands of ./dev, a tree, and what tests/serving/test_page.py runs.
+ELSEWHERE = ("CONTRIBUTING.md", "docs/architecture.md", "docs/serving.md")
 BLOCK = re.compile(r"(<!-- needs a GPU -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
 HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 CHAT_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
