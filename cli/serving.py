@@ -1,5 +1,6 @@
 """The command that answers over a network."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,12 @@ import typer
 from ..runtime.errors import DependencyMissing, install_hint
 from .app import MODELS, command
 from .output import say
+
+
+def _seconds(value: float) -> float:
+    if not 0 < value < math.inf:
+        raise typer.BadParameter(f"{value:g} is not a number of seconds above 0")
+    return value
 
 
 @command(MODELS, example="vitrify serve minilm smollm2=./smollm2:cpu-w8 --port 8000")
@@ -24,22 +31,26 @@ def serve(
         Path | None, typer.Option("--uds", metavar="PATH", help="Unix socket to listen on in place of a port.")
     ] = None,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Time that a request may take (504 after it).")
+        float,
+        typer.Option(metavar="SECONDS", help="Time that a request may take (504 after it).", callback=_seconds),
     ] = 60.0,
     max_requests: Annotated[
-        int, typer.Option(metavar="INTEGER", help="Requests under way at a time; more get 429.")
+        int, typer.Option(metavar="INTEGER", min=1, help="Requests under way at a time; more get 429.")
     ] = 256,
     max_tokens: Annotated[
-        int, typer.Option(metavar="INTEGER", help="Tokens that may wait to be run; more get 429.")
+        int, typer.Option(metavar="INTEGER", min=1, help="Tokens that may wait to be run; more get 429.")
     ] = 65_536,
     max_body: Annotated[
-        int, typer.Option(metavar="BYTES", help="Size of a request; larger ones get 413.")
+        int, typer.Option(metavar="BYTES", min=1, help="Size of a request; larger ones get 413.")
     ] = 33_554_432,
     api_keys: Annotated[
         Path | None, typer.Option(metavar="PATH", help="File of API keys, one a line (or VITRIFY_API_KEYS).")
     ] = None,
     drain: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Time that requests under way have left after SIGTERM.")
+        float,
+        typer.Option(
+            metavar="SECONDS", help="Time that requests under way have left after SIGTERM.", callback=_seconds
+        ),
     ] = 30.0,
 ) -> None:
     """Serve models over HTTP: Hugging Face's, OpenAI's and text-embeddings-inference's routes."""
@@ -60,9 +71,11 @@ def serve(
     address = Address(host, port, uds)
     with address.bind() as listening:
         served = Models(wanted)
+        served.warm()
+        address.listen(listening)
         if uds is None:
             address = Address(host, listening.getsockname()[1])
         for model in served:
             say(f"{model.name}: {', '.join(model.tasks)} ({model.profile})")
-        say(f"listening on {address}")
-        run(make_app(served, limits=limits, keys=keys), listening, drain=drain)
+        app = make_app(served, limits=limits, keys=keys)
+        run(app, listening, drain=drain, ready=lambda: say(f"listening on {address}"))

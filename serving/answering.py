@@ -1,17 +1,19 @@
 """From a route to a pipeline and back: the pipeline's call in a thread, within the request's time."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import anyio
 from anyio import CapacityLimiter, to_thread
 
+from .arguments import check_arguments
 from .executor import CURRENT, TooLate
 from .limits import Limits
 from .models import Models
 
 Result = TypeVar("Result")
+_BATCH = 64  # rows that a request of many inputs runs together at most
 
 
 class Answering:
@@ -36,9 +38,27 @@ class Answering:
                 ticket.is_gone = True
             raise TooLate from error
 
-    async def run(self, pipe: Any, inputs: Any, **options: Any) -> Any:
-        """Return a pipeline's result for one input or a list of them, within the limits."""
-        self.limits.check_count(len(inputs) if isinstance(inputs, list) else 1)
-        self.limits.check_texts([inputs, list(options.values())])
-        batch = {"batch_size": len(inputs)} if isinstance(inputs, list) and inputs else {}
-        return await self.answer(lambda: pipe(inputs, **batch, **options))
+    async def run(self, pipe: Any, inputs: Any, options: Mapping[str, Any], *, several: bool = False) -> Any:
+        """Return a pipeline's result for one input, or a list of results for `several`, within the limits.
+
+        Raises UsageError for more than the limits allow, and for an argument that no client may choose.
+        """
+        check_arguments(type(pipe.options), options)
+        count = len(inputs) if several else 1
+        self.limits.check_count(count * _longest(inputs, options))
+        self.limits.check_texts([inputs, options])
+        self.limits.check_sizes(options, count)
+        if several and (count != 1 or isinstance(inputs[0], list)):
+            size = max(1, min(count, _BATCH))
+            return await self.answer(lambda: pipe(inputs, batch_size=size, **options))
+        # As in transformers, some tasks give a list of one input no list of results.
+        made = await self.answer(lambda: pipe(inputs[0] if several else inputs, **options))
+        return [made] if several else made
+
+
+def _longest(inputs: Any, options: Mapping[str, Any]) -> int:
+    """Return how many texts the graph reads for one input: labels, or documents."""
+    given = {**(inputs if isinstance(inputs, Mapping) else {}), **options}
+    lists = [given.get(name) for name in ("candidate_labels", "documents")]
+    sizes = [each.count(",") + 1 for each in lists if isinstance(each, str)]
+    return max(1, 1, *sizes, *(len(each) for each in lists if isinstance(each, list)))

@@ -94,7 +94,7 @@ class Executor:
     def __init__(self) -> None:
         self._waiting: list[_Piece] = []
         self._changed = threading.Condition()
-        self._is_closed = False
+        self.is_closed = False
         self.dropped = 0  # pieces that were not run, as nobody waited or it was too late
         self.runs = 0
         self._thread = threading.Thread(target=self._work, name="vitrify executor", daemon=True)
@@ -132,13 +132,13 @@ class Executor:
     def close(self) -> None:
         """Run nothing more, and wait for the piece that runs."""
         with self._changed:
-            self._is_closed = True
+            self.is_closed = True
             self._changed.notify()
         self._thread.join()
 
     def _done(self, piece: _Piece) -> Any:
         with self._changed:
-            if self._is_closed:
+            if self.is_closed:
                 raise Gone
             self._waiting.append(piece)
             self._changed.notify()
@@ -155,7 +155,7 @@ class Executor:
         with self._changed:
             while True:
                 self._drop()
-                if self._is_closed:
+                if self.is_closed:
                     return []
                 if self._waiting:
                     batch = _together(min(self._waiting, key=lambda piece: piece.due), self._waiting)
@@ -180,9 +180,7 @@ class Executor:
         try:
             outputs = _run(batch)
         except BaseException as error:  # noqa: BLE001 - it is raised where the work came from
-            for piece in batch:
-                piece.done.set_exception(error)
-            return
+            outputs = error
         finally:
             self.runs += 1
             seconds = time.monotonic() - begun
@@ -192,8 +190,14 @@ class Executor:
                 ticket.running += seconds
                 ticket.tokens += piece.tokens
                 ticket.pieces += 1
-        for piece, output in zip(batch, outputs, strict=True):
-            piece.done.set_result(output)
+        if not isinstance(outputs, BaseException):
+            for piece, output in zip(batch, outputs, strict=True):
+                piece.done.set_result(output)
+        elif len(batch) == 1:
+            batch[0].done.set_exception(outputs)
+        else:  # whose rows it was shows where each runs for itself
+            for piece in batch:
+                self._run_batch([piece])
 
 
 def _run(batch: Sequence[_Piece]) -> list[Any]:

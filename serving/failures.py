@@ -1,7 +1,7 @@
 """What went wrong, as each protocol says it: a status and a body, never a traceback, never a name of this machine."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.responses import JSONResponse
@@ -9,6 +9,8 @@ from starlette.responses import JSONResponse
 from ..runtime.errors import EnvironmentMissing, UnsupportedError, UsageError, VitrifyError
 from .executor import Gone, TooLate
 from .models import UnknownModelError
+
+_LONGEST = 800  # characters of a message
 
 
 @dataclass(frozen=True)
@@ -69,4 +71,6 @@ def told(path: str, failure: Failure) -> JSONResponse:
     """Return the answer to a request that failed, in the shape of the protocol that its address belongs to."""
     parts = path.strip("/").split("/")
     shape = _SHAPES.get(next((part for part in parts if part == "v1"), parts[-1]), _plain)
-    return JSONResponse(shape(failure), failure.status, headers=dict(failure.headers))
+    said = failure.said.encode(errors="backslashreplace").decode()  # half a character cannot be sent
+    short = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
+    return JSONResponse(shape(replace(failure, said=short)), failure.status, headers=dict(failure.headers))

@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import math
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -16,14 +17,14 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .executor import CURRENT, Executor, Ticket
+from .executor import CURRENT, Executor, Gone, Ticket
 from .failures import Failure, told
 from .keys import Keys
 from .limits import Limits
 
 LOG = logging.getLogger("vitrify.serving")
 OPEN = frozenset({"/health", "/docs", "/openapi.json"})
-_ID_LENGTH = 64
+_ID = re.compile(r"[!-~]{1,64}")
 
 
 @dataclass
@@ -45,10 +46,12 @@ class Gate:
             return
         headers = Headers(scope=scope)
         named = headers.get("x-request-id", "")
-        request = _Request(scope, named if named.isprintable() and 0 < len(named) <= _ID_LENGTH else uuid.uuid4().hex)
+        request = _Request(scope, named if _ID.fullmatch(named) else uuid.uuid4().hex)
         try:
             ticket = self._admitted(headers)
             body = await self._body(headers, receive)
+        except Gone:
+            return
         except _Refused as refused:
             await told(scope["path"], refused.failure)(scope, receive, request.sending(send))
             request.log(None)
@@ -98,9 +101,9 @@ class Gate:
         return min(seconds, self._limits.seconds)
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
-        """Read what the client sends, no more of it and no longer than allowed."""
+        """Read what the client sends, no more of it and no longer than allowed; raise Gone where he leaves midway."""
         declared, most = headers.get("content-length", "0"), self._limits.body
-        if not declared.isdecimal() or int(declared) > most:
+        if len(declared) > len(str(most)) or not declared.isdecimal() or int(declared) > most:
             raise _Refused(_too_large(most))
         parts, size = [], 0
         try:
@@ -108,9 +111,11 @@ class Gate:
                 more = True
                 while more:
                     message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise Gone
                     parts.append(message.get("body", b""))
                     size += len(parts[-1])
-                    more = message["type"] == "http.request" and message.get("more_body", False)
+                    more = message.get("more_body", False)
                     if size > most:
                         raise _Refused(_too_large(most))
         except TimeoutError as error:

@@ -2,18 +2,18 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
 from ..runtime.errors import UsageError
 from ..runtime.tasks import find_task
 from .answering import Answering
-from .json_bodies import read_object
+from .json_bodies import Json, read_object
 from .models import ServedModel
 
 Options = dict[str, Any]
@@ -26,8 +26,9 @@ class Row:
     inputs: Callable[[Any], Any] = lambda given: given
     options: Callable[[Options], Options] = lambda given: given
     result: Callable[[Any], Any] = lambda made: made
-    # Whether a list of inputs is several of them.
-    lists: bool = True
+    is_several: Callable[[Any], bool] = lambda inputs: isinstance(inputs, list)
+    # Whether the result of one input stands in a list too.
+    nests: bool = False
 
 
 def router(answering: Answering) -> APIRouter:
@@ -36,17 +37,17 @@ def router(answering: Answering) -> APIRouter:
     declared: Any = {"requestBody": {"required": True, "content": {"application/json": {"schema": _SCHEMA}}}}
 
     @routes.post("/", openapi_extra=declared)
-    async def only_model(request: Request) -> JSONResponse:
+    async def only_model(request: Request) -> Response:
         """Run the server's only model."""
         return await _answer(answering, answering.models.named(None), None, request)
 
     @routes.post("/models/{name}", openapi_extra=declared)
-    async def model(name: str, request: Request) -> JSONResponse:
+    async def model(name: str, request: Request) -> Response:
         """Run a model on `inputs`, with `parameters`; an image or a recording may also be the whole body."""
         return await _answer(answering, answering.models.named(name), None, request)
 
     @routes.post("/models/{name}/pipeline/{task}", openapi_extra=declared)
-    async def model_by_task(name: str, task: str, request: Request) -> JSONResponse:
+    async def model_by_task(name: str, task: str, request: Request) -> Response:
         """Run one of the tasks of a model."""
         return await _answer(answering, answering.models.named(name), task, request)
 
@@ -60,16 +61,17 @@ _SCHEMA = {
 }
 
 
-async def _answer(answering: Answering, model: ServedModel, task: str | None, request: Request) -> JSONResponse:
+async def _answer(answering: Answering, model: ServedModel, task: str | None, request: Request) -> Response:
     inputs, options = _read(await request.body(), request.headers.get("content-type", ""))
     name = _task_of(model, task, inputs, options)
     if name == _SIMILARITY:
-        return JSONResponse(await _similarities(answering, model, inputs, options))
+        return Json(await _similarities(answering, model, inputs, options))
     pipe, row = model.pipeline(name), ROWS.get(name, Row())
-    several = isinstance(inputs, list) and row.lists
+    several = row.is_several(inputs)
     given = [row.inputs(each) for each in inputs] if several else row.inputs(inputs)
-    made = await answering.run(pipe, given, **row.options(options))
-    return JSONResponse([row.result(each) for each in made] if several else row.result(made))
+    made = await answering.run(pipe, given, row.options(options), several=several)
+    results = [row.result(each) for each in (made if several else [made])]
+    return Json(results if several or row.nests else results[0])
 
 
 def _read(body: bytes, kind: str) -> tuple[Any, Options]:
@@ -81,7 +83,8 @@ def _read(body: bytes, kind: str) -> tuple[Any, Options]:
     content = read_object(body)
     if "inputs" not in content:
         content = _without_inputs(content)
-    inputs, parameters = content.pop("inputs"), content.pop("parameters", None) or {}
+    inputs, parameters = content.pop("inputs"), content.pop("parameters", None)
+    parameters = {} if parameters is None else parameters
     if not isinstance(parameters, dict):
         raise UsageError(f"parameters must be an object, got {type(parameters).__name__}")
     content.pop("options", None)  # of Hugging Face's own servers: caching, waiting for a model
@@ -115,8 +118,8 @@ async def _similarities(answering: Answering, model: ServedModel, inputs: Any, o
     pipe, others = model.first(["text-embedding"]), inputs.get("sentences")
     if not isinstance(others, list) or set(inputs) != {"source_sentence", "sentences"}:
         raise UsageError('sentence-similarity expects {"source_sentence": ..., "sentences": [...]}')
-    vectors = await answering.run(pipe, [inputs["source_sentence"], *others], **options)
-    return pipe.similarity(vectors[:1], vectors[1:])[0].tolist()
+    vectors = await answering.run(pipe, [inputs["source_sentence"], *others], options, several=True)
+    return pipe.similarity(vectors[:1], vectors[1:])[0].tolist() if others else []
 
 
 def _binary(given: Any) -> bytes:
@@ -124,29 +127,20 @@ def _binary(given: Any) -> bytes:
     if isinstance(given, bytes):
         return given
     if not isinstance(given, str):
-        raise UsageError(f"an image or a recording must be base64, got {type(given).__name__}")
-    content = given.partition("base64,")[2] if given.startswith("data:") else given
+        raise UsageError(f"an image or audio must be bytes or base64, got {type(given).__name__}")
+    content = given.partition(";base64,")[2] if given.startswith("data:") else given
     try:
-        return base64.b64decode(content, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise UsageError("an image or a recording must be sent as bytes or base64: addresses are not read") from error
+        if decoded := base64.b64decode(content, validate=True):
+            return decoded
+    except (binascii.Error, ValueError):
+        pass  # said below
+    raise UsageError("an image or audio must be sent as bytes or base64: URLs and paths are not read")
 
 
 def _text(given: Any) -> Any:
     if isinstance(given, bytes):
         raise UsageError('this model reads text: send JSON, {"inputs": "..."}')
     return given
-
-
-def plain(value: Any) -> Any:
-    """Return a result as JSON has it."""
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, list):
-        return [plain(each) for each in value]
-    if isinstance(value, Mapping):
-        return {name: plain(each) for name, each in value.items()}
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _listed(made: Any) -> list[Any]:
@@ -170,6 +164,14 @@ def _embedding_options(given: Options) -> Options:
     return options
 
 
+def _label_options(given: Options) -> Options:
+    """Return the arguments; a template may only say where the label goes: a format of its own may ask for gigabytes."""
+    template = given.get("hypothesis_template", "{}")
+    if isinstance(template, str) and set(re.sub(r"\{\{|\}\}|\{\}", "", template)) & set("{}"):
+        raise UsageError(f"hypothesis_template must have {{}} where the label goes, got {template!r:.60}")
+    return given
+
+
 def _feature_options(given: Options) -> Options:
     options = dict(given)
     if (truncate := options.pop("truncate", None)) is not None:
@@ -186,28 +188,45 @@ def _generation_options(given: Options) -> Options:
     return {**options, **own}
 
 
+_GRAMMARS = {"json": "json_schema", "regex": "regex"}
+
+
 def _continued(given: Options) -> Options:
-    """Return the arguments of a continued text, of which the wire has no more than what is new."""
-    return {"return_full_text": False, **given}
+    """Return the arguments of a continued text by their names here; without another wish only what is new is sent."""
+    options = {"return_full_text": False, **given}
+    if "stop" in options:
+        options["stop_strings"] = options.pop("stop")
+    if isinstance(grammar := options.get("grammar"), Mapping) and grammar.get("type") in _GRAMMARS:
+        options[_GRAMMARS[grammar["type"]]] = options.pop("grammar").get("value")
+    return options
 
 
-_IMAGE = Row(_binary, result=plain, lists=False)
+def _never(_: object) -> bool:
+    return False
+
+
+def _are_prompts(inputs: Any) -> bool:
+    """Tell whether inputs are a list of texts or chats; a list of messages is one chat."""
+    return isinstance(inputs, list) and not any(isinstance(each, Mapping) for each in inputs)
+
+
+_IMAGE = Row(_binary, is_several=_never)
 _MADE = Row(_text, _generation_options, _listed)
 ROWS: Mapping[str, Row] = {
-    "text-classification": Row(_text, result=_listed),
-    "token-classification": Row(_text, result=plain),
-    "question-answering": Row(_text, result=plain),
+    "text-classification": Row(_text, result=_listed, nests=True),
+    "token-classification": Row(_text),
+    "question-answering": Row(_text),
     "fill-mask": Row(_text),
-    "zero-shot-classification": Row(_text, result=_labels),
-    "text-embedding": Row(_text, _embedding_options, plain),
-    "feature-extraction": Row(_text, _feature_options, plain),
-    "text-ranking": Row(_text, result=plain),
-    "text-generation": Row(_text, _continued, _listed),
+    "zero-shot-classification": Row(_text, _label_options, _labels),
+    "text-embedding": Row(_text, _embedding_options),
+    "feature-extraction": Row(_text, _feature_options),
+    "text-ranking": Row(_text),
+    "text-generation": Row(_text, _continued, _listed, _are_prompts),
     "text2text-generation": _MADE,
     "summarization": _MADE,
     "translation": _MADE,
     "image-classification": _IMAGE,
     "image-feature-extraction": _IMAGE,
-    "image-to-text": Row(_binary, _generation_options, _listed, lists=False),
-    "automatic-speech-recognition": Row(_binary, result=plain, lists=False),
+    "image-to-text": Row(_binary, _generation_options, _listed, _never),
+    "automatic-speech-recognition": Row(_binary, is_several=_never),
 }

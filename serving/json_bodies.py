@@ -1,15 +1,20 @@
-"""The JSON of a request's body, as strict as the standard: no NaN, no name twice, no endless nesting."""
+"""JSON in and out, as strict as the standard: no NaN, no name twice, no endless nesting."""
 
 import json
+import math
 from typing import Any
 
-from ..runtime.errors import UsageError
+import numpy as np
+from starlette.responses import JSONResponse
+
+from ..runtime.errors import UnsupportedError, UsageError
 
 
 def read_json(body: bytes) -> Any:
     """Return what a body says; raise UsageError where it is not JSON."""
     try:
-        return json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        text = body.decode("utf-8")
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
     except RecursionError as error:
         raise UsageError("the request's JSON is nested too deep") from error
     except ValueError as error:
@@ -31,5 +36,28 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _finite(digits: str) -> float:
+    if math.isinf(number := float(digits)):
+        raise ValueError(f"{digits:.40} is too large a number")
+    return number
+
+
 def _no_constant(word: str) -> None:
     raise ValueError(f"{word} is not a number of JSON")
+
+
+class Json(JSONResponse):
+    """An answer in JSON, which may contain numpy's arrays and numbers."""
+
+    def render(self, content: Any) -> bytes:
+        try:
+            text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
+        except ValueError as error:
+            raise UnsupportedError("the result contains NaN or an infinity, which JSON cannot express") from error
+        return text.encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no form in JSON")

@@ -3,34 +3,43 @@
 import hashlib
 import hmac
 import os
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ..runtime.errors import EnvironmentMissing, UsageError
 
 VARIABLE = "VITRIFY_API_KEYS"
+_KEY = re.compile(r"[!-~]+")
 
 
 class Keys:
     """The keys of a server; without any, everybody may ask."""
 
     def __init__(self, keys: Collection[str] = ()) -> None:
+        if not all(_KEY.fullmatch(key) for key in keys):
+            raise UsageError("an API key must be of visible ASCII characters, as a header is")
         self._digests = [_digest(key) for key in keys]
 
     @classmethod
     def read(cls, file: Path | None) -> "Keys":
         """Return the keys of a file, one a line, or else of the environment, with commas between them.
 
-        Raises UsageError for a file without any: a server that was to be closed would be open.
+        Raises UsageError where either is there and has none: a server that was to be closed would be open.
         """
         if file is None:
-            return cls([key.strip() for key in os.environ.get(VARIABLE, "").split(",") if key.strip()])
+            given = os.environ.get(VARIABLE)
+            return cls() if given is None else cls._some(given.split(","), f"{VARIABLE} contains no API key: unset it")
         try:
-            keys = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, ValueError) as error:
             raise EnvironmentMissing(f"the API keys in '{file}' cannot be read ({error})") from error
-        if not keys:
-            raise UsageError(f"'{file}' contains no API key: write one on each line")
+        return cls._some(lines, f"'{file}' contains no API key: write one on each line")
+
+    @classmethod
+    def _some(cls, words: Sequence[str], otherwise: str) -> "Keys":
+        if not (keys := [word.strip() for word in words if word.strip()]):
+            raise UsageError(otherwise)
         return cls(keys)
 
     def known(self, authorization: str | None) -> str | None:

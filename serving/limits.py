@@ -1,8 +1,15 @@
 """How much a server takes on: what may wait, how large a request may be, and how long it may take."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..runtime.errors import UsageError
+
+# Arguments that ask for memory: of a row for each input and each of them, and of a token for each.
+_ROWS = ("num_beams", "num_return_sequences")
+_TOKENS = ("max_length", "max_seq_len", "pad_to_multiple_of", "max_new_tokens", "min_length", "min_new_tokens")
+_TOKENS += ("max_cache_len", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size")
 
 
 @dataclass(frozen=True)
@@ -20,7 +27,9 @@ class Limits:
     items
         Texts, images or recordings of one request.
     characters
-        Characters of one text.
+        Characters of one text, and tokens that a text may be padded or cut to.
+    sequences
+        Beams, or sequences to return, for all inputs of one request.
     seconds
         What a request may take from its first byte to its answer (504); it may ask for less.
     reading
@@ -33,6 +42,7 @@ class Limits:
     body: int = 32 * 2**20
     items: int = 2048
     characters: int = 1_000_000
+    sequences: int = 256
     seconds: float = 60.0
     reading: float = 20.0
 
@@ -53,7 +63,15 @@ class Limits:
             each = pending.pop()
             if isinstance(each, str) and len(each) > self.characters:
                 raise UsageError(f"a text has {len(each)} characters, at most {self.characters} are allowed")
-            if isinstance(each, dict):
-                pending.extend(each.values())
+            if isinstance(each, Mapping):
+                pending.extend([*each, *each.values()])
             elif isinstance(each, list):
                 pending.extend(each)
+
+    def check_sizes(self, options: Mapping[str, Any], count: int) -> None:
+        """Raise UsageError for arguments of `count` inputs that ask for more memory than is allowed."""
+        for given in (options, *(each for each in options.values() if isinstance(each, Mapping))):
+            for names, factor, most in ((_ROWS, count, self.sequences), (_TOKENS, 1, self.characters)):
+                for name in names:
+                    if isinstance(value := given.get(name), (int, float)) and value * factor > most:
+                        raise UsageError(f"{name} must be at most {most // factor} for {count} inputs, got {value}")

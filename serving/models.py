@@ -50,7 +50,7 @@ def read_wanted(words: Sequence[str]) -> list[Wanted]:
 
 
 def _wanted(word: str) -> Iterable[Wanted]:
-    if word.endswith(".toml") and Path(word).is_file():
+    if word.endswith(".toml") and not Path(word).is_dir():
         yield from _from_file(Path(word))
         return
     name, given, source = word.rpartition("=") if not Path(word).exists() else ("", "", word)
@@ -58,15 +58,21 @@ def _wanted(word: str) -> Iterable[Wanted]:
     if not Path(source).exists():
         source, _, asked = source.partition(":")
         profile = asked or None
+    if not source.strip():
+        raise UsageError(f"{word!r:.60} names no model: pass NAME=SOURCE, a folder or a Hub id")
     yield Wanted(name if given else Path(source).resolve().name, source, profile)
 
 
 def _from_file(path: Path) -> Iterable[Wanted]:
     """Yield the models of a file: `[models.NAME]` with a `source` and, if need be, the other fields of `Wanted`."""
     try:
-        models = tomllib.loads(path.read_text(encoding="utf-8")).get("models")
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"'{path}' cannot be read ({error})") from error
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"'{path}' cannot be read ({reason})") from error
+    if unknown := sorted(set(content) - {"models"}):
+        raise UsageError(f"'{path}' has '{unknown[0]}', which is not known: it contains tables [models.NAME]")
+    models = content.get("models")
     if not isinstance(models, dict) or not models:
         raise UsageError(f"'{path}' has no model: add a table [models.NAME] with source = \"FOLDER\"")
     for name, given in models.items():

@@ -2,16 +2,18 @@
 
 import base64
 import time
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from ..runtime.errors import UsageError
 from .answering import Answering
 from .executor import CURRENT
+from .json_bodies import Json
 from .models import ServedModel
 
 
@@ -59,28 +61,27 @@ def router(answering: Answering) -> APIRouter:
         return JSONResponse(card(answering.models.named(name)))
 
     @routes.post("/embeddings")
-    async def embeddings(asked: Embeddings) -> JSONResponse:
+    async def embeddings(asked: Embeddings) -> Response:
         """Return a vector of each text."""
         served = answering.models.named(asked.model)
         pipe = served.first(["text-embedding"])
         texts = _texts(asked.input, pipe)
         options = {} if asked.dimensions is None else _shortened(asked.dimensions, served)
-        vectors = await answering.run(pipe, texts, **options)
+        vectors = await answering.run(pipe, texts, options, several=True)
         data = [
             {"object": "embedding", "index": index, "embedding": _written(vector, asked.encoding_format)}
             for index, vector in enumerate(vectors)
         ]
         usage = _usage()
-        return JSONResponse({"object": "list", "data": data, "model": served.name, "usage": usage})
+        return Json({"object": "list", "data": data, "model": served.name, "usage": usage})
 
     @routes.post("/rerank")
-    async def rerank(asked: Rerank) -> JSONResponse:
+    async def rerank(asked: Rerank) -> Response:
         """Rank documents by a query, best first."""
         served = answering.models.named(asked.model)
         documents = [_document(each) for each in asked.documents]
-        answering.limits.check_count(len(documents))
         pipe = served.first(["text-ranking"])
-        ranked = await answering.run(pipe, asked.query, documents=documents, top_k=asked.top_n)
+        ranked = await answering.run(pipe, asked.query, {"documents": documents, "top_k": asked.top_n})
         results = [
             {
                 "index": each["corpus_id"],
@@ -89,7 +90,7 @@ def router(answering: Answering) -> APIRouter:
             }
             for each in ranked
         ]
-        return JSONResponse({"model": served.name, "results": results, "usage": _usage()})
+        return Json({"model": served.name, "results": results, "usage": _usage()})
 
     return routes
 
@@ -99,13 +100,14 @@ def _texts(given: Any, pipe: Any) -> list[str]:
     several = [given] if isinstance(given, str) or (given and isinstance(given[0], int)) else list(given)
     if not several:
         raise UsageError("input must contain a text, got an empty list")
-    size = pipe.tokenizer.vocab_size
+    size = len(pipe.tokenizer)
     for each in several:
         if not isinstance(each, str) and not all(0 <= token < size for token in each):
             raise UsageError(f"input has a token that is not in the vocabulary of {size}")
         if not each:
             raise UsageError("input must not have an empty text")
-    return [each if isinstance(each, str) else pipe.tokenizer.decode(each) for each in several]
+    decode = partial(pipe.tokenizer.decode, skip_special_tokens=True)  # the pipeline adds its own
+    return [each if isinstance(each, str) else decode(each) for each in several]
 
 
 def _shortened(dimensions: int, served: ServedModel) -> dict[str, Any]:
@@ -116,7 +118,7 @@ def _shortened(dimensions: int, served: ServedModel) -> dict[str, Any]:
 
 
 def _written(vector: np.ndarray, how: str) -> Any:
-    return vector.tolist() if how == "float" else base64.b64encode(vector.astype("<f4").tobytes()).decode()
+    return vector if how == "float" else base64.b64encode(vector.astype("<f4").tobytes()).decode()
 
 
 def _document(given: str | dict[str, Any]) -> str:

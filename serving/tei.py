@@ -6,11 +6,12 @@
 from typing import Any
 
 from fastapi import APIRouter
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
 from ..runtime.errors import UsageError
 from ..runtime.processing.labels import default_function
 from .answering import Answering
+from .json_bodies import Json
 from .models import ServedModel
 from .openai import Asked
 
@@ -60,31 +61,25 @@ def router(answering: Answering) -> APIRouter:
 
     @routes.post("/embed")
     @routes.post("/models/{name}/embed")
-    async def embed(asked: Embed, name: str | None = None) -> JSONResponse:
+    async def embed(asked: Embed, name: str | None = None) -> Response:
         """Return a vector of each text."""
         _check_truncation(asked)
         pipe = serving(name, "text-embedding").first(["text-embedding"])
         texts = asked.inputs if isinstance(asked.inputs, list) else [asked.inputs]
         options = {"prompt_name": asked.prompt_name, "truncate_dim": asked.dimensions}
-        vectors = await answering.run(
-            pipe,
-            texts,
-            normalize_embeddings=asked.normalize,
-            **{name: value for name, value in options.items() if value is not None},
-        )
-        return JSONResponse(vectors.tolist())
+        given = {name: value for name, value in options.items() if value is not None}
+        return Json(await answering.run(pipe, texts, {"normalize_embeddings": asked.normalize, **given}, several=True))
 
     @routes.post("/rerank")
     @routes.post("/models/{name}/rerank")
-    async def rerank(asked: RerankTexts, name: str | None = None) -> JSONResponse:
+    async def rerank(asked: RerankTexts, name: str | None = None) -> Response:
         """Rank texts by a query, best first."""
         _check_truncation(asked)
         pipe = serving(name, "text-ranking").first(["text-ranking"])
-        answering.limits.check_count(len(asked.texts))
         options: dict[str, Any] = {"activation_fn": "Identity"} if asked.raw_scores else {}
-        ranked = await answering.run(pipe, asked.query, documents=asked.texts, **options)
+        ranked = await answering.run(pipe, asked.query, {"documents": asked.texts, **options})
         texts = [{"text": asked.texts[each["corpus_id"]]} if asked.return_text else {} for each in ranked]
-        return JSONResponse(
+        return Json(
             [
                 {"index": each["corpus_id"], "score": each["score"], **text}
                 for each, text in zip(ranked, texts, strict=True)
@@ -93,16 +88,15 @@ def router(answering: Answering) -> APIRouter:
 
     @routes.post("/predict")
     @routes.post("/models/{name}/predict")
-    async def predict(asked: Predict, name: str | None = None) -> JSONResponse:
+    async def predict(asked: Predict, name: str | None = None) -> Response:
         """Return every label of each text, or pair of texts, with its score."""
         _check_truncation(asked)
         pipe = serving(name, "text-classification").first(["text-classification"])
         function = "none" if asked.raw_scores else default_function(pipe.config)
         options = {"top_k": None, "truncation": True, "function_to_apply": function}
         if isinstance(asked.inputs, str):
-            return JSONResponse(await answering.run(pipe, asked.inputs, **options))
-        made = await answering.run(pipe, [_pair(each) for each in asked.inputs], **options)
-        return JSONResponse(made)
+            return Json(await answering.run(pipe, asked.inputs, options))
+        return Json(await answering.run(pipe, [_pair(each) for each in asked.inputs], options, several=True))
 
     return routes
 

@@ -48,7 +48,7 @@ def page() -> str:
 def variables() -> set[str]:
     """Return the environment variables of vitrify's own that the code reads."""
     found = set()
-    for part in ("runtime", "export", "bench", "cli", "profiles"):
+    for part in ("runtime", "export", "serving", "bench", "cli", "profiles"):
         for path in (ROOT / part).rglob("*.py"):
             found |= set(re.findall(r"\bVITRIFY_[A-Z]+\b", path.read_text(encoding="utf-8")))
     return found

@@ -28,8 +28,8 @@ GUIDES = (
     "docs/profiles.md",
 )
 SLOW_GUIDES = ("docs/gpu.md", "docs/measuring.md")
-# Commands of ./dev, a tree, and the examples of tasks, of which those on MiniLM are run here.
-ELSEWHERE = ("CONTRIBUTING.md", "docs/architecture.md", "docs/tasks.md")
+# Commands of ./dev, a tree; a page that tests/serving/test_page.py runs; tasks, of which MiniLM's are run here.
+ELSEWHERE = ("CONTRIBUTING.md", "docs/architecture.md", "docs/serving.md", "docs/tasks.md")
 BLOCK = re.compile(r"(<!-- needs a GPU -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
 HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 CHAT_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-PARTS = ("runtime", "export", "profiles", "cli", "bench")
+PARTS = ("runtime", "export", "serving", "profiles", "cli", "bench")
 SOURCES = sorted(path for part in PARTS for path in (ROOT / part).rglob("*.py"))
 PROFILES = sorted((ROOT / "profiles").glob("*.toml"))
 # What nobody would search for, and what is said instead.

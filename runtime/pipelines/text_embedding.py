@@ -44,8 +44,8 @@ class TextEmbeddingParameters(Parameters):
             raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
         if self.task is not None and self.task not in _PROMPTS:
             raise UsageError(f"task must be one of {', '.join(_PROMPTS)}, got {self.task!r}")
-        if self.ranges is not None and np.ndim(self.ranges) != 2:
-            raise UsageError(f"ranges must be [2, size], got {np.ndim(self.ranges)} axes")
+        if self.ranges is not None:
+            _check_ranges(self.ranges)
 
 
 class TextEmbeddingPipeline(SentencePipeline[np.ndarray, np.ndarray]):
@@ -126,7 +126,7 @@ class TextEmbeddingPipeline(SentencePipeline[np.ndarray, np.ndarray]):
         vector = self._shortened(outputs[0], parameters)
         if needs_ranges(parameters.precision) and parameters.ranges is None:
             return vector  # the whole list gives the ranges
-        return quantized(vector, parameters.precision, parameters.ranges)
+        return self._quantized(vector, parameters)
 
     def collected(self, results: list[Any], parameters: TextEmbeddingParameters) -> np.ndarray:
         """Return the vectors of a list of texts as one array."""
@@ -137,6 +137,12 @@ class TextEmbeddingPipeline(SentencePipeline[np.ndarray, np.ndarray]):
         if needs_ranges(parameters.precision) and parameters.ranges is None:
             return quantized(vectors, parameters.precision, ranges_of(vectors, parameters.precision))
         return vectors
+
+    def _quantized(self, vectors: np.ndarray, parameters: TextEmbeddingParameters) -> np.ndarray:
+        ranges = parameters.ranges
+        if ranges is not None and np.shape(ranges)[-1] != vectors.shape[-1]:
+            raise UsageError(f"ranges must be [2, {vectors.shape[-1]}], got {list(np.shape(ranges))}")
+        return quantized(vectors, parameters.precision, None if ranges is None else np.asarray(ranges))
 
     def _shortened(self, vector: np.ndarray, parameters: TextEmbeddingParameters) -> np.ndarray:
         size = self.settings.truncate_dim if parameters.truncate_dim is None else parameters.truncate_dim
@@ -156,3 +162,13 @@ class TextEmbeddingPipeline(SentencePipeline[np.ndarray, np.ndarray]):
             ids = self.encoded(prompt)["input_ids"][0]
             self._prompt_lengths[prompt] = len(ids) - bool(len(ids) and int(ids[-1]) in self.tokenizer.all_special_ids)
         return self._prompt_lengths[prompt]
+
+
+def _check_ranges(ranges: Any) -> None:
+    """Raise UsageError for what is not a least and a greatest value of each place."""
+    try:
+        shape = np.asarray(ranges, np.float32).shape
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UsageError(f"ranges must be numbers, [2, size], got {ranges!r:.60}") from error
+    if len(shape) != 2 or shape[0] != 2:
+        raise UsageError(f"ranges must be [2, size], got {list(shape)}")

@@ -12,6 +12,7 @@ import pytest
 import vitrify
 from tests.checkpoints import make_checkpoint
 from tests.goldens.make_question_answering import GOLDENS, HEAD, LEFT, TYPES, fingerprint
+from tests.once import bundle_once
 from vitrify.runtime.errors import UsageError
 from vitrify.runtime.pipelines.question_answering import QuestionAnsweringPipeline
 from vitrify.runtime.processing.text.tokenizer import Tokenizer
@@ -51,9 +52,8 @@ def checkpoints(tmp_path_factory):
 
 
 @pytest.fixture(scope="session", params=EXPORTED)
-def exported(request, checkpoints, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bundles") / request.param
-    vitrify.export_bundle(checkpoints[request.param], folder, task=HEAD)
+def exported(request, tmp_path_factory):
+    folder = bundle_once(tmp_path_factory, request.param, HEAD)
     return request.param, vitrify.pipeline(HEAD, model=folder)
 
 
