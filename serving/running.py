@@ -1,5 +1,6 @@
 """Run the app on this machine: a socket that is bound first, uvicorn, and an end that waits for what is under way."""
 
+import logging
 import math
 import socket
 from collections.abc import Callable, Iterator
@@ -104,3 +105,5 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - both signals mean the same
         self.force_exit = self.should_exit
         self.should_exit = True
+        # What is cut off now would be told as errors.
+        logging.getLogger("uvicorn.error").disabled = self.force_exit
