@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import UsageError
 from ..generation.prompts import first_tokens
 from .results import GeneratedText
-from .shared.generation import GENERATION_NAMES, Answers, GenerationParameters, GenerationPipeline
+from .shared.generation import GENERATION_NAMES, Answers, GenerationParameters, GenerationPipeline, arguments_in
 from .shared.image import ImagePipeline
 from .shared.pieces import Piece
 
@@ -31,14 +31,10 @@ class ImageToTextParameters(GenerationParameters):
 
     def updated(self, task: str, options: Mapping[str, Any]) -> Self:
         """Return the parameters with `options` over them; an argument in and beside `generate_kwargs` is an error."""
-        more = options.get("generate_kwargs") or {}
-        if not isinstance(more, Mapping):
-            raise UsageError(f"generate_kwargs must be a dict, got a {type(more).__name__}")
-        if twice := sorted(set(more) & set(options)):
-            raise UsageError(f"'{task}' got '{twice[0]}' twice: by itself and in generate_kwargs. Keep one")
-        if alien := sorted(set(more) - GENERATION_NAMES):
+        given = arguments_in(task, options, GENERATION_NAMES, alone_wins=False)
+        if alien := sorted(set(given) - GENERATION_NAMES):
             raise UsageError(f"unknown generation argument '{alien[0]}' in generate_kwargs")
-        return super().updated(task, {**options, **more})
+        return super().updated(task, {**options, **given})
 
 
 class ImageToTextPipeline(

@@ -18,6 +18,7 @@ def token_times(attention: np.ndarray, *, frames: int, filter_width: int = 7) ->
         audio. The last token, which ends the transcript, gets the time of the one before.
     frames
         How many frames of features hold audio; what the states beyond them say is left out.
+        Where there are none the tokens get the window's start; transformers counts back from the window's end.
     filter_width
         The median filter's width, an odd number of states.
 

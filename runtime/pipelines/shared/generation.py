@@ -5,7 +5,7 @@ It knows no task and no loop: `LoadedBundle.generate_rows` makes the tokens.
 
 import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -59,6 +59,22 @@ class GenerationParameters(Parameters):
         own = {item.name for item in dataclasses.fields(self)}
         mine = super().updated(task, {name: value for name, value in options.items() if name in own})
         return dataclasses.replace(mine, generation={**kept, **given})
+
+
+def arguments_in(task: str, options: Mapping[str, Any], names: Collection[str], *, alone_wins: bool) -> dict[str, Any]:
+    """Return generation's arguments, of those `names`, that stand in `generate_kwargs` and by themselves.
+
+    Of a name that is given both ways the one by itself counts where it `alone_wins`; else it is a UsageError, as is
+    what is not a mapping. transformers' tasks differ in it.
+    """
+    more = options.get("generate_kwargs")
+    if not isinstance(more, (Mapping, type(None))):
+        raise UsageError(f"generate_kwargs must be a dict, got a {type(more).__name__}")
+    more = more or {}
+    alone = {name: value for name, value in options.items() if name in names}
+    if not alone_wins and (twice := sorted(set(more) & set(alone))):
+        raise UsageError(f"'{task}' got '{twice[0]}' twice: by itself and in generate_kwargs. Keep one")
+    return {**more, **alone}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 
 from ...generation.config import GenerationConfig
 from ..shared.audio import AudioParameters
+from ..shared.generation import arguments_in
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class RecognitionParameters(AudioParameters):
 
     def updated(self, task: str, options: Mapping[str, Any]) -> Self:
         """Return the parameters with `options` over them; generation's arguments go to `generate_kwargs`."""
-        own = {item: value for item, value in options.items() if item not in self._generation_names()}
-        loose = {item: value for item, value in options.items() if item in self._generation_names()}
-        given = own.pop("generate_kwargs", None) or {}
-        return super().updated(task, own | {"generate_kwargs": {**self.generate_kwargs, **given, **loose}})
+        names = self._generation_names()
+        given = arguments_in(task, options, names, alone_wins=True)
+        own = {name: value for name, value in options.items() if name not in names}
+        return super().updated(task, own | {"generate_kwargs": {**self.generate_kwargs, **given}})

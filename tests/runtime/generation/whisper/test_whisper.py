@@ -89,6 +89,22 @@ def test_transcriptions_are_those_of_transformers(case, seed):
         np.testing.assert_allclose(found.times, times, atol=1e-4)
 
 
+@pytest.mark.parametrize("seed", [0, 2, 5])
+def test_words_after_the_end_are_where_their_window_starts(seed):
+    model, frames = tiny_whisper(seed=seed), 70
+    features = noises(WINDOW, seed=seed)[0]
+    mask = (torch.arange(WINDOW) < frames).long()[None]
+    segments = theirs(model, features, return_timestamps="word", attention_mask=mask)["segments"][0]
+    expected = torch.cat([s["token_timestamps"] for s in segments]).numpy()
+    found = ours(TorchSpeechModel(model), Recording(features, frames), return_timestamps="word")[0]
+    assert found.tokens == [token for s in segments for token in s["tokens"].tolist()]
+    times = np.array(found.times)
+    late = times >= frames * 0.01
+    np.testing.assert_allclose(times[~late], expected[~late], atol=1e-4)
+    assert {round(time, 2) for time in times[late]} <= {round(s.end, 2) for s in found.segments}
+    assert not np.allclose(times[late], expected[late], atol=1e-4), "transformers aligns them with padding no longer"
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("options", [{}, {"return_timestamps": True}, {"language": "en", **THRESHOLDS}])
 def test_beams_are_those_of_transformers(options, seed):
