@@ -50,13 +50,15 @@ class Gate:
         try:
             ticket = self._admitted(headers)
             body = await self._body(headers, receive)
+            await self._run(request, ticket, body, receive, send)
         except Gone:
-            return
+            request.log(None)
         except _Refused as refused:
             await told(scope["path"], refused.failure)(scope, receive, request.sending(send))
             request.log(None)
-            return
-        await self._run(request, ticket, body, receive, send)
+        except asyncio.CancelledError:  # the server ends, and this takes too long
+            if not request.is_answered:
+                await told(scope["path"], _ENDING)(scope, receive, request.sending(send))
 
     async def _run(self, request: "_Request", ticket: Ticket, body: bytes, receive: Receive, send: Send) -> None:
         CURRENT.set(ticket)
@@ -125,6 +127,7 @@ class Gate:
 
 
 _WHO = {"www-authenticate": "Bearer"}
+_ENDING = Failure(503, "the server is shutting down: try again later", "unavailable", {"connection": "close"})
 
 
 def _too_large(most: int) -> Failure:
@@ -145,6 +148,11 @@ class _Request:
     def __init__(self, scope: Scope, name: str) -> None:
         self.scope, self._name, self._status = scope, name, 0
         self._begun = time.monotonic()
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether an answer has begun."""
+        return self._status > 0
 
     def sending(self, send: Send) -> Send:
         """Return `send` with the request's id in the headers of the answer."""

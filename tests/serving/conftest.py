@@ -108,7 +108,7 @@ def bundles(tmp_path_factory):
 
 def _embedder(folder):
     made = make_sentences(make_body(folder / "body"), folder / "checkpoint", [pooled("mean")])
-    export_bundle(made, folder / "bundle")
+    export_bundle(made, folder / "bundle", profiles=["cpu-fp32", "cpu-int8"])
 
 
 def _ranker(folder):

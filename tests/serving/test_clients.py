@@ -20,6 +20,7 @@ CLOSE = 1e-5
 TEXT, OTHER, LONG = "My name is Sarah and I live in London", "the quick brown fox", "the fox " * 40
 TEXTS = [TEXT, OTHER, "a", LONG]
 LABELS = ["politics", "sports", "the fox"]
+SEVEN = {"max_new_tokens": 7, "min_new_tokens": 7}
 QUESTION = {"question": "Where do I live?", "context": TEXT}
 MASKED = "the [MASK] fox"
 
@@ -341,15 +342,15 @@ def test_automatic_speech_recognition(slow_client, slow_bundles, options):
 
 @pytest.mark.slow
 def test_summarization(slow_client, slow_bundles):
-    made = slow_client("summarizer").summarization(TEXT, generate_parameters={"max_new_tokens": 7})
-    ours = pipeline("summarization", slow_bundles["summarizer"])(TEXT, max_new_tokens=7)
+    made = slow_client("summarizer/pipeline/summarization").summarization(TEXT, generate_parameters=SEVEN)
+    ours = pipeline("summarization", slow_bundles["summarizer"])(TEXT, **SEVEN)
     assert made.summary_text == ours[0]["summary_text"]
 
 
 @pytest.mark.slow
 def test_translation(slow_client, slow_bundles):
-    made = slow_client("summarizer/pipeline/translation").translation(TEXT, generate_parameters={"max_new_tokens": 7})
-    ours = pipeline("translation", slow_bundles["summarizer"])(TEXT, max_new_tokens=7)
+    made = slow_client("summarizer/pipeline/translation").translation(TEXT, generate_parameters=SEVEN)
+    ours = pipeline("translation", slow_bundles["summarizer"])(TEXT, **SEVEN)
     assert made.translation_text == ours[0]["translation_text"]
 
 

@@ -35,7 +35,7 @@ def served(bundles, tmp_path_factory):
 
 
 def requests():
-    """Yield each curl command that the page shows the answer of, and what it shows."""
+    """Yield each curl command of the page with the answer that it shows."""
     for text in blocks("console"):
         for part in text.removeprefix("$ ").split("\n$ "):
             line, shown = part.splitlines()
@@ -57,7 +57,7 @@ def asked(server, line):
     return server.ask(url.path, body, method="POST" if body else "GET", **headers)
 
 
-@pytest.mark.parametrize(("line", "shown"), requests())
+@pytest.mark.parametrize(("line", "shown"), list(requests()))
 def test_a_request_is_answered_as_shown(served, line, shown):
     answer = asked(served, line)
     assert answer.status == 200

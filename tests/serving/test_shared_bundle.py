@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.serving.test_executor import SECONDS, Busy
-from vitrify import export_bundle, load_bundle, pipeline
+from vitrify import load_bundle, pipeline
 from vitrify.serving.executor import Executor, Ticket
 from vitrify.serving.shared_bundle import SharedBundle
 
@@ -13,18 +13,9 @@ OUTLIER = "fox " * 100
 CLOSE = 1e-5
 
 
-@pytest.fixture(scope="module")
-def checkpoint(bundles):
-    return bundles["embedder"].parent / "checkpoint"
-
-
 @pytest.fixture(scope="module", params=["cpu-fp32", "cpu-int8"])
-def loaded(request, bundles, checkpoint, tmp_path_factory):
-    if request.param == "cpu-fp32":
-        return load_bundle(bundles["embedder"])
-    folder = tmp_path_factory.mktemp("int8") / "bundle"
-    export_bundle(checkpoint, folder, profiles=[request.param])
-    return load_bundle(folder, profile=request.param)
+def loaded(request, bundles):
+    return load_bundle(bundles["embedder"], profile=request.param)
 
 
 @pytest.fixture
