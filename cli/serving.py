@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..runtime.errors import DependencyMissing, install_hint
+from ..serving.limits import Limits
 from .app import MODELS, command
 from .output import say
 
@@ -33,16 +34,16 @@ def serve(
     timeout: Annotated[
         float,
         typer.Option(metavar="SECONDS", help="Time that a request may take (504 after it).", callback=_seconds),
-    ] = 60.0,
+    ] = Limits.seconds,
     max_requests: Annotated[
         int, typer.Option(metavar="INTEGER", min=1, help="Requests under way at a time; more get 429.")
-    ] = 256,
+    ] = Limits.requests,
     max_tokens: Annotated[
         int, typer.Option(metavar="INTEGER", min=1, help="Tokens that may wait to be run; more get 429.")
-    ] = 65_536,
+    ] = Limits.tokens,
     max_body: Annotated[
         int, typer.Option(metavar="BYTES", min=1, help="Size of a request; larger ones get 413.")
-    ] = 33_554_432,
+    ] = Limits.body,
     api_keys: Annotated[
         Path | None, typer.Option(metavar="PATH", help="File of API keys, one a line (or VITRIFY_API_KEYS).")
     ] = None,
@@ -63,7 +64,6 @@ def serve(
             f"serving needs '{error.name}', which is not installed: {install_hint('serve')}"
         ) from error
     from ..serving.keys import Keys
-    from ..serving.limits import Limits
     from ..serving.models import Models, read_wanted
 
     limits = Limits(requests=max_requests, tokens=max_tokens, body=max_body, seconds=timeout)

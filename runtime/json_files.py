@@ -38,9 +38,8 @@ def read_object(path: Path, *, strict: bool = False, advice: str = "export or co
 
     Raises FileNotFoundError where there is no file, IntegrityError where it is something else, with `advice`.
     """
-    read = {"object_pairs_hook": _unique, "parse_constant": _no_constant} if strict else {}
     try:
-        content = json.loads(_bounded(path).decode("utf-8"), **read)
+        content = json.loads(_bounded(path).decode("utf-8"), **(STRICT if strict else {}))
     except FileNotFoundError:
         raise
     except RecursionError as error:
@@ -219,3 +218,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(text: str) -> None:
     raise ValueError(f"{text} is not a number of JSON")
+
+
+# What `json.loads` is given to allow neither NaN nor a field that is there twice.
+STRICT: Mapping[str, Any] = {"object_pairs_hook": _unique, "parse_constant": _no_constant}

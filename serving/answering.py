@@ -61,4 +61,4 @@ def _longest(inputs: Any, options: Mapping[str, Any]) -> int:
     given = {**(inputs if isinstance(inputs, Mapping) else {}), **options}
     lists = [given.get(name) for name in ("candidate_labels", "documents")]
     sizes = [each.count(",") + 1 for each in lists if isinstance(each, str)]
-    return max(1, 1, *sizes, *(len(each) for each in lists if isinstance(each, list)))
+    return max([1, *sizes, *(len(each) for each in lists if isinstance(each, list))])

@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from ..runtime.errors import EnvironmentMissing, UnsupportedError, UsageError, VitrifyError
+from ..runtime.errors import EnvironmentMissing, UnsupportedError, UsageError
 from .executor import Gone, TooLate
 from .models import UnknownModelError
 
@@ -46,7 +46,7 @@ def failure_of(error: Exception) -> Failure:
 
 def is_expected(error: Exception) -> bool:
     """Tell whether an exception is the client's doing or the machine's load, and not a fault of the server."""
-    return isinstance(error, (VitrifyError, TooLate, Gone)) and failure_of(error) is not INTERNAL
+    return failure_of(error) is not INTERNAL
 
 
 def _openai(failure: Failure) -> Any:

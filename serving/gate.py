@@ -172,7 +172,7 @@ class _Request:
             "id": self._name,
             "method": self.scope["method"],
             "route": getattr(self.scope.get("route"), "path", None),
-            "model": self.scope.get("path_params", {}).get("name") or self.scope.get("vitrify_model"),
+            "model": self.scope.get("path_params", {}).get("name"),
             "status": self._status,
             "seconds": round(time.monotonic() - self._begun, 6),
             **spent,

@@ -8,13 +8,14 @@ import numpy as np
 from starlette.responses import JSONResponse
 
 from ..runtime.errors import UnsupportedError, UsageError
+from ..runtime.json_files import STRICT
 
 
 def read_json(body: bytes) -> Any:
     """Return what a body says; raise UsageError where it is not JSON."""
     try:
         text = body.decode("utf-8")
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+        return json.loads(text, parse_float=_finite, **STRICT)
     except RecursionError as error:
         raise UsageError("the request's JSON is nested too deep") from error
     except ValueError as error:
@@ -29,21 +30,10 @@ def read_object(body: bytes) -> dict[str, Any]:
     return content
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name is there twice")
-    return found
-
-
 def _finite(digits: str) -> float:
     if math.isinf(number := float(digits)):
         raise ValueError(f"{digits:.40} is too large a number")
     return number
-
-
-def _no_constant(word: str) -> None:
-    raise ValueError(f"{word} is not a number of JSON")
 
 
 class Json(JSONResponse):
